@@ -1,0 +1,96 @@
+// The bytes of a block: header and segment directory. FORMAT.md is the specification; this is its C++ image.
+//
+//   +------------+-----------------------------+-----+-----------+-----------+-----
+//   | header 128 | directory 16 x layers*planes| pad | segment   | segment   | ...
+//   +------------+-----------------------------+-----+-----------+-----------+-----
+//                ^ 64-byte aligned                   ^ 64-byte aligned, layer-major: (layer 0, plane 0), (layer 0, plane 1), ...
+//
+// Plain structs, little-endian, no implicit padding, usable from CUDA device code.
+#ifndef POLARKV_CODEC_BLOCK_FORMAT_H_
+#define POLARKV_CODEC_BLOCK_FORMAT_H_
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace polarkv {
+
+static_assert(std::endian::native == std::endian::little, "polarkv reads and writes little-endian blocks in place");
+
+inline constexpr uint32_t kBlockMagic = 0x42564B50;  // "PKVB"
+inline constexpr uint16_t kBlockVersion = 1;
+inline constexpr uint32_t kTileTokens = 64;       // tokens in a tile; the last tile of a block is zero-padded
+inline constexpr uint32_t kSegmentAlignment = 64;  // bytes
+inline constexpr uint32_t kMaxLayers = 1024;
+inline constexpr uint32_t kMaxKvHeads = 1024;
+inline constexpr uint32_t kMaxBlockTokens = 65536;
+inline constexpr uint64_t kMaxBlockBytes = uint64_t{1} << 30;
+
+enum class RopePairing : uint8_t { kNone = 0, kHalf = 1, kInterleaved = 2 };
+enum class RotationKind : uint8_t { kNone = 0, kSignedBlockHadamard = 1 };
+enum class Dtype : uint8_t { kF16 = 1, kBF16 = 2, kF32 = 3 };
+
+struct BlockHeader {
+  uint32_t magic;
+  uint16_t version;
+  uint16_t features;  // bits not understood are rejected; none is defined in version 1
+  uint64_t total_bytes;
+  uint16_t layers;
+  uint16_t kv_heads;       // heads held by this block (one shard)
+  uint16_t first_kv_head;  // global index of the first of them
+  uint16_t head_dim;
+  uint32_t tokens;
+  uint8_t k_codec;
+  uint8_t v_codec;
+  uint8_t source_dtype;
+  uint8_t rope_pairing;
+  uint64_t first_position;  // of token 0, in the sequence
+  float rope_base;
+  uint16_t rope_dims;  // leading coordinates that RoPE rotates; 0 without RoPE
+  uint8_t rotation_kind;
+  uint8_t planes;  // segments per layer
+  uint64_t rotation_seed;
+  uint16_t rotation_block;
+  uint16_t codebook;         // 1: the tables of FORMAT.md, version 1
+  uint32_t extension_bytes;  // between header and directory; 0 in version 1
+  uint8_t profile_digest[16];  // zero: none
+  uint8_t namespace_tag[16];   // first bytes of the namespace fingerprint; zero in files outside a namespace
+  uint8_t key_tag[8];          // first bytes of the block key; zero in files outside a namespace
+  uint64_t reserved;           // zero
+  uint64_t directory_xxh3;     // XXH3-64 of the directory's bytes
+  uint64_t header_xxh3;        // XXH3-64 of the 120 bytes before it; covers the directory, and so every segment
+};
+static_assert(sizeof(BlockHeader) == 128);
+static_assert(offsetof(BlockHeader, total_bytes) == 8);
+static_assert(offsetof(BlockHeader, layers) == 16);
+static_assert(offsetof(BlockHeader, tokens) == 24);
+static_assert(offsetof(BlockHeader, k_codec) == 28);
+static_assert(offsetof(BlockHeader, first_position) == 32);
+static_assert(offsetof(BlockHeader, rope_base) == 40);
+static_assert(offsetof(BlockHeader, rotation_seed) == 48);
+static_assert(offsetof(BlockHeader, rotation_block) == 56);
+static_assert(offsetof(BlockHeader, profile_digest) == 64);
+static_assert(offsetof(BlockHeader, namespace_tag) == 80);
+static_assert(offsetof(BlockHeader, key_tag) == 96);
+static_assert(offsetof(BlockHeader, directory_xxh3) == 112);
+static_assert(offsetof(BlockHeader, header_xxh3) == 120);
+
+struct DirectoryEntry {
+  uint32_t offset_units;  // from the block's first byte, in units of 64 bytes
+  uint32_t length;        // bytes, a multiple of 64
+  uint64_t xxh3;          // XXH3-64 of the segment's bytes
+};
+static_assert(sizeof(DirectoryEntry) == 16);
+
+// First bytes of every tile in the base plane.
+struct TileHead {
+  int16_t k_exponent;  // what the tile stores for K is to be multiplied by 2^k_exponent
+  int16_t v_exponent;
+  uint16_t tokens;  // valid tokens, 1..64
+  uint8_t reserved[58];
+};
+static_assert(sizeof(TileHead) == 64);
+
+}  // namespace polarkv
+
+#endif  // POLARKV_CODEC_BLOCK_FORMAT_H_

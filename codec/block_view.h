@@ -1,0 +1,83 @@
+// A validated, non-owning view of an encoded block, whole or in part.
+#ifndef POLARKV_CODEC_BLOCK_VIEW_H_
+#define POLARKV_CODEC_BLOCK_VIEW_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "codec/block_layout.h"
+
+namespace polarkv {
+
+// Which segments of a block somebody holds or wants: layers [layer_begin, layer_end) and a set of planes. layer_end = 0
+// means all layers. Planes that a block does not have are ignored; the base plane is always part of a selection.
+struct BlockSelection {
+  uint32_t layer_begin = 0;
+  uint32_t layer_end = 0;
+  PlaneMask planes = kAllPlanes;
+  friend bool operator==(const BlockSelection&, const BlockSelection&) = default;
+};
+
+enum class VerifyPayload { kNo, kYes };
+
+class BlockView {
+ public:
+  // `bytes` is one whole block, nothing after it. It must outlive the view and be 8-byte aligned (64 for the kernels).
+  // DATA_LOSS: a checksum, a length or the directory is wrong. FAILED_PRECONDITION: a version, feature, codec or codebook
+  // that this build does not know. Each defect has its own message. With kNo the segments' bytes are not read.
+  static absl::StatusOr<BlockView> Parse(std::span<const uint8_t> bytes, VerifyPayload verify);
+
+  // A selected block as Fetch ships it: header and directory as in the whole block (`payload_offset` bytes), then the
+  // selected segments in block order, back to back. INVALID_ARGUMENT: the block has no such layers.
+  static absl::StatusOr<BlockView> ParseSelection(std::span<const uint8_t> bytes, const BlockSelection& selection,
+                                                  VerifyPayload verify);
+
+  const BlockSpec& spec() const { return spec_; }
+  const BlockLayout& layout() const { return layout_; }
+  const BlockHeader& header() const;
+  const DirectoryEntry& entry(uint32_t layer, uint32_t plane) const;
+  std::span<const uint8_t> bytes() const { return bytes_; }
+
+  bool HasLayer(uint32_t layer) const { return layer >= layer_begin_ && layer < layer_end_; }
+  uint32_t layer_begin() const { return layer_begin_; }
+  uint32_t layer_end() const { return layer_end_; }
+  PlaneMask planes() const { return planes_; }  // planes held, a subset of layout().plane_mask()
+
+  // Bytes of one tile of one plane; empty when the plane is not held. `layer` counts from the block's first layer.
+  std::span<const uint8_t> Tile(uint32_t layer, PlaneKind kind, uint32_t kv_head, uint32_t tile) const;
+  std::span<const uint8_t> Segment(uint32_t layer, PlaneKind kind) const;
+
+ private:
+  BlockSpec spec_;
+  BlockLayout layout_;
+  std::span<const uint8_t> bytes_;
+  uint32_t layer_begin_ = 0, layer_end_ = 0;
+  PlaneMask planes_ = 0;
+  uint64_t held_layer_bytes_ = 0;
+  std::array<uint64_t, kMaxPlanes> held_offset_{};
+};
+
+// Reads the header alone (first 128 bytes): magic, version, checksum, every field's range. Same statuses as Parse.
+absl::StatusOr<BlockSpec> ParseBlockHeader(std::span<const uint8_t> bytes);
+// Validates header and directory: the first payload_offset() bytes of a block, `total_bytes` long in all.
+absl::StatusOr<BlockLayout> ParseBlockPrefix(std::span<const uint8_t> bytes);
+
+// A run of bytes of a whole block.
+struct ByteRange {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+// The ranges of the whole block that make up a selection, in order, adjacent ones merged; the first one is
+// [0, payload_offset). INVALID_ARGUMENT: no such layers.
+absl::StatusOr<std::vector<ByteRange>> SelectionRanges(const BlockLayout& layout, const BlockSelection& selection);
+
+// Completes a block whose segments are written: fills header, directory and checksums. `bytes` has layout.total_bytes().
+void SealBlock(const BlockSpec& spec, const BlockLayout& layout, std::span<uint8_t> bytes);
+// Rewrites the namespace and key tags of a sealed block and its header checksum; the payload is not touched.
+void TagBlock(std::span<uint8_t> bytes, std::span<const uint8_t, 16> namespace_tag, std::span<const uint8_t, 8> key_tag);
+
+}  // namespace polarkv
+
+#endif  // POLARKV_CODEC_BLOCK_VIEW_H_

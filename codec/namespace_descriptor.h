@@ -1,0 +1,50 @@
+// What must agree before two workers may share blocks, and its fingerprint (FORMAT.md, "Namespaces").
+#ifndef POLARKV_CODEC_NAMESPACE_DESCRIPTOR_H_
+#define POLARKV_CODEC_NAMESPACE_DESCRIPTOR_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "codec/block_key.h"
+#include "codec/block_spec.h"
+
+namespace polarkv {
+
+struct NamespaceDescriptor {
+  std::string name;              // [A-Za-z0-9._/-]{1,128}
+  std::string tenant;            // may be empty
+  std::string model;             // model id
+  std::string weights_digest;    // any text that changes with the weights
+  std::string tokenizer_digest;  // any text that changes with the tokenizer
+  uint32_t layers = 0;
+  uint32_t kv_heads = 0;  // global count
+  uint32_t head_dim = 0;
+  Rope rope;
+  std::string rope_scaling;  // engine's own text, e.g. "llama3:8:1:4:8192"; empty: none
+  Dtype source_dtype = Dtype::kBF16;
+  uint32_t block_tokens = 256;  // multiple of 64
+  uint32_t shards = 1;          // kv_heads is a multiple of it; a block holds kv_heads / shards heads
+  CodecPair codec;
+  uint64_t rotation_seed = BlockSpec::kDefaultRotationSeed;
+  std::array<uint8_t, 16> profile_digest{};
+  friend bool operator==(const NamespaceDescriptor&, const NamespaceDescriptor&) = default;
+};
+
+// INVALID_ARGUMENT naming the first field that is out of range.
+absl::Status ValidateNamespaceDescriptor(const NamespaceDescriptor& descriptor);
+// The canonical bytes that are hashed; length-prefixed, independent of protobuf.
+std::string CanonicalDescriptor(const NamespaceDescriptor& descriptor);
+Fingerprint NamespaceFingerprint(const NamespaceDescriptor& descriptor);
+// Name of the first field in which two descriptors differ, with both values ("layers: 32 here, 28 offered"); empty: equal.
+std::string FirstDifference(const NamespaceDescriptor& here, const NamespaceDescriptor& offered);
+
+// The spec of block number `index` of a chain, shard `shard`, tagged with fingerprint and key.
+BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& descriptor, const BlockKey& key, uint64_t block_index, uint32_t shard = 0);
+// FAILED_PRECONDITION naming the field in which a block does not belong to the namespace under that key; OK otherwise.
+absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor, const Fingerprint& fingerprint,
+                               const BlockKey& key);
+
+}  // namespace polarkv
+
+#endif  // POLARKV_CODEC_NAMESPACE_DESCRIPTOR_H_
