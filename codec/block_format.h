@@ -25,6 +25,10 @@ inline constexpr uint32_t kMaxLayers = 1024;
 inline constexpr uint32_t kMaxKvHeads = 1024;
 inline constexpr uint32_t kMaxBlockTokens = 65536;
 inline constexpr uint64_t kMaxBlockBytes = uint64_t{1} << 30;
+inline constexpr uint64_t kMaxPosition = uint64_t{1} << 53;  // first_position + tokens; positions stay exact as double
+// Tile exponents: what an encoder of any codec can need for float32 input, so that readers may rely on the range.
+inline constexpr int kMinTileExponent = -192;
+inline constexpr int kMaxTileExponent = 127;
 
 enum class RopePairing : uint8_t { kNone = 0, kHalf = 1, kInterleaved = 2 };
 enum class RotationKind : uint8_t { kNone = 0, kSignedBlockHadamard = 1 };

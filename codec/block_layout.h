@@ -36,6 +36,7 @@ class BlockLayout {
   static absl::StatusOr<BlockLayout> Make(const BlockSpec& spec);
 
   uint32_t layers() const { return layers_; }
+  uint32_t tiles() const { return tiles_; }                 // per layer and head
   uint32_t planes() const { return planes_; }               // segments per layer
   PlaneMask plane_mask() const { return plane_mask_; }      // which PlaneKinds exist
   PlaneKind plane_kind(uint32_t plane) const { return kinds_[plane]; }
@@ -58,6 +59,8 @@ class BlockLayout {
   uint64_t total_bytes() const { return payload_offset_ + layers_ * layer_bytes_; }
 
  private:
+  void AddPlane(PlaneKind kind, uint32_t tile_bytes);
+
   uint32_t layers_ = 0, tiles_ = 0, planes_ = 0;
   PlaneMask plane_mask_ = 0;
   std::array<PlaneKind, kMaxPlanes> kinds_{};

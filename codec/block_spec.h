@@ -3,6 +3,7 @@
 #define POLARKV_CODEC_BLOCK_SPEC_H_
 
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -10,6 +11,14 @@
 #include "codec/codec_id.h"
 
 namespace polarkv {
+
+inline constexpr std::array<uint32_t, 6> kHeadDims = {64, 80, 96, 128, 192, 256};
+bool IsKnownHeadDim(uint32_t head_dim);
+// Whether a codec's coordinates are rotated by the signed block-Hadamard transform (the turbo codecs).
+bool CodecRotates(CodecId codec);
+inline bool PairRotates(CodecPair pair) { return CodecRotates(pair.k) || CodecRotates(pair.v); }
+// Size of one Hadamard block: the largest power of two that divides head_dim.
+uint16_t RotationBlock(uint32_t head_dim);
 
 struct Rope {
   RopePairing pairing = RopePairing::kNone;
@@ -28,7 +37,7 @@ struct BlockSpec {
   CodecPair codec;
   Dtype source_dtype = Dtype::kF16;
   Rope rope;
-  uint64_t rotation_seed = kDefaultRotationSeed;
+  uint64_t rotation_seed = kDefaultRotationSeed;  // no meaning, not stored and read back as the default if no codec rotates
   std::array<uint8_t, 16> profile_digest{};
   std::array<uint8_t, 16> namespace_tag{};
   std::array<uint8_t, 8> key_tag{};
@@ -39,6 +48,7 @@ struct BlockSpec {
 };
 
 // INVALID_ARGUMENT naming the first field that is out of range.
+absl::Status ValidateRope(const Rope& rope, uint32_t head_dim);
 absl::Status ValidateBlockSpec(const BlockSpec& spec);
 
 }  // namespace polarkv

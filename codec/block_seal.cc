@@ -1,0 +1,38 @@
+// SealBlock and TagBlock: what a writer does after the segments' bytes are in place.
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "codec/block_header.h"
+#include "codec/block_view.h"
+
+namespace polarkv {
+
+void SealBlock(const BlockSpec& spec, const BlockLayout& layout, std::span<uint8_t> bytes) {
+  const std::span<uint8_t> directory =
+      bytes.subspan(layout.directory_offset(), layout.directory_entries() * sizeof(DirectoryEntry));
+  uint8_t* out = directory.data();
+  for (uint32_t layer = 0; layer < layout.layers(); ++layer) {
+    for (uint32_t plane = 0; plane < layout.planes(); ++plane, out += sizeof(DirectoryEntry)) {
+      const uint64_t offset = layout.SegmentOffset(layer, plane);
+      const DirectoryEntry entry = {static_cast<uint32_t>(offset / kSegmentAlignment), layout.SegmentBytes(plane),
+                                    BlockChecksum(bytes.subspan(offset, layout.SegmentBytes(plane)))};
+      std::memcpy(out, &entry, sizeof entry);
+    }
+  }
+  std::fill(out, bytes.data() + layout.payload_offset(), uint8_t{0});
+  const BlockHeader header = EncodeHeader(spec, layout, BlockChecksum(directory));
+  std::memcpy(bytes.data(), &header, sizeof header);
+}
+
+void TagBlock(std::span<uint8_t> bytes, std::span<const uint8_t, 16> namespace_tag,
+              std::span<const uint8_t, 8> key_tag) {
+  BlockHeader header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  std::ranges::copy(namespace_tag, header.namespace_tag);
+  std::ranges::copy(key_tag, header.key_tag);
+  header.header_xxh3 = HeaderChecksum(header);
+  std::memcpy(bytes.data(), &header, sizeof header);
+}
+
+}  // namespace polarkv
