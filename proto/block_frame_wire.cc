@@ -3,7 +3,6 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/wire_format_lite.h>
-#include <grpcpp/impl/proto_utils.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
@@ -95,7 +94,8 @@ absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffe
     frame.head_.clear_body();
     return frame;
   }
-  if (!grpc::SerializationTraits<v1::BlockFrame>::Deserialize(&bytes, &frame.head_).ok()) {
+  grpc::ProtoBufferReader reader(&bytes);
+  if (!reader.status().ok() || !frame.head_.ParseFromZeroCopyStream(&reader)) {
     return absl::DataLossError("a frame is not a polarkv.v1.BlockFrame");
   }
   frame.unordered_body_ = std::move(*frame.head_.mutable_body());
