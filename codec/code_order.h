@@ -3,8 +3,10 @@
 //
 // A tile holds 64 tokens x d coordinates. A *row* is what the dot product keeps apart (K: a token, V: a dim), the
 // *contraction axis* is what it sums over (K: coordinates, V: tokens). Sixteen codes of one row make an *atom*, one 32-bit
-// word of 2-bit crumbs in the base plane. 32 lanes p = 8t + g (MMA: g = row in the fragment, t = contraction quarter) own
-// W words each in two vectors A, B per group; W = 4 but for the last group of head dims that are not a multiple of 64.
+// word of 2-bit crumbs in the base plane. 32 lanes (MMA: g = row in the fragment, t = contraction quarter) own W words
+// each in two vectors A, B per group; W = 4 but for the last group of head dims that are not a multiple of 64. In a full
+// group lane (g, t) is at position 16 * (g / 4) + 4t + g % 4: a 64-byte line is then 16 rows of one chunk (CPU), the lines
+// of the same rows follow each other, and no 16-byte shared-memory load of a GPU meets more than a two-way bank conflict.
 //
 //   base plane, one group:  [vector A: 32 lanes x W words][vector B: 32 lanes x W words]
 //   refinement plane:       [32 lanes x W words], one word for the 16 + 16 codes of the A and B words in the same place
@@ -29,6 +31,8 @@ struct AtomPlace {
 };
 
 namespace code_order_internal {
+POLARKV_HOST_DEVICE constexpr uint32_t FullGroupLane(uint32_t g, uint32_t t) { return 16 * (g / 4) + 4 * t + g % 4; }
+
 POLARKV_HOST_DEVICE constexpr AtomPlace Place(uint32_t group, uint32_t width, uint32_t vector, uint32_t lane, uint32_t word) {
   // Groups before this one are full: 2 * 32 * 4 base words each.
   const uint32_t in_vector = lane * width + word;
@@ -44,7 +48,8 @@ POLARKV_HOST_DEVICE constexpr AtomPlace KeyAtom(uint32_t head_dim, uint32_t toke
     const uint32_t e = token % 16;
     const uint32_t g = 2 * (token / 16) + ((e >> 1) & 1);
     const uint32_t slot = ((e >> 2) << 1) | (e & 1);
-    return code_order_internal::Place(chunk % quarter, 4, slot / 4, 8 * (chunk / quarter) + g, slot % 4);
+    const uint32_t lane = code_order_internal::FullGroupLane(g, chunk / quarter);
+    return code_order_internal::Place(chunk % quarter, 4, slot / 4, lane, slot % 4);
   }
   return code_order_internal::Place(quarter, tail, token / 32, token % 32, chunk - 4 * quarter);
 }
@@ -55,7 +60,9 @@ POLARKV_HOST_DEVICE constexpr AtomPlace ValueAtom(uint32_t head_dim, uint32_t di
   const uint32_t width = group < head_dim / 64 ? 4 : head_dim / 16 % 4;
   const uint32_t x = dim % 64;
   const uint32_t y = x % (8 * width);
-  return code_order_internal::Place(group, width, x / (8 * width), 8 * quarter + y / width, y % width);
+  const uint32_t g = y / width;
+  const uint32_t lane = width == 4 ? code_order_internal::FullGroupLane(g, quarter) : 8 * quarter + g;
+  return code_order_internal::Place(group, width, x / (8 * width), lane, y % width);
 }
 
 // Bit position, inside its 32-bit word, of the low bit of the 2-bit crumb of an atom's code c (0..15). Codes descend with
