@@ -57,7 +57,7 @@ struct BlockHeader {
   uint16_t rotation_block;
   uint16_t codebook;         // 1: the tables of FORMAT.md, version 1
   uint32_t extension_bytes;  // between header and directory; 0 in version 1
-  uint8_t profile_digest[16];  // zero: none
+  uint8_t profile_digest[16];  // zero: none; version 1 has no profiles
   uint8_t namespace_tag[16];   // first bytes of the namespace fingerprint; zero in files outside a namespace
   uint8_t key_tag[8];          // first bytes of the block key; zero in files outside a namespace
   uint64_t reserved;           // zero

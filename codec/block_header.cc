@@ -40,6 +40,9 @@ absl::Status CheckKnown(const BlockHeader& h) {
     return Unsupported(absl::StrCat("rotation_kind ", h.rotation_kind, " is not known to this build"));
   if (!IsKnownHeadDim(h.head_dim))
     return Unsupported(absl::StrCat("head_dim ", h.head_dim, " is not one of 64, 80, 96, 128, 192, 256"));
+  if (std::ranges::any_of(h.profile_digest, [](uint8_t byte) { return byte != 0; })) {
+    return Unsupported("it names a profile, this build knows none");
+  }
   return absl::OkStatus();
 }
 
@@ -55,7 +58,6 @@ BlockSpec SpecOf(const BlockHeader& h) {
   spec.source_dtype = static_cast<Dtype>(h.source_dtype);
   spec.rope = {static_cast<RopePairing>(h.rope_pairing), h.rope_base, h.rope_dims};
   if (h.rotation_kind != 0) spec.rotation_seed = h.rotation_seed;
-  std::ranges::copy(h.profile_digest, spec.profile_digest.begin());
   std::ranges::copy(h.namespace_tag, spec.namespace_tag.begin());
   std::ranges::copy(h.key_tag, spec.key_tag.begin());
   return spec;

@@ -71,6 +71,9 @@ absl::Status ValidateBlockSpec(const BlockSpec& spec) {
   if (spec.source_dtype < Dtype::kF16 || spec.source_dtype > Dtype::kF32) {
     return OutOfRange("source_dtype", absl::StrCat(static_cast<int>(spec.source_dtype)), "1 F16, 2 BF16, 3 F32");
   }
+  if (spec.profile_digest != decltype(spec.profile_digest){}) {
+    return absl::InvalidArgumentError("profile_digest is set; valid: all zero, version 1 has no profiles");
+  }
   return ValidateRope(spec.rope, spec.head_dim);
 }
 

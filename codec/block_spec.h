@@ -38,7 +38,7 @@ struct BlockSpec {
   Dtype source_dtype = Dtype::kF16;
   Rope rope;
   uint64_t rotation_seed = kDefaultRotationSeed;  // no meaning, not stored and read back as the default if no codec rotates
-  std::array<uint8_t, 16> profile_digest{};
+  std::array<uint8_t, 16> profile_digest{};  // zero: version 1 has no profiles
   std::array<uint8_t, 16> namespace_tag{};
   std::array<uint8_t, 8> key_tag{};
 

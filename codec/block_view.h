@@ -2,6 +2,7 @@
 #ifndef POLARKV_CODEC_BLOCK_VIEW_H_
 #define POLARKV_CODEC_BLOCK_VIEW_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace polarkv {
 
 // Which segments of a block somebody holds or wants: layers [layer_begin, layer_end) and a set of planes. layer_end = 0
-// means all layers. Planes that a block does not have are ignored; the base plane is always part of a selection.
+// stands for the block's number of layers. Planes that a block does not have are ignored; the base plane is always part of a selection.
 struct BlockSelection {
   uint32_t layer_begin = 0;
   uint32_t layer_end = 0;
@@ -26,7 +27,9 @@ class BlockView {
  public:
   // `bytes` is one whole block, nothing after it. It must outlive the view and be 8-byte aligned (64 for the kernels).
   // DATA_LOSS: a checksum, a length or the directory is wrong. FAILED_PRECONDITION: a version, feature, codec or codebook
-  // that this build does not know. Each defect has its own message. With kNo the segments' bytes are not read.
+  // that this build does not know. INVALID_ARGUMENT: `bytes` is not aligned. Each defect has its own message. With kNo the
+  // segments' bytes are not read. With kYes their checksums match, and the numbers in them are sane whoever wrote them:
+  // tile exponents in range, token counts right, every fp16 finite, scales of padding tokens zero (FORMAT.md, "Rejections").
   static absl::StatusOr<BlockView> Parse(std::span<const uint8_t> bytes, VerifyPayload verify);
 
   // A selected block as Fetch ships it: header and directory as in the whole block (`payload_offset` bytes), then the
@@ -61,7 +64,7 @@ class BlockView {
 
 // Reads the header alone (first 128 bytes): magic, version, checksum, every field's range. Same statuses as Parse.
 absl::StatusOr<BlockSpec> ParseBlockHeader(std::span<const uint8_t> bytes);
-// Validates header and directory: the first payload_offset() bytes of a block, `total_bytes` long in all.
+// Checks header and directory: `bytes` begins with the first payload_offset() bytes of a block. Same statuses as Parse.
 absl::StatusOr<BlockLayout> ParseBlockPrefix(std::span<const uint8_t> bytes);
 
 // A run of bytes of a whole block.
@@ -73,7 +76,8 @@ struct ByteRange {
 // [0, payload_offset). INVALID_ARGUMENT: no such layers.
 absl::StatusOr<std::vector<ByteRange>> SelectionRanges(const BlockLayout& layout, const BlockSelection& selection);
 
-// Completes a block whose segments are written: fills header, directory and checksums. `bytes` has layout.total_bytes().
+// Completes a block whose segments are written: fills header, directory and checksums. `layout` is that of `spec`, `bytes`
+// has layout.total_bytes().
 void SealBlock(const BlockSpec& spec, const BlockLayout& layout, std::span<uint8_t> bytes);
 // Rewrites the namespace and key tags of a sealed block and its header checksum; the payload is not touched.
 void TagBlock(std::span<uint8_t> bytes, std::span<const uint8_t, 16> namespace_tag, std::span<const uint8_t, 8> key_tag);

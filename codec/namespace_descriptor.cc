@@ -151,6 +151,27 @@ std::vector<FieldText> Fields(const BlockSpec& s) {
           {"key_tag", Hex(s.key_tag)}};
 }
 
+// NamespaceBlockSpec with the fingerprint at hand, which is a hash of the whole descriptor.
+BlockSpec TaggedSpec(const NamespaceDescriptor& d, const Fingerprint& fingerprint, const BlockKey& key,
+                     uint64_t block_index, uint32_t shard) {
+  const uint32_t heads = d.kv_heads / d.shards;
+  BlockSpec spec;
+  spec.layers = static_cast<uint16_t>(d.layers);
+  spec.kv_heads = static_cast<uint16_t>(heads);
+  spec.first_kv_head = static_cast<uint16_t>(shard * heads);
+  spec.head_dim = static_cast<uint16_t>(d.head_dim);
+  spec.tokens = d.block_tokens;
+  spec.first_position = block_index * d.block_tokens;
+  spec.codec = d.codec;
+  spec.source_dtype = d.source_dtype;
+  spec.rope = d.rope;
+  spec.rotation_seed = d.rotation_seed;
+  spec.profile_digest = d.profile_digest;
+  std::copy_n(fingerprint.begin(), spec.namespace_tag.size(), spec.namespace_tag.begin());
+  std::copy_n(key.bytes.begin(), spec.key_tag.size(), spec.key_tag.begin());
+  return spec;
+}
+
 absl::Status DoesNotBelong(absl::string_view field, absl::string_view block, absl::string_view expected) {
   return absl::FailedPreconditionError(absl::StrCat("the block does not belong to this namespace and key: ", field,
                                                     " is ", block, ", expected ", expected));
@@ -192,36 +213,13 @@ std::string FirstDifference(const NamespaceDescriptor& here, const NamespaceDesc
 }
 
 BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& d, const BlockKey& key, uint64_t block_index, uint32_t shard) {
-  const uint32_t heads = d.kv_heads / std::max(d.shards, 1u);
-  BlockSpec spec;
-  spec.layers = static_cast<uint16_t>(d.layers);
-  spec.kv_heads = static_cast<uint16_t>(heads);
-  spec.first_kv_head = static_cast<uint16_t>(shard * heads);
-  spec.head_dim = static_cast<uint16_t>(d.head_dim);
-  spec.tokens = d.block_tokens;
-  spec.first_position = block_index * d.block_tokens;
-  spec.codec = d.codec;
-  spec.source_dtype = d.source_dtype;
-  spec.rope = d.rope;
-  spec.rotation_seed = d.rotation_seed;
-  spec.profile_digest = d.profile_digest;
-  const Fingerprint fingerprint = NamespaceFingerprint(d);
-  std::copy_n(fingerprint.begin(), spec.namespace_tag.size(), spec.namespace_tag.begin());
-  std::copy_n(key.bytes.begin(), spec.key_tag.size(), spec.key_tag.begin());
-  return spec;
+  return TaggedSpec(d, NamespaceFingerprint(d), key, block_index, shard);
 }
 
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor,
                                const Fingerprint& fingerprint, const BlockKey& key) {
-  BlockSpec expected = NamespaceBlockSpec(descriptor, key, 0);
-  std::copy_n(fingerprint.begin(), expected.namespace_tag.size(), expected.namespace_tag.begin());
-  if (!PairRotates(expected.codec))
-    expected.rotation_seed = BlockSpec::kDefaultRotationSeed;  // as headers are read back
-  const std::vector<FieldText> actual = Fields(block);
-  const std::vector<FieldText> wanted = Fields(expected);
-  for (size_t i = 0; i < actual.size(); ++i) {
-    if (actual[i].value != wanted[i].value) return DoesNotBelong(actual[i].name, actual[i].value, wanted[i].value);
-  }
+  BlockSpec expected = TaggedSpec(descriptor, fingerprint, key, 0, 0);
+  if (!PairRotates(expected.codec)) expected.rotation_seed = BlockSpec::kDefaultRotationSeed;  // as headers are read
   if (block.first_kv_head % expected.kv_heads != 0 || block.first_kv_head >= descriptor.kv_heads) {
     return DoesNotBelong("first_kv_head", absl::StrCat(block.first_kv_head),
                          absl::StrCat("a multiple of ", expected.kv_heads, " below ", descriptor.kv_heads));
@@ -230,7 +228,14 @@ absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor
     return DoesNotBelong("first_position", absl::StrCat(block.first_position),
                          absl::StrCat("a multiple of ", descriptor.block_tokens));
   }
-  return absl::OkStatus();
+  expected.first_kv_head = block.first_kv_head;
+  expected.first_position = block.first_position;
+  if (block == expected) return absl::OkStatus();
+  const std::vector<FieldText> actual = Fields(block);
+  const std::vector<FieldText> wanted = Fields(expected);
+  const auto differs = std::ranges::mismatch(actual, wanted, {}, &FieldText::value, &FieldText::value).in1;
+  const size_t i = static_cast<size_t>(differs - actual.begin());
+  return DoesNotBelong(actual[i].name, actual[i].value, wanted[i].value);
 }
 
 }  // namespace polarkv

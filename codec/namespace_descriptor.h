@@ -2,6 +2,7 @@
 #ifndef POLARKV_CODEC_NAMESPACE_DESCRIPTOR_H_
 #define POLARKV_CODEC_NAMESPACE_DESCRIPTOR_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -13,7 +14,7 @@ namespace polarkv {
 
 struct NamespaceDescriptor {
   std::string name;              // [A-Za-z0-9._/-]{1,128}
-  std::string tenant;            // may be empty
+  std::string tenant;            // this and the other texts: up to 1024 bytes, may be empty, no control characters
   std::string model;             // model id
   std::string weights_digest;    // any text that changes with the weights
   std::string tokenizer_digest;  // any text that changes with the tokenizer
@@ -39,9 +40,12 @@ Fingerprint NamespaceFingerprint(const NamespaceDescriptor& descriptor);
 // Name of the first field in which two descriptors differ, with both values ("layers: 32 here, 28 offered"); empty: equal.
 std::string FirstDifference(const NamespaceDescriptor& here, const NamespaceDescriptor& offered);
 
-// The spec of block number `index` of a chain, shard `shard`, tagged with fingerprint and key.
+// The next two take a valid descriptor.
+// The spec of block number `block_index` of a chain, shard `shard` (below descriptor.shards), tagged with the fingerprint
+// and with `key`, under which the block is stored: its chain key, or that key's ShardKey when there are several shards.
 BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& descriptor, const BlockKey& key, uint64_t block_index, uint32_t shard = 0);
 // FAILED_PRECONDITION naming the field in which a block does not belong to the namespace under that key; OK otherwise.
+// `fingerprint` is the descriptor's. Only full blocks belong: `tokens` is block_tokens, positions are multiples of it.
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor, const Fingerprint& fingerprint,
                                const BlockKey& key);
 

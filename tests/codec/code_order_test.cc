@@ -139,7 +139,8 @@ TEST_P(CodeOrder, LanesOfOneFragmentRowHoldTheSameRows) {
 }
 
 TEST_P(CodeOrder, TransposedScoresArriveWhereTheValuesNeedThem) {
-  // Scores of fragment rows 2t and 2t+1 land, transposed by movmatrix, in lanes t: those must be V's tokens of quarter t.
+  // Scores of fragment rows 2t and 2t+1 land, transposed by movmatrix, in lanes t: those must be V's tokens of quarter
+  // t.
   for (const Atom& atom : KeyAtoms(GetParam())) {
     if (atom.place.base_word >= GetParam() / 64 * 256) continue;
     const uint32_t position = atom.place.base_word % 128 / 4;

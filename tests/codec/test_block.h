@@ -23,13 +23,13 @@ inline BlockSpec SmallSpec(CodecPair codec = {CodecId::kTurbo4, CodecId::kTurbo4
   spec.codec = codec;
   spec.source_dtype = Dtype::kBF16;
   spec.rope = {RopePairing::kHalf, 10000.0f, 64};
-  spec.profile_digest.fill(0x11);
   spec.namespace_tag.fill(0x22);
   spec.key_tag.fill(0x33);
   return spec;
 }
 
-// Payload bytes that differ everywhere and hold no fp16 above 0x2FFF, so that they are sane numbers wherever they stand.
+// Payload bytes that differ everywhere and hold no fp16 above 0x2FFF, so that they are sane numbers wherever they
+// stand.
 inline std::vector<uint8_t> MakeBlock(const BlockSpec& spec) {
   const BlockLayout layout = BlockLayout::Make(spec).value();
   std::vector<uint8_t> bytes(layout.total_bytes());
