@@ -22,6 +22,12 @@ uint16_t LargestBits(std::span<const uint8_t> bytes, uint16_t mask) {
 
 bool AllFinite(std::span<const uint8_t> fp16) { return LargestBits(fp16, 0x7FFF) < kFp16Infinity; }
 bool AllFiniteNonNegative(std::span<const uint8_t> fp16) { return LargestBits(fp16, 0xFFFF) < kFp16Infinity; }
+// polar44: of a pair's four parameters the first, an angle, may be any 16 bits; the others are fp16.
+bool PolarParametersSane(std::span<const uint8_t> parameters) {
+  bool sane = true;
+  for (size_t pair = 0; pair < parameters.size(); pair += 8) sane &= AllFiniteNonNegative(parameters.subspan(pair + 2, 6));
+  return sane;
+}
 bool AllZero(std::span<const uint8_t> bytes) {
   return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
 }
@@ -35,10 +41,10 @@ struct DefectNames {
 };
 constexpr DefectNames kKeyDefects = {"k_exponent out of range", "a K scale is negative or not finite",
                                      "the K scale of a padding token is not zero", "an fp16 K value is not finite",
-                                     "a polar44 K parameter is negative or not finite"};
+                                     "a polar44 K step or radius is negative or not finite"};
 constexpr DefectNames kValueDefects = {"v_exponent out of range", "a V scale is negative or not finite",
                                        "the V scale of a padding token is not zero", "an fp16 V value is not finite",
-                                       "a polar44 V parameter is negative or not finite"};
+                                       "a polar44 V step or radius is negative or not finite"};
 
 struct Side {
   CodecId codec;
@@ -54,7 +60,7 @@ const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, con
     if (!AllZero(side.scales.subspan(2 * tokens))) return names.padding_scale;
   }
   if (side.codec == CodecId::kFp16 && !AllFinite(side.payload)) return names.value;
-  if (side.codec == CodecId::kPolar44 && !AllFiniteNonNegative(side.payload.first(4 * head_dim)))
+  if (side.codec == CodecId::kPolar44 && !PolarParametersSane(side.payload.first(4 * head_dim)))
     return names.parameter;
   return nullptr;
 }

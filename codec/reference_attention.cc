@@ -1,0 +1,267 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "codec/fma_target.h"
+#include "codec/polar_coordinates.h"
+#include "codec/polar_tile.h"
+#include "codec/reference_codec.h"
+#include "codec/rotation.h"
+#include "codec/tile_matrix.h"
+#include "codec/turbo_codebook.h"
+
+// Everything is accumulated in double. A score is table look-up throughout: a turbo key's images times the rotated
+// query, a polar key's entries of cos/sin tables that were multiplied with the query once for 64 tokens.
+namespace polarkv::reference {
+namespace {
+
+constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
+using Vector = std::array<double, kMaxHeadDim>;  // the first head_dim entries count
+
+// y[row] += sum over columns of matrix[row][column] * x[column]; columns is a multiple of 16.
+[[gnu::always_inline]] inline void MultiplyBody(const float* matrix, uint32_t rows, uint32_t columns, const double* x,
+                                                double* y) {
+  constexpr uint32_t kPartialSums = 16;
+  for (uint32_t row = 0; row < rows; ++row, matrix += columns) {
+    double partial[kPartialSums] = {};
+    for (uint32_t c = 0; c < columns; c += kPartialSums) {
+      for (uint32_t i = 0; i < kPartialSums; ++i) partial[i] += matrix[c + i] * x[c + i];
+    }
+    double sum = 0;
+    for (double p : partial) sum += p;
+    y[row] += sum;
+  }
+}
+
+POLARKV_FMA_TARGET void MultiplyFast(const float* matrix, uint32_t rows, uint32_t columns, const double* x, double* y) {
+  MultiplyBody(matrix, rows, columns, x, y);
+}
+
+void Multiply(const float* matrix, uint32_t rows, uint32_t columns, const double* x, double* y) {
+  (HasHardwareFma() ? MultiplyFast : MultiplyBody)(matrix, rows, columns, x, y);
+}
+
+// The rotation of one block, on doubles.
+class DoubleRotation {
+ public:
+  explicit DoubleRotation(const BlockSpec& spec)
+      : head_dim_(spec.head_dim), block_(RotationBlock(spec.head_dim)), signs_(RotationSigns(spec.rotation_seed)) {}
+
+  void Forward(Vector& x) const {
+    for (uint32_t j = 0; j < head_dim_; ++j) x[j] *= signs_[j];
+    Transform(x);
+  }
+  void Inverse(Vector& x) const {
+    Transform(x);
+    for (uint32_t j = 0; j < head_dim_; ++j) x[j] *= signs_[j];
+  }
+
+ private:
+  void Transform(Vector& x) const {
+    HadamardBlocks(x.data(), head_dim_, block_, 1);
+    const double scale = 1 / std::sqrt(static_cast<double>(block_));
+    for (uint32_t j = 0; j < head_dim_; ++j) x[j] *= scale;
+  }
+
+  uint32_t head_dim_;
+  uint32_t block_;
+  std::array<float, kMaxHeadDim> signs_;
+};
+
+// Softmax-weighted sum of values so far: sum of exp(score - top) * value, and of exp(score - top).
+struct Partial {
+  double top = kMinusInfinity;
+  double weight = 0;
+  Vector sum{};
+
+  void Rescale(double new_top, uint32_t head_dim) {
+    if (new_top == top) return;
+    const double factor = std::exp(top - new_top);
+    weight *= factor;
+    for (uint32_t j = 0; j < head_dim; ++j) sum[j] *= factor;
+    top = new_top;
+  }
+
+  void Merge(Partial& other, uint32_t head_dim) {
+    if (other.top == kMinusInfinity) return;
+    const double new_top = std::max(top, other.top);
+    Rescale(new_top, head_dim);
+    other.Rescale(new_top, head_dim);
+    weight += other.weight;
+    for (uint32_t j = 0; j < head_dim; ++j) sum[j] += other.sum[j];
+  }
+};
+
+// Attention of one query row group (all queries that read one KV head) over one block's head.
+class HeadAttention {
+ public:
+  HeadAttention(const BlockView& block, uint32_t layer, uint32_t kv_head)
+      : block_(block), spec_(block.spec()), layer_(layer), kv_head_(kv_head), rotation_(spec_) {}
+
+  // queries: as given; totals: one for each query.
+  void AddTo(std::span<const Vector> queries, double scale, std::vector<Partial>& totals) {
+    std::vector<Vector> rotated(queries.begin(), queries.end());
+    if (IsTurbo(spec_.codec.k)) {
+      for (Vector& q : rotated) rotation_.Forward(q);
+    }
+    std::vector<Partial> partials(queries.size());
+    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+      ReadTile(tile);
+      for (size_t i = 0; i < queries.size(); ++i) AddTile(rotated[i], scale, TileTokenCount(spec_, tile), partials[i]);
+    }
+    for (size_t i = 0; i < queries.size(); ++i) {
+      if (IsTurbo(spec_.codec.v)) rotation_.Inverse(partials[i].sum);
+      totals[i].Merge(partials[i], spec_.head_dim);
+    }
+  }
+
+ private:
+  void ReadTile(uint32_t tile) {
+    const TilePart k = FindTilePart(block_, KvSide::kKey, layer_, kv_head_, tile);
+    if (spec_.codec.k == CodecId::kPolar44) {
+      for (uint32_t p = 0; p < spec_.head_dim / 2; ++p) polar_[p] = ReadPolarPair(k.planes.crumbs, spec_.head_dim, p);
+      keys_.factor.fill(std::ldexp(1.0, k.exponent));
+    } else {
+      ReadTileMatrix(spec_, KvSide::kKey, k, keys_);
+    }
+    const TilePart v = FindTilePart(block_, KvSide::kValue, layer_, kv_head_, tile);
+    ReadTileMatrix(spec_, KvSide::kValue, v, values_);
+  }
+
+  void PolarScores(const Vector& query, double* scores) const {
+    for (uint32_t p = 0; p < spec_.head_dim / 2; ++p) {
+      const PolarPair& polar = polar_[p];
+      const CoordinatePair pair = PairOf(spec_.rope, spec_.head_dim, p);
+      double table[kPolarLevels];
+      for (uint32_t m = 0; m < kPolarLevels; ++m) {
+        table[m] = query[pair.first] * polar.cosine[m] + query[pair.second] * polar.sine[m];
+      }
+      for (uint32_t t = 0; t < kTileTokens; ++t) {
+        scores[t] += table[polar.codes[t] & 15] * polar.radius[polar.codes[t] >> 4];
+      }
+    }
+  }
+
+  void AddTile(const Vector& query, double scale, uint32_t tokens, Partial& partial) const {
+    double scores[kTileTokens] = {};
+    if (spec_.codec.k == CodecId::kPolar44) {
+      PolarScores(query, scores);
+    } else {
+      Multiply(keys_.value.data(), tokens, spec_.head_dim, query.data(), scores);
+    }
+    double top = partial.top;
+    for (uint32_t t = 0; t < tokens; ++t) {
+      scores[t] *= keys_.factor[t] * scale;
+      top = std::max(top, scores[t]);
+    }
+    partial.Rescale(top, spec_.head_dim);
+    double weights[kTileTokens] = {};
+    for (uint32_t t = 0; t < tokens; ++t) {
+      const double p = std::exp(scores[t] - top);
+      partial.weight += p;
+      weights[t] = p * values_.factor[t];
+    }
+    Multiply(values_.value.data(), spec_.head_dim, kTileTokens, weights, partial.sum.data());
+  }
+
+  const BlockView& block_;
+  const BlockSpec& spec_;
+  uint32_t layer_, kv_head_;
+  DoubleRotation rotation_;
+  TileMatrix keys_, values_;
+  std::array<PolarPair, kMaxHeadDim / 2> polar_;
+};
+
+float ToFloat(double value) {
+  constexpr double kLimit = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(value, -kLimit, kLimit));
+}
+
+// A query head's shape, the same for all blocks.
+struct HeadShape {
+  uint32_t kv_heads = 0;
+  uint32_t head_dim = 0;
+};
+
+absl::StatusOr<HeadShape> CommonShape(std::span<const BlockView> blocks, uint32_t layer) {
+  const HeadShape shape = {blocks[0].spec().kv_heads, blocks[0].spec().head_dim};
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    const BlockSpec& spec = blocks[b].spec();
+    if (spec.kv_heads != shape.kv_heads || spec.head_dim != shape.head_dim) {
+      return absl::InvalidArgumentError(absl::StrCat("block ", b, " has ", spec.kv_heads, " KV heads of dim ",
+                                                     spec.head_dim, ", block 0 has ", shape.kv_heads, " of ",
+                                                     shape.head_dim));
+    }
+    if (!blocks[b].HasLayer(layer)) {
+      return absl::InvalidArgumentError(absl::StrCat("block ", b, " holds layers [", blocks[b].layer_begin(), ", ",
+                                                     blocks[b].layer_end(), "), layer ", layer, " is not among them"));
+    }
+  }
+  return shape;
+}
+
+absl::Status CheckQueries(HeadShape shape, uint32_t q_heads, uint32_t queries, std::span<const float> q,
+                          size_t o_size) {
+  if (q_heads == 0 || q_heads % shape.kv_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("q_heads = ", q_heads, " is not a positive multiple of the blocks' ",
+                                                   shape.kv_heads, " KV heads"));
+  }
+  const size_t size = size_t{q_heads} * queries * shape.head_dim;
+  if (q.size() != size || o_size != size) {
+    return absl::InvalidArgumentError(absl::StrCat("q and o need ", q_heads, " heads x ", queries, " queries x dim ",
+                                                   shape.head_dim, " = ", size, " floats, got ", q.size(), " and ",
+                                                   o_size));
+  }
+  for (size_t i = 0; i < size; ++i) {
+    if (!std::isfinite(q[i])) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("query is not finite (", q[i], ") at head ", i / shape.head_dim / queries, ", query ",
+                       i / shape.head_dim % queries, ", coordinate ", i % shape.head_dim));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
+                    std::span<const float> q, float scale, std::span<float> o, std::span<float> lse) {
+  const size_t rows = size_t{q_heads} * queries;
+  if (lse.size() != rows) {
+    return absl::InvalidArgumentError(absl::StrCat("lse needs ", rows, " floats, got ", lse.size()));
+  }
+  if (q.size() != o.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("q has ", q.size(), " floats, o has ", o.size()));
+  }
+  if (!std::isfinite(scale)) return absl::InvalidArgumentError(absl::StrCat("scale is not finite (", scale, ")"));
+  if (blocks.empty()) {
+    std::fill(o.begin(), o.end(), 0.0f);
+    std::fill(lse.begin(), lse.end(), -std::numeric_limits<float>::infinity());
+    return absl::OkStatus();
+  }
+  absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
+  if (!shape.ok()) return shape.status();
+  if (absl::Status s = CheckQueries(*shape, q_heads, queries, q, o.size()); !s.ok()) return s;
+
+  // All query heads of a group, and all their queries, read the same KV head.
+  const uint32_t head_dim = shape->head_dim;
+  const size_t group_rows = size_t{q_heads} / shape->kv_heads * queries;
+  std::vector<Vector> group(group_rows);
+  for (uint32_t head = 0; head < shape->kv_heads; ++head) {
+    const size_t first = head * group_rows;
+    for (size_t i = 0; i < group_rows; ++i) std::copy_n(q.begin() + (first + i) * head_dim, head_dim, group[i].begin());
+    std::vector<Partial> totals(group_rows);
+    for (const BlockView& block : blocks)
+      std::make_unique<HeadAttention>(block, layer, head)->AddTo(group, scale, totals);
+    for (size_t i = 0; i < group_rows; ++i) {
+      const Partial& total = totals[i];
+      for (uint32_t j = 0; j < head_dim; ++j) o[(first + i) * head_dim + j] = ToFloat(total.sum[j] / total.weight);
+      lse[first + i] = ToFloat(total.top + std::log(total.weight));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace polarkv::reference
