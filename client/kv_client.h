@@ -1,18 +1,19 @@
 // The polarkv client: the only header that a worker includes. No gRPC, protobuf, RocksDB or CUDA types in it.
 //
-// For a worker every failure of the cache is a miss with a bounded delay: each call returns within its deadline, verifies
-// every checksum of what it received, and never hands out bytes that failed.
+// For a worker every failure of the cache is a miss with a bounded delay: each call returns within its deadline,
+// verifies every checksum of what it received, and never hands out bytes that failed.
 //
-// Thread-safe: one KvClient serves all threads of a worker. Calls block the calling thread.
+// Thread-safe: one KvClient serves all threads of a worker. Calls block the calling thread; all of them must have
+// returned before the client is destroyed.
 #ifndef POLARKV_CLIENT_KV_CLIENT_H_
 #define POLARKV_CLIENT_KV_CLIENT_H_
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -25,13 +26,13 @@
 namespace polarkv {
 
 struct ClientOptions {
-  std::string target = "localhost:7070";  // gRPC's naming syntax: "host:port", "dns:///name:port", "unix:/path"
-  std::chrono::milliseconds deadline{5000};  // of every call that is not given its own
+  std::string target = "localhost:7070";     // gRPC's naming syntax: "host:port", "dns:///name:port", "unix:/path"
+  std::chrono::milliseconds deadline{5000};  // of every call that is not given its own; up to a day
   // Transient failures (UNAVAILABLE) are tried again within the deadline, after backoff with jitter.
   std::chrono::milliseconds backoff_initial{20};
   std::chrono::milliseconds backoff_max{1000};
-  int channels = 1;                    // connections to the node, 1..16
-  uint32_t frame_bytes = 1024 * 1024;  // body bytes in one frame, both ways
+  int channels = 1;                    // connections to the node, 1..16; calls take turns on them
+  uint32_t frame_bytes = 1024 * 1024;  // body bytes in one frame, both ways: 4 KiB..4 MiB
 };
 
 // A namespace that this client opened. Copyable; stays valid across server restarts (the client reopens it by itself).
@@ -45,7 +46,7 @@ const char* MatchStopName(MatchStop stop);
 
 struct PrefixMatch {
   uint32_t matched_blocks = 0;
-  std::vector<uint64_t> block_bytes;  // one a matched block
+  std::vector<uint64_t> block_bytes{};  // one a matched block
   MatchStop stop = MatchStop::kUnknown;
   uint64_t lease_id = 0;  // 0: none
   std::chrono::milliseconds lease{0};
@@ -54,23 +55,34 @@ struct PrefixMatch {
 enum class FetchOutcome { kOk, kNotFound, kCorrupt, kNoSuchLayer, kBufferTooSmall, kIoError, kNotReceived };
 const char* FetchOutcomeName(FetchOutcome outcome);
 
-// One block of a fetch. The caller gives the buffer (pinned, a GPU staging area, ...), 64-byte aligned; the client fills
-// it and, when outcome is kOk, `view` is a verified view of it.
+// One block of a fetch. The caller gives the buffer (pinned, a GPU staging area, ...), 64-byte aligned and of at least
+// FetchBytes() bytes; the client fills it and, when outcome is kOk, `view` is a verified view of it. On every other
+// outcome the buffer's contents mean nothing.
 struct FetchSlot {
-  std::span<uint8_t> buffer;  // in
+  std::span<uint8_t> buffer{};  // in
   FetchOutcome outcome = FetchOutcome::kNotReceived;
-  uint64_t bytes = 0;              // shipped, = needed when kBufferTooSmall and known
-  std::vector<BlockView> view;     // one element when kOk, else empty
+  uint64_t bytes = 0;             // of the selected block when kOk, needed for it when kBufferTooSmall
+  std::vector<BlockView> view{};  // one element when kOk, else empty
+  std::string message{};          // for people: what is wrong; empty when kOk or kNotFound
 };
 
 enum class StoreOutcome {
-  kStored, kDuplicate, kConflict, kBadChecksum, kUnsupported, kMismatch, kNoSpace, kTooLarge, kIoError, kNotAcknowledged
+  kStored,
+  kDuplicate,
+  kConflict,
+  kBadChecksum,
+  kUnsupported,
+  kMismatch,
+  kNoSpace,
+  kTooLarge,
+  kIoError,
+  kNotAcknowledged
 };
 const char* StoreOutcomeName(StoreOutcome outcome);
 
 struct StoreItem {
   BlockKey key;
-  BlockKey parent;          // key of the block before it; all zero for the first block of a chain
+  BlockKey parent;                 // key of the block before it; all zero for the first block of a chain
   std::span<const uint8_t> block;  // encoded, tagged for this namespace and key (NamespaceBlockSpec or TagBlock)
 };
 
@@ -85,11 +97,18 @@ struct NamespaceInfo {
   Fingerprint fingerprint{};
   uint64_t blocks = 0;
   uint64_t bytes = 0;
+  // Empty: all is well. Else why this client cannot use the namespace (made by a newer one, ...); of the descriptor
+  // only the name is then set.
+  std::string problem{};
 };
+
+// Bytes that a slot's buffer must have for one block of the namespace. INVALID_ARGUMENT: the descriptor is not valid,
+// or has no such layers.
+absl::StatusOr<uint64_t> FetchBytes(const NamespaceDescriptor& descriptor, const BlockSelection& selection = {});
 
 class KvClient {
  public:
-  using Deadline = std::chrono::milliseconds;  // 0: the options' deadline
+  using Deadline = std::chrono::milliseconds;  // 0: the options' deadline; negative: has passed already
 
   // Does not wait for the server. INVALID_ARGUMENT: an option is out of range.
   static absl::StatusOr<std::unique_ptr<KvClient>> Create(const ClientOptions& options);
@@ -97,36 +116,50 @@ class KvClient {
   KvClient(const KvClient&) = delete;
   KvClient& operator=(const KvClient&) = delete;
 
-  // FAILED_PRECONDITION: the name is known with another descriptor, the message names the field. DEADLINE_EXCEEDED,
-  // UNAVAILABLE: no answer in time; true of every call below.
+  // Statuses of every call below: INVALID_ARGUMENT (the message names what is wrong with the arguments);
+  // DEADLINE_EXCEEDED, UNAVAILABLE (no answer in time); DATA_LOSS (the server's answer contradicts itself or the
+  // request); RESOURCE_EXHAUSTED (over a limit of the server). A namespace that the node has lost is opened again on
+  // the way.
+
+  // FAILED_PRECONDITION: the name is known with another descriptor, the message names the field.
   absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceDescriptor& descriptor, Deadline deadline = {});
   absl::StatusOr<std::vector<NamespaceInfo>> ListNamespaces(Deadline deadline = {});
 
-  // Longest stored prefix of `keys`. With lease > 0 the matched blocks stay until the lease ends.
+  // Longest stored prefix of `keys`. With lease > 0 the matched blocks stay until the lease ends: after the time
+  // granted, with ReleaseLease, or with a Fetch that names it.
   absl::StatusOr<PrefixMatch> Match(const NamespaceHandle& ns, std::span<const BlockKey> keys,
                                     std::chrono::milliseconds lease = {}, Deadline deadline = {});
 
   // Fetches keys[i] into slots[i]. OK even when single blocks are missing (see their outcome); on another status the
-  // slots that are already kOk are good. `lease_id` (or 0) is released when the fetch ends. Slots whose stream broke are
-  // fetched again within the deadline.
+  // slots that are already kOk are good, and those without an answer kNotReceived. `lease_id` (or 0) is released when
+  // the fetch ends. Slots whose stream broke are fetched again within the deadline.
   absl::Status Fetch(const NamespaceHandle& ns, std::span<const BlockKey> keys, const BlockSelection& selection,
                      std::span<FetchSlot> slots, uint64_t lease_id = 0, Deadline deadline = {});
 
-  // Stores encoded blocks; outcomes[i] is that of items[i]. Idempotent, so broken streams are tried again.
+  // Stores encoded blocks; outcomes[i] is that of items[i]. OK once every block has its outcome, good or bad; on
+  // another status the blocks without one are kNotAcknowledged. Idempotent, so broken streams are tried again: a block
+  // that was stored just before its stream broke comes out as kDuplicate.
   absl::Status Store(const NamespaceHandle& ns, std::span<const StoreItem> items, std::span<StoreOutcome> outcomes,
                      Deadline deadline = {});
 
-  // Encodes and stores consecutive blocks straight from tensors. `keys`: the chain's keys, one a full block;
-  // `first_block`: index in the chain of the block that starts at token 0 of the tensors; k and v hold
-  // keys.size() * block_tokens tokens. `parent` as in StoreItem.
+  // Encodes and stores consecutive blocks straight from tensors. `keys`: the chain's keys, one a full block, stored as
+  // ShardKey(keys[i], shard, shards); `parent`: the chain's key before them, all zero for none; `first_block`: index in
+  // the chain of the block that starts at token 0 of the tensors; k and v: [layers, kv_heads / shards, keys.size() *
+  // block_tokens, head_dim]. INVALID_ARGUMENT also for a NaN or an infinity; blocks before it may have been stored.
   absl::Status StoreTensors(const NamespaceHandle& ns, std::span<const BlockKey> keys, const BlockKey& parent,
                             uint64_t first_block, const TensorView& k, const TensorView& v,
                             std::span<StoreOutcome> outcomes, uint32_t shard = 0, Deadline deadline = {});
 
-  absl::StatusOr<std::vector<bool>> Exists(const NamespaceHandle& ns, std::span<const BlockKey> keys, Deadline deadline = {});
-  // Number of blocks deleted.
+  // One a key, in order.
+  absl::StatusOr<std::vector<bool>> Exists(const NamespaceHandle& ns, std::span<const BlockKey> keys,
+                                           Deadline deadline = {});
+
+  // Number of blocks deleted, as far as the server could still say so after a broken connection.
   absl::StatusOr<uint64_t> Delete(const NamespaceHandle& ns, std::span<const BlockKey> keys, Deadline deadline = {});
+  // With its descriptor. 0, not an error, when the node does not know the namespace.
   absl::StatusOr<uint64_t> DeleteNamespace(const NamespaceHandle& ns, Deadline deadline = {});
+
+  // OK for 0 and for leases that have ended.
   absl::Status ReleaseLease(uint64_t lease_id, Deadline deadline = {});
   absl::StatusOr<ServerStats> Stats(Deadline deadline = {});
 
