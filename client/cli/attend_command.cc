@@ -1,0 +1,161 @@
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/cli/cli_status.h"
+#include "client/cli/commands.h"
+#include "client/cli/pkv_file.h"
+#include "client/cli/progress_line.h"
+#include "client/cli/query_tensor.h"
+#include "client/cli/safetensors.h"
+#include "client/cli/selected_block.h"
+#include "client/cli/text_format.h"
+#include "kernels/kv_kernels.h"
+#include "nlohmann/json.hpp"
+
+namespace polarkv::cli {
+namespace {
+
+struct AttendOptions {
+  std::vector<std::string> blocks;
+  std::string query, out;
+  int planes = 4;
+  bool json = false;
+};
+
+constexpr char kFooter[] = R"(
+Attends on the compressed blocks as they are, as a worker does; nothing is decompressed on the way.
+
+Query: a safetensors file with tensor `q`, [layers, q_heads, queries, head_dim], F16, BF16 or F32, after RoPE. q_heads is a
+multiple of the blocks' kv_heads: query head h reads KV head h / (q_heads / kv_heads). Scores are scaled by
+1/sqrt(head_dim). There is no causal mask: every query sees every token of every block.
+
+Output: a safetensors file with `o`, F32, of q's shape, and `lse`, F32 [layers, q_heads, queries], the natural logarithm of
+each row's sum of exponentials. With both, the result merges with attention over other tokens: o weighted by exp(lse).
+
+--planes N reads turbo3 and turbo4 codes at N bits, as a reader does that fetched fewer planes. Other codecs are read whole.
+
+Examples:
+  polarkv attend --block kv.pkv --query q.safetensors --out out.safetensors
+  polarkv attend --block first.pkv --block second.pkv --query q.safetensors --out out.safetensors
+  polarkv attend --block kv.pkv --planes 2 --query q.safetensors --out out.safetensors
+)";
+
+absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& paths) {
+  std::vector<PkvFile> files;
+  for (const std::string& path : paths) {
+    absl::StatusOr<PkvFile> file = PkvFile::Open(path);
+    if (!file.ok()) return file.status();
+    files.push_back(*std::move(file));
+    for (size_t i = 0; i < files.back().blocks().size(); ++i) {
+      const absl::Status same = CheckSameShape(files.front().blocks().front().spec(), files.back().blocks()[i].spec());
+      if (!same.ok()) return Annotate(same, path + ": block " + std::to_string(i));
+    }
+  }
+  return files;
+}
+
+// Views of one layer of all blocks, in order: the blocks themselves, or copies with fewer planes in `copies`.
+absl::StatusOr<std::vector<BlockView>> LayerViews(const std::vector<PkvFile>& files, uint32_t layer, int bits,
+                                                  std::vector<SelectedBlock>* copies) {
+  std::vector<BlockView> views;
+  copies->clear();
+  for (const PkvFile& file : files) {
+    for (const BlockView& block : file.blocks()) {
+      const PlaneMask planes = PlanesForBits(bits);
+      if ((block.planes() & ~planes) == 0) {
+        views.push_back(block);
+        continue;
+      }
+      absl::StatusOr<SelectedBlock> copy = SelectedBlock::Copy(block, {layer, layer + 1, planes});
+      if (!copy.ok()) return Annotate(copy.status(), file.path());
+      copies->push_back(*std::move(copy));
+      views.push_back(copies->back().view());
+    }
+  }
+  return views;
+}
+
+absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, int bits, SafetensorsWriter* out) {
+  ProgressLine progress("attending", query.layers(), "layers");
+  const float scale = 1 / std::sqrt(static_cast<float>(query.head_dim()));
+  const size_t rows = size_t{query.heads()} * query.queries();
+  std::vector<float> o(rows * query.head_dim()), lse(rows);
+  std::vector<SelectedBlock> copies;
+  for (uint32_t layer = 0; layer < query.layers(); ++layer) {
+    const absl::StatusOr<std::vector<BlockView>> views = LayerViews(files, layer, bits, &copies);
+    if (!views.ok()) return views.status();
+    const std::vector<float> q = query.Layer(layer);
+    if (absl::Status s = Attend(*views, layer, query.heads(), query.queries(), q, scale, o, lse); !s.ok()) {
+      return Annotate(s, "layer " + std::to_string(layer));
+    }
+    if (absl::Status s = out->Write(0, layer * o.size(), o); !s.ok()) return s;
+    if (absl::Status s = out->Write(1, layer * lse.size(), lse); !s.ok()) return s;
+    progress.Update(layer + 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const AttendOptions& options) {
+  if (options.planes < 2 || options.planes > 4) return UsageError("--planes is 2, 3 or 4 (bits of each turbo code)");
+  if (IsSameFile(options.query, options.out)) return UsageError("--query and --out are the same file");
+  for (const std::string& path : options.blocks) {
+    if (IsSameFile(path, options.out)) return UsageError("--block " + path + " and --out are the same file");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunAttend(const AttendOptions& options) {
+  if (absl::Status s = CheckOptions(options); !s.ok()) return s;
+  const absl::StatusOr<std::vector<PkvFile>> files = OpenBlocks(options.blocks);
+  if (!files.ok()) return files.status();
+  const absl::StatusOr<QueryTensor> query = QueryTensor::Load(options.query, files->front().blocks().front().spec());
+  if (!query.ok()) return query.status();
+
+  const std::vector<uint64_t> rows = {query->layers(), query->heads(), query->queries()};
+  std::vector<uint64_t> shape = rows;
+  shape.push_back(query->head_dim());
+  const std::vector<SafetensorsSpec> tensors = {{"o", shape}, {"lse", rows}};
+  absl::StatusOr<SafetensorsWriter> out = SafetensorsWriter::Create(options.out, tensors, {});
+  if (!out.ok()) return out.status();
+  if (absl::Status s = AttendAll(*files, *query, options.planes, &*out); !s.ok()) return s;
+  if (absl::Status s = out->Commit(); !s.ok()) return s;
+
+  uint64_t tokens = 0, blocks = 0;
+  for (const PkvFile& file : *files) {
+    tokens += file.tokens();
+    blocks += file.blocks().size();
+  }
+  if (options.json) {
+    PrintJson({{"out", options.out}, {"o_shape", shape}, {"tokens", tokens}, {"blocks", blocks}});
+  } else {
+    std::printf("%s: o %s and lse, over %llu tokens in %s\n", options.out.c_str(), ShapeText(shape).c_str(),
+                static_cast<unsigned long long>(tokens), Plural(blocks, "block").c_str());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAttendCommand(CLI::App& app, Invocation& invocation) {
+  auto options = std::make_shared<AttendOptions>();
+  CLI::App* command = app.add_subcommand("attend", "Attention of queries over compressed blocks");
+  command->add_option("--block", options->blocks, "File of blocks (.pkv); may be repeated")
+      ->required()
+      ->type_name("FILE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--query", options->query, "Safetensors file with tensor q")->required()->type_name("FILE");
+  command->add_option("--out", options->out, "Safetensors file to write")->required()->type_name("FILE");
+  command->add_option("--planes", options->planes, "Read turbo codes at this many bits: 2, 3 or 4")
+      ->type_name("BITS")
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print the summary as JSON");
+  command->footer(kFooter);
+  command->callback([options, &invocation] { invocation.run = [options] { return RunAttend(*options); }; });
+}
+
+}  // namespace polarkv::cli

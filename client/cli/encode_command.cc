@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "client/cli/cli_status.h"
+#include "client/cli/commands.h"
+#include "client/cli/format_names.h"
+#include "client/cli/kv_tensors.h"
+#include "client/cli/output_file.h"
+#include "client/cli/pkv_file.h"
+#include "client/cli/progress_line.h"
+#include "client/cli/text_format.h"
+#include "kernels/kv_kernels.h"
+#include "nlohmann/json.hpp"
+
+namespace polarkv::cli {
+namespace {
+
+struct EncodeOptions {
+  std::string codec, in, out;
+  uint32_t block_tokens = 256;
+  uint32_t first_kv_head = 0;
+  KvMetadata metadata;
+  bool json = false;
+};
+
+constexpr char kFooter[] = R"(
+Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
+these entries of its string metadata (options of the same name win over them):
+  rope            half (Llama, Qwen), interleaved (GPT-J), or none; how positions were rotated into k. Default: none.
+                  polar44 pairs coordinates by it; the other codecs only record it.
+  rope_base       theta of RoPE, such as 10000 or 500000; needed when rope is half or interleaved
+  rope_dims       leading coordinates that RoPE rotates; default: head_dim
+  first_position  position of token 0 in the sequence; default 0
+  model           shown, not stored
+
+Output: blocks of --block-tokens tokens back to back. Each describes itself; the last one may be short. Only full blocks
+can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
+
+Examples:
+  polarkv encode --codec turbo4 --in kv.safetensors --out kv.pkv
+  polarkv encode --codec k=polar44,v=turbo3 --rope half --rope-base 500000 --in kv.safetensors --out kv.pkv
+)";
+
+absl::Status CheckOptions(const EncodeOptions& options) {
+  if (options.block_tokens == 0 || options.block_tokens % kTileTokens != 0 || options.block_tokens > kMaxBlockTokens) {
+    return UsageError("--block-tokens is " + std::to_string(options.block_tokens) + "; it must be a multiple of " +
+                      std::to_string(kTileTokens) + " up to " + std::to_string(kMaxBlockTokens));
+  }
+  if (options.first_kv_head >= kMaxKvHeads) {
+    return UsageError("--first-kv-head is " + std::to_string(options.first_kv_head) + "; it must be below " +
+                      std::to_string(kMaxKvHeads));
+  }
+  if (IsSameFile(options.in, options.out)) {
+    return UsageError("--in and --out are the same file; the output would replace the input");
+  }
+  return absl::OkStatus();
+}
+
+// What all blocks have in common; tokens and position are those of a block yet to be chosen.
+BlockSpec CommonSpec(const KvTensors& tensors, CodecPair codec, uint32_t first_kv_head) {
+  BlockSpec spec;
+  spec.layers = static_cast<uint16_t>(tensors.k().shape[0]);
+  spec.kv_heads = static_cast<uint16_t>(tensors.k().shape[1]);
+  spec.head_dim = static_cast<uint16_t>(tensors.k().shape[3]);
+  spec.first_kv_head = static_cast<uint16_t>(first_kv_head);
+  spec.codec = codec;
+  spec.source_dtype = tensors.k().dtype;
+  spec.rope = tensors.placement().rope;
+  return spec;
+}
+
+TensorView SliceTokens(const TensorView& tensor, uint64_t first, uint32_t count) {
+  TensorView slice = tensor;
+  slice.data = static_cast<const uint8_t*>(tensor.data) +
+               first * static_cast<uint64_t>(tensor.stride[2]) * DtypeBytes(tensor.dtype);
+  slice.shape[2] = count;
+  return slice;
+}
+
+absl::Status EncodeOne(const KvTensors& tensors, BlockSpec spec, uint64_t first_token, OutputFile* out) {
+  spec.first_position = tensors.placement().first_position + first_token;
+  const absl::StatusOr<std::vector<uint8_t>> block = EncodeBlock(
+      spec, SliceTokens(tensors.k(), first_token, spec.tokens), SliceTokens(tensors.v(), first_token, spec.tokens));
+  if (block.ok()) return out->Append(*block);
+  if (first_token == 0) return block.status();
+  return Annotate(block.status(), "in the block that begins at token " + std::to_string(first_token) +
+                                      " (token numbers count from there)");
+}
+
+// Returns the number of blocks.
+absl::StatusOr<uint64_t> EncodeAll(const KvTensors& tensors, const BlockSpec& common, uint32_t block_tokens,
+                                   OutputFile* out) {
+  ProgressLine progress("encoding", tensors.tokens(), "tokens");
+  uint64_t blocks = 0;
+  for (uint64_t first = 0; first < tensors.tokens(); first += block_tokens, ++blocks) {
+    BlockSpec spec = common;
+    spec.tokens = static_cast<uint32_t>(std::min<uint64_t>(block_tokens, tensors.tokens() - first));
+    if (absl::Status s = EncodeOne(tensors, spec, first, out); !s.ok()) return s;
+    progress.Update(first + spec.tokens);
+  }
+  return blocks;
+}
+
+void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec spec, uint64_t blocks, uint64_t bytes) {
+  const double coordinates = 2.0 * spec.layers * spec.kv_heads * spec.head_dim * static_cast<double>(tensors.tokens());
+  const double bits = 8.0 * static_cast<double>(bytes) / coordinates;
+  const uint64_t fp16_bytes = static_cast<uint64_t>(coordinates) * 2;
+  if (options.json) {
+    PrintJson({{"out", options.out},
+               {"codec", CodecPairName(spec.codec)},
+               {"model", tensors.model()},
+               {"layers", spec.layers},
+               {"kv_heads", spec.kv_heads},
+               {"head_dim", spec.head_dim},
+               {"tokens", tensors.tokens()},
+               {"blocks", blocks},
+               {"bytes", bytes},
+               {"fp16_bytes", fp16_bytes},
+               {"bits_per_coordinate", bits},
+               {"ratio_to_fp16", 16 / bits}});
+    return;
+  }
+  std::printf("%s: %llu tokens in %s, %s%s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
+              Plural(blocks, "block").c_str(), CodecPairName(spec.codec).c_str(),
+              tensors.model().empty() ? "" : ", model ", tensors.model().c_str());
+  std::printf("  %s instead of %s in fp16: %.2fx smaller, %.3f bits per coordinate, all included\n",
+              HumanBytes(bytes).c_str(), HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
+}
+
+absl::Status RunEncode(const EncodeOptions& options) {
+  const absl::StatusOr<CodecPair> codec = ParseCodecPair(options.codec);
+  if (!codec.ok()) return UsageError("--codec: " + MessageOf(codec.status()));
+  if (absl::Status s = CheckOptions(options); !s.ok()) return s;
+  const absl::StatusOr<KvTensors> tensors = KvTensors::Load(options.in, options.metadata);
+  if (!tensors.ok()) return tensors.status();
+  for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor '" + name + "' is not encoded");
+  if (!tensors->placement().rope_stated) {
+    PrintNote("no rope in the metadata of " + options.in + "; recording none (--rope says otherwise)");
+  }
+  BlockSpec spec = CommonSpec(*tensors, *codec, options.first_kv_head);
+  spec.tokens = static_cast<uint32_t>(std::min<uint64_t>(options.block_tokens, tensors->tokens()));
+  spec.first_position = tensors->placement().first_position;
+  if (const auto layout = BlockLayout::Make(spec); !layout.ok()) return Annotate(layout.status(), options.in);
+
+  absl::StatusOr<OutputFile> out = OutputFile::Create(options.out);
+  if (!out.ok()) return out.status();
+  const absl::StatusOr<uint64_t> blocks = EncodeAll(*tensors, spec, options.block_tokens, &*out);
+  if (!blocks.ok()) return Annotate(blocks.status(), options.in);
+  if (absl::Status s = out->Commit(); !s.ok()) return s;
+  Report(options, *tensors, spec, *blocks, out->size());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddEncodeCommand(CLI::App& app, Invocation& invocation) {
+  auto options = std::make_shared<EncodeOptions>();
+  CLI::App* command = app.add_subcommand("encode", "Compress the keys and values of a safetensors file");
+  command->add_option("--codec", options->codec, "turbo4, k=polar44,v=turbo3, ...")->required()->type_name("CODEC");
+  command->add_option("--in", options->in, "Safetensors file with tensors k and v")->required()->type_name("FILE");
+  command->add_option("--out", options->out, "File of blocks to write (.pkv)")->required()->type_name("FILE");
+  command->add_option("--block-tokens", options->block_tokens, "Tokens in a block, a multiple of 64")
+      ->capture_default_str();
+  command->add_option("--rope", options->metadata.rope, "half, interleaved or none")->type_name("KIND");
+  command->add_option("--rope-base", options->metadata.rope_base, "RoPE's theta")->type_name("NUMBER");
+  command->add_option("--rope-dims", options->metadata.rope_dims, "Coordinates that RoPE rotates")->type_name("N");
+  command->add_option("--first-position", options->metadata.first_position, "Position of token 0")->type_name("N");
+  command
+      ->add_option("--first-kv-head", options->first_kv_head,
+                   "Global index of the first head, for a shard of a tensor-parallel model")
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print the summary as JSON");
+  command->footer(kFooter);
+  command->callback([options, &invocation] { invocation.run = [options] { return RunEncode(*options); }; });
+}
+
+}  // namespace polarkv::cli

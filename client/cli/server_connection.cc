@@ -1,0 +1,65 @@
+#include "client/cli/server_connection.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "client/cli/cli_status.h"
+
+namespace polarkv::cli {
+
+void AddServerOptions(CLI::App* command, ServerOptions* options) {
+  command->add_option("--server", options->server, "Server, as HOST:PORT or in gRPC's naming syntax")
+      ->required()
+      ->type_name("HOST:PORT");
+  command->add_option("--deadline", options->deadline, "Longest wait for each call: 500ms, 5s, 2m")
+      ->type_name("TIME")
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print JSON");
+}
+
+absl::StatusOr<std::chrono::milliseconds> ParseDuration(const std::string& option, const std::string& text) {
+  absl::Duration duration;
+  constexpr int kLongestHours = 24;
+  if (!absl::ParseDuration(text, &duration) || duration < absl::Milliseconds(1) ||
+      duration > absl::Hours(kLongestHours)) {
+    return UsageError(option + " is '" + text +
+                      "'; give a time with its unit, from 1ms to 24h, such as 500ms, 5s or 2m");
+  }
+  return absl::ToChronoMilliseconds(duration);
+}
+
+absl::StatusOr<std::unique_ptr<KvClient>> Connect(const ServerOptions& options) {
+  const absl::StatusOr<std::chrono::milliseconds> deadline = ParseDuration("--deadline", options.deadline);
+  if (!deadline.ok()) return deadline.status();
+  ClientOptions client;
+  client.target = options.server;
+  client.deadline = *deadline;
+  absl::StatusOr<std::unique_ptr<KvClient>> made = KvClient::Create(client);
+  if (!made.ok()) return UsageError("--server: " + MessageOf(made.status()));
+  return made;
+}
+
+absl::Status ExplainServerError(const absl::Status& status, const ServerOptions& options) {
+  const absl::Status annotated = Annotate(status, options.server);
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return annotated;
+  return absl::Status(status.code(), MessageOf(annotated) + "\n  no answer within " + options.deadline +
+                                         "; is polarkv-server running there? For a slow link give a longer --deadline");
+}
+
+absl::StatusOr<NamespaceInfo> FindNamespace(KvClient& client, const std::string& name, const ServerOptions& options) {
+  absl::StatusOr<std::vector<NamespaceInfo>> known = client.ListNamespaces();
+  if (!known.ok()) return ExplainServerError(known.status(), options);
+  std::string names;
+  for (NamespaceInfo& info : *known) {
+    if (info.descriptor.name == name) {
+      if (info.problem.empty()) return std::move(info);
+      return absl::FailedPreconditionError("namespace '" + name + "': " + info.problem);
+    }
+    if (names.size() < 200) names += (names.empty() ? "" : ", ") + info.descriptor.name;
+  }
+  return MissError("no namespace '" + name + "' on " + options.server + "; " +
+                   (names.empty() ? "it has none; `polarkv put` makes one" : "it has " + names));
+}
+
+}  // namespace polarkv::cli

@@ -1,0 +1,25 @@
+// How numbers and JSON are printed.
+#ifndef POLARKV_CLIENT_CLI_TEXT_FORMAT_H_
+#define POLARKV_CLIENT_CLI_TEXT_FORMAT_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "nlohmann/json_fwd.hpp"
+
+namespace polarkv::cli {
+
+std::string HumanBytes(uint64_t bytes);                // "512 B", "12.3 MiB"
+std::string Fixed(double value, int decimals);         // "4.25"
+std::string Plural(uint64_t count, const char* noun);  // "1 block", "2 blocks"
+std::string HexText(std::span<const uint8_t> bytes);   // lower case
+
+// Indented, on standard output; invalid UTF-8 is replaced, never thrown about.
+void PrintJson(const nlohmann::ordered_json& json);
+// A line on standard error that begins with "note: ".
+void PrintNote(const std::string& text);
+
+}  // namespace polarkv::cli
+
+#endif  // POLARKV_CLIENT_CLI_TEXT_FORMAT_H_
