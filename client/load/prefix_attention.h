@@ -1,0 +1,57 @@
+// Runs attention on a fetched prefix as fetched, and checks some of the results.
+#ifndef POLARKV_CLIENT_LOAD_PREFIX_ATTENTION_H_
+#define POLARKV_CLIENT_LOAD_PREFIX_ATTENTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/load/block_content.h"
+#include "client/load/exact_attention.h"
+#include "codec/block_view.h"
+
+namespace polarkv::load {
+
+// Largest relative error (Euclidean norm, per layer and query head) of the kernels' output against attention in double
+// precision on the decoded tensors that passes. Far above single-precision rounding (1e-5 at 100000 tokens), below what
+// any wrong, missing or misplaced token does: queries are aimed at one token of the prefix, which carries a large share.
+inline constexpr double kAttentionTolerance = 1e-2;
+
+struct AttentionCheck {
+  double kernel_error = 0;       // worst relative error against exact attention on the decoded tensors
+  double compression_error = 0;  // mean relative error against exact attention on the tensors before encoding
+};
+
+// Attention of one query (the token after the prefix) over all layers, window by window. Not thread-safe; one a worker.
+class PrefixAttention {
+ public:
+  PrefixAttention(const BlockContent& content, uint32_t q_heads);
+
+  // Begins a prefix. `draw` picks the token that the queries are aimed at; `check`: also compute the exact results.
+  void Start(std::span<const BlockKey> prefix, uint64_t draw, bool check);
+  // The next blocks of the prefix; blocks[i] is that of keys[i]. Statuses as Attend.
+  absl::Status Attend(std::span<const BlockView> blocks);
+  // Adds the same blocks to the exact results, where this prefix is checked. Statuses as DecodeBlock.
+  absl::Status AddToCheck(std::span<const BlockView> blocks, std::span<const BlockKey> keys);
+
+  bool checking() const { return exact_decoded_ != nullptr; }
+  // Compares. DATA_LOSS: beyond kAttentionTolerance or not a number. Only when checking().
+  absl::StatusOr<AttentionCheck> Finish() const;
+
+ private:
+  const BlockContent& content_;
+  AttentionShape shape_;
+  std::vector<float> query_;       // [layers, q_heads, head_dim]
+  std::vector<float> output_;      // likewise
+  std::vector<float> lse_;         // [layers, q_heads]
+  std::vector<float> window_out_, window_lse_;  // one layer of one window
+  std::unique_ptr<ExactAttention> exact_decoded_, exact_original_;
+  std::vector<float> k_, v_;  // one block's tensors
+};
+
+}  // namespace polarkv::load
+
+#endif  // POLARKV_CLIENT_LOAD_PREFIX_ATTENTION_H_
