@@ -20,18 +20,18 @@ namespace {
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 using Vector = std::array<double, kMaxHeadDim>;  // the first head_dim entries count
 
-// y[row] += sum over columns of matrix[row][column] * x[column]; columns is a multiple of 16.
+// y[row] += sum over columns of matrix[column][row] * x[column]; rows and columns are multiples of 4.
 [[gnu::always_inline]] inline void MultiplyBody(const float* matrix, uint32_t rows, uint32_t columns, const double* x,
                                                 double* y) {
-  constexpr uint32_t kPartialSums = 16;
-  for (uint32_t row = 0; row < rows; ++row, matrix += columns) {
-    double partial[kPartialSums] = {};
-    for (uint32_t c = 0; c < columns; c += kPartialSums) {
-      for (uint32_t i = 0; i < kPartialSums; ++i) partial[i] += matrix[c + i] * x[c + i];
+  for (uint32_t c = 0; c < columns; c += 4, matrix += 4 * rows) {
+    const float* __restrict m0 = matrix;
+    const float* __restrict m1 = m0 + rows;
+    const float* __restrict m2 = m1 + rows;
+    const float* __restrict m3 = m2 + rows;
+    double* __restrict sum = y;
+    for (uint32_t row = 0; row < rows; ++row) {
+      sum[row] += (m0[row] * x[c] + m1[row] * x[c + 1]) + (m2[row] * x[c + 2] + m3[row] * x[c + 3]);
     }
-    double sum = 0;
-    for (double p : partial) sum += p;
-    y[row] += sum;
   }
 }
 
@@ -94,46 +94,73 @@ struct Partial {
   }
 };
 
-// Attention of one query row group (all queries that read one KV head) over one block's head.
+// Attention of the queries that read one KV head, block by block and tile by tile. Scratch memory is one tile.
 class HeadAttention {
  public:
-  HeadAttention(const BlockView& block, uint32_t layer, uint32_t kv_head)
-      : block_(block), spec_(block.spec()), layer_(layer), kv_head_(kv_head), rotation_(spec_) {}
+  explicit HeadAttention(uint32_t head_dim)
+      : key_reader_(KvSide::kKey, head_dim), value_reader_(KvSide::kValue, head_dim) {}
 
-  // queries: as given; totals: one for each query.
-  void AddTo(std::span<const Vector> queries, double scale, std::vector<Partial>& totals) {
-    std::vector<Vector> rotated(queries.begin(), queries.end());
-    if (IsTurbo(spec_.codec.k)) {
-      for (Vector& q : rotated) rotation_.Forward(q);
+  // Adds a block's tokens to `totals`, one for each of `queries`.
+  void AddBlock(const BlockView& block, uint32_t layer, uint32_t kv_head, std::span<const Vector> queries, double scale,
+                std::vector<Partial>& totals) {
+    const BlockSpec& spec = block.spec();
+    const DoubleRotation rotation(spec);
+    std::vector<Vector> key_queries(queries.begin(), queries.end());
+    if (IsTurbo(spec.codec.k)) {
+      for (Vector& q : key_queries) rotation.Forward(q);
     }
     std::vector<Partial> partials(queries.size());
-    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
-      ReadTile(tile);
-      for (size_t i = 0; i < queries.size(); ++i) AddTile(rotated[i], scale, TileTokenCount(spec_, tile), partials[i]);
+    for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
+      ReadTile(block, layer, kv_head, tile);
+      const uint32_t tokens = TileTokenCount(spec, tile);
+      for (size_t i = 0; i < queries.size(); ++i) AddTile(spec, tokens, key_queries[i], scale, partials[i]);
     }
     for (size_t i = 0; i < queries.size(); ++i) {
-      if (IsTurbo(spec_.codec.v)) rotation_.Inverse(partials[i].sum);
-      totals[i].Merge(partials[i], spec_.head_dim);
+      if (IsTurbo(spec.codec.v)) rotation.Inverse(partials[i].sum);
+      totals[i].Merge(partials[i], spec.head_dim);
     }
   }
 
  private:
-  void ReadTile(uint32_t tile) {
-    const TilePart k = FindTilePart(block_, KvSide::kKey, layer_, kv_head_, tile);
-    if (spec_.codec.k == CodecId::kPolar44) {
-      for (uint32_t p = 0; p < spec_.head_dim / 2; ++p) polar_[p] = ReadPolarPair(k.planes.crumbs, spec_.head_dim, p);
+  void ReadTile(const BlockView& block, uint32_t layer, uint32_t kv_head, uint32_t tile) {
+    const BlockSpec& spec = block.spec();
+    const TilePart k = FindTilePart(block, KvSide::kKey, layer, kv_head, tile);
+    if (k.codec == CodecId::kPolar44) {
+      for (uint32_t p = 0; p < spec.head_dim / 2; ++p) polar_keys_[p] = ReadPolarPair(k.planes.crumbs, spec.head_dim, p);
       keys_.factor.fill(std::ldexp(1.0, k.exponent));
     } else {
-      ReadTileMatrix(spec_, KvSide::kKey, k, keys_);
+      key_reader_.Read(k, spec.rope, keys_);
     }
-    const TilePart v = FindTilePart(block_, KvSide::kValue, layer_, kv_head_, tile);
-    ReadTileMatrix(spec_, KvSide::kValue, v, values_);
+    const TilePart v = FindTilePart(block, KvSide::kValue, layer, kv_head, tile);
+    value_reader_.Read(v, spec.rope, values_);
   }
 
-  void PolarScores(const Vector& query, double* scores) const {
-    for (uint32_t p = 0; p < spec_.head_dim / 2; ++p) {
-      const PolarPair& polar = polar_[p];
-      const CoordinatePair pair = PairOf(spec_.rope, spec_.head_dim, p);
+  void AddTile(const BlockSpec& spec, uint32_t tokens, const Vector& query, double scale, Partial& partial) const {
+    double scores[kTileTokens] = {};
+    if (spec.codec.k == CodecId::kPolar44) {
+      PolarScores(spec, query, scores);
+    } else {
+      Multiply(keys_.value.data(), kTileTokens, spec.head_dim, query.data(), scores);
+    }
+    double top = partial.top;
+    for (uint32_t t = 0; t < tokens; ++t) {
+      scores[t] *= keys_.factor[t] * scale;
+      top = std::max(top, scores[t]);
+    }
+    partial.Rescale(top, spec.head_dim);
+    double weights[kTileTokens] = {};
+    for (uint32_t t = 0; t < tokens; ++t) {
+      const double p = std::exp(scores[t] - top);
+      partial.weight += p;
+      weights[t] = p * values_.factor[t];
+    }
+    Multiply(values_.value.data(), spec.head_dim, kTileTokens, weights, partial.sum.data());
+  }
+
+  void PolarScores(const BlockSpec& spec, const Vector& query, double* scores) const {
+    for (uint32_t p = 0; p < spec.head_dim / 2; ++p) {
+      const PolarPair& polar = polar_keys_[p];
+      const CoordinatePair pair = PairOf(spec.rope, spec.head_dim, p);
       double table[kPolarLevels];
       for (uint32_t m = 0; m < kPolarLevels; ++m) {
         table[m] = query[pair.first] * polar.cosine[m] + query[pair.second] * polar.sine[m];
@@ -144,34 +171,9 @@ class HeadAttention {
     }
   }
 
-  void AddTile(const Vector& query, double scale, uint32_t tokens, Partial& partial) const {
-    double scores[kTileTokens] = {};
-    if (spec_.codec.k == CodecId::kPolar44) {
-      PolarScores(query, scores);
-    } else {
-      Multiply(keys_.value.data(), tokens, spec_.head_dim, query.data(), scores);
-    }
-    double top = partial.top;
-    for (uint32_t t = 0; t < tokens; ++t) {
-      scores[t] *= keys_.factor[t] * scale;
-      top = std::max(top, scores[t]);
-    }
-    partial.Rescale(top, spec_.head_dim);
-    double weights[kTileTokens] = {};
-    for (uint32_t t = 0; t < tokens; ++t) {
-      const double p = std::exp(scores[t] - top);
-      partial.weight += p;
-      weights[t] = p * values_.factor[t];
-    }
-    Multiply(values_.value.data(), spec_.head_dim, kTileTokens, weights, partial.sum.data());
-  }
-
-  const BlockView& block_;
-  const BlockSpec& spec_;
-  uint32_t layer_, kv_head_;
-  DoubleRotation rotation_;
+  TileMatrixReader key_reader_, value_reader_;
   TileMatrix keys_, values_;
-  std::array<PolarPair, kMaxHeadDim / 2> polar_;
+  std::array<PolarPair, kMaxHeadDim / 2> polar_keys_;  // instead of keys_.value
 };
 
 float ToFloat(double value) {
@@ -226,8 +228,8 @@ absl::Status CheckQueries(HeadShape shape, uint32_t q_heads, uint32_t queries, s
 
 }  // namespace
 
-absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
-                    std::span<const float> q, float scale, std::span<float> o, std::span<float> lse) {
+absl::Status CheckAttend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
+                         std::span<const float> q, float scale, std::span<const float> o, std::span<const float> lse) {
   const size_t rows = size_t{q_heads} * queries;
   if (lse.size() != rows) {
     return absl::InvalidArgumentError(absl::StrCat("lse needs ", rows, " floats, got ", lse.size()));
@@ -236,25 +238,31 @@ absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t 
     return absl::InvalidArgumentError(absl::StrCat("q has ", q.size(), " floats, o has ", o.size()));
   }
   if (!std::isfinite(scale)) return absl::InvalidArgumentError(absl::StrCat("scale is not finite (", scale, ")"));
+  if (blocks.empty()) return absl::OkStatus();
+  absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
+  if (!shape.ok()) return shape.status();
+  return CheckQueries(*shape, q_heads, queries, q, o.size());
+}
+
+absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
+                    std::span<const float> q, float scale, std::span<float> o, std::span<float> lse) {
+  if (absl::Status s = CheckAttend(blocks, layer, q_heads, queries, q, scale, o, lse); !s.ok()) return s;
   if (blocks.empty()) {
     std::fill(o.begin(), o.end(), 0.0f);
     std::fill(lse.begin(), lse.end(), -std::numeric_limits<float>::infinity());
     return absl::OkStatus();
   }
-  absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
-  if (!shape.ok()) return shape.status();
-  if (absl::Status s = CheckQueries(*shape, q_heads, queries, q, o.size()); !s.ok()) return s;
-
   // All query heads of a group, and all their queries, read the same KV head.
-  const uint32_t head_dim = shape->head_dim;
-  const size_t group_rows = size_t{q_heads} / shape->kv_heads * queries;
+  const uint32_t head_dim = blocks[0].spec().head_dim;
+  const uint32_t kv_heads = blocks[0].spec().kv_heads;
+  const size_t group_rows = size_t{q_heads} / kv_heads * queries;
   std::vector<Vector> group(group_rows);
-  for (uint32_t head = 0; head < shape->kv_heads; ++head) {
+  const auto attention = std::make_unique<HeadAttention>(head_dim);
+  for (uint32_t head = 0; head < kv_heads; ++head) {
     const size_t first = head * group_rows;
     for (size_t i = 0; i < group_rows; ++i) std::copy_n(q.begin() + (first + i) * head_dim, head_dim, group[i].begin());
     std::vector<Partial> totals(group_rows);
-    for (const BlockView& block : blocks)
-      std::make_unique<HeadAttention>(block, layer, head)->AddTo(group, scale, totals);
+    for (const BlockView& block : blocks) attention->AddBlock(block, layer, head, group, scale, totals);
     for (size_t i = 0; i < group_rows; ++i) {
       const Partial& total = totals[i];
       for (uint32_t j = 0; j < head_dim; ++j) o[(first + i) * head_dim + j] = ToFloat(total.sum[j] / total.weight);

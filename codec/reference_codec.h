@@ -27,6 +27,9 @@ absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<f
 // q_heads is a multiple of kv_heads (GQA: query head h reads KV head h / (q_heads / kv_heads)). `scale` is usually
 // 1/sqrt(head_dim). With no blocks o = 0 and lse = -inf. INVALID_ARGUMENT: shapes differ between blocks or from q;
 // a block does not hold the layer; a query is not finite.
+// CheckAttend makes these checks alone, for bodies that compute the same.
+absl::Status CheckAttend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
+                         std::span<const float> q, float scale, std::span<const float> o, std::span<const float> lse);
 absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
                     std::span<const float> q, float scale, std::span<float> o, std::span<float> lse);
 

@@ -1,6 +1,7 @@
 #include "kernels/kv_kernels.h"
 
 #include "codec/reference_codec.h"
+#include "kernels/cpu/cpu_attention.h"
 
 namespace polarkv {
 
@@ -14,7 +15,7 @@ absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<f
 
 absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
                     std::span<const float> q, float scale, std::span<float> o, std::span<float> lse) {
-  return reference::Attend(blocks, layer, q_heads, queries, q, scale, o, lse);
+  return cpu::Attend(blocks, layer, q_heads, queries, q, scale, o, lse, cpu::BestInstructionSet());
 }
 
 }  // namespace polarkv

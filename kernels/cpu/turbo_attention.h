@@ -1,0 +1,57 @@
+// Attention of one KV head's queries over tiles of turbo codes, in the rotated domain, straight from the planes.
+//
+// Queries are rounded to int8 (per row, largest coordinate = 127) and probabilities to 8 bits (per tile, largest = 255);
+// dot products are exact integers. kernels/README.md states the error that this adds.
+//
+// Plain structs and pointers only: the body is compiled for instructions that the machine may not have, and must not emit
+// copies of inline library functions that the linker could choose for the whole program.
+#ifndef POLARKV_KERNELS_CPU_TURBO_ATTENTION_H_
+#define POLARKV_KERNELS_CPU_TURBO_ATTENTION_H_
+
+#include <cstdint>
+
+#include "kernels/cpu/turbo_table.h"
+
+namespace polarkv::cpu {
+
+// One row: one query of one query head, rotated and rounded. Words are indexed [chunk of 16 coordinates][dword order of
+// kDwordFirstCode].
+struct TurboQuery {
+  const int32_t* words = nullptr;  // [head_dim / 16][4]
+  int32_t sum = 0;             // of all rounded coordinates
+  float scale = 0;             // rounded coordinate -> log2-domain logit per unit of key
+};
+
+// Running softmax of one row: logits in units of log2, output not yet normalised, in the rotated domain.
+struct TurboRowState {
+  float max = 0;  // meaningless while sum == 0
+  float sum = 0;
+  float* output = nullptr;  // [head_dim]
+};
+
+// A run of tiles of one head in one block; plane pointers are null when the plane is not held. Strides are bytes a tile.
+struct TurboTiles {
+  const uint8_t* base = nullptr;
+  const uint8_t* key_refine[2] = {};    // first (Refine1), second (Refine0)
+  const uint8_t* value_refine[2] = {};
+  uint32_t base_stride = 0;
+  uint32_t refine_stride = 0;
+  uint32_t key_scales = 0, value_scales = 0;  // byte offsets inside a tile of the base plane
+  uint32_t key_crumbs = 0, value_crumbs = 0;
+  uint32_t head_dim = 0;  // 64, 128, 192 or 256
+  uint32_t tokens = 0;
+};
+
+// Key and value codes as read: bits and tables. The tables' offset is 128 for keys, 0 for values.
+struct TurboReader {
+  uint32_t key_bits = 0, value_bits = 0;
+  TurboTable key_table, value_table;
+};
+
+// Adds the tiles' tokens to the state of each of `rows` rows. Needs InstructionSet::kAvx512.
+void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
+                       TurboRowState* states, uint32_t rows);
+
+}  // namespace polarkv::cpu
+
+#endif  // POLARKV_KERNELS_CPU_TURBO_ATTENTION_H_
