@@ -1,0 +1,110 @@
+// From the words of a tile's planes to int8 operands of the matrix multiply.
+#ifndef POLARKV_KERNELS_CUDA_CODE_WORDS_H_
+#define POLARKV_KERNELS_CUDA_CODE_WORDS_H_
+
+#include <cstdint>
+
+#include "kernels/cuda/permute_tables.h"
+#include "kernels/cuda/warp_types.h"
+
+namespace polarkv::cuda {
+
+// Words of nibbles, one code each: [0] A's odd codes (15, 13, .. 1 from the low nibble up), [1] A's even codes (14, ..
+// 0), [2], [3] the same for B. `p1`, `p0`: words of the first and second refinement plane, ignored below 3 and 4 bits.
+template <int kBits, class W>
+POLARKV_WARP_FUNCTION void AssembleNibbles(typename W::U32 a, typename W::U32 b, typename W::U32 p1, typename W::U32 p0,
+                                           typename W::U32 (&nibbles)[4]) {
+  using U32 = typename W::U32;
+  constexpr uint32_t kLowCrumbs = 0x33333333u, kHighCrumbs = 0xCCCCCCCCu, kEvenBits = 0x55555555u,
+                     kOddBits = 0xAAAAAAAAu;
+  if constexpr (kBits == 4) {
+    const U32 za = W::SelectBits(kEvenBits, p1, p0);
+    const U32 zb = W::SelectBits(kEvenBits, p0, p1);
+    nibbles[0] = W::SelectBits(kLowCrumbs, a, za);
+    nibbles[1] = W::SelectBits(kHighCrumbs, a, za);
+    nibbles[2] = W::SelectBits(kLowCrumbs, b, zb);
+    nibbles[3] = W::SelectBits(kHighCrumbs, b, zb);
+  } else if constexpr (kBits == 3) {
+    const U32 za = p1 & kEvenBits;
+    const U32 zb = p1 & kOddBits;
+    nibbles[0] = W::SelectBits(kLowCrumbs, a, za);
+    nibbles[1] = W::SelectBits(kLowCrumbs, a >> 2, za << 2);
+    nibbles[2] = W::SelectBits(kLowCrumbs, b, zb >> 1);
+    nibbles[3] = W::SelectBits(kLowCrumbs, b >> 2, zb << 1);
+  } else {
+    nibbles[0] = a & kLowCrumbs;
+    nibbles[1] = (a >> 2) & kLowCrumbs;
+    nibbles[2] = b & kLowCrumbs;
+    nibbles[3] = (b >> 2) & kLowCrumbs;
+  }
+}
+
+// The images of a nibble word's codes, as addends: their sum is the image. low: nibbles 0..3, high: 4..7.
+template <int kBits, class W>
+struct CodeOperand {
+  static constexpr int kAddends = kBits == 4 ? 2 : 1;
+  typename W::U32 low[kAddends], high[kAddends];
+};
+
+template <int kBits, int kKind, class W>
+POLARKV_WARP_FUNCTION CodeOperand<kBits, W> LookUp(const PermuteTables<kBits>& tables, typename W::U32 nibbles) {
+  using U32 = typename W::U32;
+  CodeOperand<kBits, W> operand;
+  const U32 upper = nibbles >> 16;
+  if constexpr (kBits == 4) {
+    const uint32_t(&t)[4] = tables.word[kKind];
+    const U32 flipped = nibbles ^ 0x88888888u;
+    operand.low[0] = W::Permute(t[0], t[1], nibbles);
+    operand.high[0] = W::Permute(t[0], t[1], upper);
+    operand.low[1] = W::Permute(t[2], t[3], flipped);
+    operand.high[1] = W::Permute(t[2], t[3], flipped >> 16);
+  } else {
+    const uint32_t second = kBits == 3 ? tables.word[kBits - 2] : 0;
+    operand.low[0] = W::Permute(tables.word[0], second, nibbles);
+    operand.high[0] = W::Permute(tables.word[0], second, upper);
+  }
+  return operand;
+}
+
+// Sixteen rows x 32 codes of one word place: rows g from A, rows g + 8 from B. [0]: odd codes, [1]: even codes.
+template <int kBits, class W>
+struct CodeFragment {
+  CodeOperand<kBits, W> a[2], b[2];
+};
+
+template <int kBits, class W>
+POLARKV_WARP_FUNCTION CodeFragment<kBits, W> DecodeFragment(const PermuteTables<kBits>& tables, typename W::U32 a,
+                                                            typename W::U32 b, typename W::U32 p1, typename W::U32 p0) {
+  typename W::U32 nibbles[4];
+  AssembleNibbles<kBits, W>(a, b, p1, p0, nibbles);
+  return {{LookUp<kBits, 0, W>(tables, nibbles[0]), LookUp<kBits, 1, W>(tables, nibbles[1])},
+          {LookUp<kBits, 2, W>(tables, nibbles[2]), LookUp<kBits, 3, W>(tables, nibbles[3])}};
+}
+
+// One contraction step's other operand: [parity of the codes][register].
+template <class W>
+struct VectorOperand {
+  typename W::U32 b[2][2];
+};
+
+template <bool kSigned, int kBits, class W>
+POLARKV_WARP_FUNCTION void Accumulate(const CodeFragment<kBits, W>& codes, const VectorOperand<W>& vector,
+                                      typename W::I32 (&acc)[4]) {
+  POLARKV_UNROLL
+  for (int parity = 0; parity < 2; ++parity) {
+    POLARKV_UNROLL
+    for (int i = 0; i < CodeOperand<kBits, W>::kAddends; ++i) {
+      const auto& rows = codes.a[parity];
+      const auto& rows8 = codes.b[parity];
+      if constexpr (kSigned) {
+        W::MmaS8(acc, rows.low[i], rows8.low[i], rows.high[i], rows8.high[i], vector.b[parity][0], vector.b[parity][1]);
+      } else {
+        W::MmaU8(acc, rows.low[i], rows8.low[i], rows.high[i], rows8.high[i], vector.b[parity][0], vector.b[parity][1]);
+      }
+    }
+  }
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_CODE_WORDS_H_

@@ -1,0 +1,79 @@
+// Byte-permute tables: from the nibbles that code_words.h assembles to the int8 images of their codes.
+#ifndef POLARKV_KERNELS_CUDA_PERMUTE_TABLES_H_
+#define POLARKV_KERNELS_CUDA_PERMUTE_TABLES_H_
+
+#include <cstdint>
+
+#include "codec/code_order.h"
+
+namespace polarkv::cuda {
+
+// Tables for codes read at kBits bits. A permute looks up eight bytes with three selector bits, and its fourth bit
+// replicates the chosen byte's sign. So 16 entries are two tables: table 0 sees the nibble, table 1 the nibble with bit
+// 3 inverted; the inactive one yields 0 or -1 by its entry's sign, which the active entry makes up for. The two results
+// add up in the accumulator of the MMA.
+template <int kBits>
+struct PermuteTables;
+
+template <>
+struct PermuteTables<4> {
+  uint32_t word[4][4];  // [word kind][table 0 low, high, table 1 low, high]
+};
+template <>
+struct PermuteTables<3> {
+  uint32_t word[2];
+};
+template <>
+struct PermuteTables<2> {
+  uint32_t word[1];
+};
+
+namespace permute_internal {
+// Code bit (0..3) that bit `bit` of a nibble of word kind `kind` holds.
+POLARKV_HOST_DEVICE constexpr int CodeBit(int kind, int bit) {
+  // kind 0: A's crumb below, P1 P0 above; 1: P1 P0 below, A's crumb above; 2, 3: the same with B and P0 P1.
+  constexpr int kBitOf[4][4] = {{2, 3, 1, 0}, {1, 0, 2, 3}, {2, 3, 0, 1}, {0, 1, 2, 3}};
+  return kBitOf[kind][bit];
+}
+POLARKV_HOST_DEVICE constexpr int CodeOfNibble(int kind, int nibble) {
+  int code = 0;
+  for (int bit = 0; bit < 4; ++bit) code |= ((nibble >> bit) & 1) << CodeBit(kind, bit);
+  return code;
+}
+POLARKV_HOST_DEVICE constexpr uint32_t Byte(int value, int index) {
+  return static_cast<uint32_t>(value & 0xFF) << (8 * (index % 4));
+}
+}  // namespace permute_internal
+
+// `image[code]`: every entry c needs c + 1 <= 127.
+POLARKV_HOST_DEVICE constexpr PermuteTables<4> MakePermuteTables4(const int8_t (&image)[16]) {
+  PermuteTables<4> tables{};
+  for (int kind = 0; kind < 4; ++kind) {
+    for (int i = 0; i < 8; ++i) {
+      const int entry[2] = {image[permute_internal::CodeOfNibble(kind, i)],
+                            image[permute_internal::CodeOfNibble(kind, i + 8)]};
+      for (int table = 0; table < 2; ++table) {
+        const int value = entry[table] + (entry[1 - table] < 0 ? 1 : 0);
+        tables.word[kind][2 * table + i / 4] |= permute_internal::Byte(value, i);
+      }
+    }
+  }
+  return tables;
+}
+
+// Three bits: a nibble holds the crumb in bits 0, 1 and the refinement bit in bit 2, whatever the word kind.
+POLARKV_HOST_DEVICE constexpr PermuteTables<3> MakePermuteTables3(const int8_t (&image)[8]) {
+  PermuteTables<3> tables{};
+  for (int i = 0; i < 8; ++i) tables.word[i / 4] |= permute_internal::Byte(image[2 * (i & 3) + (i >> 2)], i);
+  return tables;
+}
+
+POLARKV_HOST_DEVICE constexpr PermuteTables<2> MakePermuteTables2(const int8_t (&image)[4]) {
+  PermuteTables<2> tables{};
+  for (int i = 0; i < 4; ++i) tables.word[0] |= permute_internal::Byte(image[i], i);
+  return tables;
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_PERMUTE_TABLES_H_

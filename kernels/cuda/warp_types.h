@@ -1,0 +1,45 @@
+// The tile bodies are written once, for one warp, as templates over a warp type `W`:
+//   DeviceWarp (device_warp.cuh): a value is one lane's register, an operation is one instruction;
+//   HostWarp (tests/kernels/cuda/host_warp.h): a value is all 32 lanes', an operation has the instruction's exact
+//   semantics, so that permutes, matrix fragments and addressing are checked without a GPU.
+//
+// W provides the types U32, I32, F32 with the usual operators, and
+//   U32 Permute(U32 low, U32 high, U32 selector)      PRMT: bit 3 of a selector nibble replicates the byte's sign
+//   U32 SelectBits(mask, U32 a, U32 b)                LOP3: a where the mask is set, b elsewhere
+//   void MmaS8/MmaU8(I32 (&acc)[4], a0, a1, a2, a3, b0, b1)   m16n8k32; a: s8, b: s8 / u8
+//   U32 Transpose8x8(U32)                              movmatrix on 16-bit elements
+//   F32 ShuffleXor(F32, lane mask), bool Any(condition)
+//   F32 Fma, Max, Min, Exp2, ToFloat(I32), HalfLow(U32), HalfHigh(U32); I32/U32/F32 bit casts AsF32, AsU32
+//   U32 Lane(); F32 Select(condition, F32, F32)
+// Control flow is uniform over the warp.
+#ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_
+#define POLARKV_KERNELS_CUDA_WARP_TYPES_H_
+
+#include <cstdint>
+
+#include "codec/code_order.h"
+
+#if defined(__CUDACC__)
+#define POLARKV_WARP_FUNCTION __host__ __device__ __forceinline__
+#define POLARKV_UNROLL _Pragma("unroll")
+#else
+#define POLARKV_WARP_FUNCTION inline
+#define POLARKV_UNROLL
+#endif
+
+namespace polarkv::cuda {
+
+// The vector of 16 bytes that lane 4g + t reads of 32 consecutive ones (512 bytes a warp); see codec/code_order.h.
+POLARKV_WARP_FUNCTION constexpr uint32_t TileVector(uint32_t lane) {
+  return code_order_internal::FullGroupLane(lane / 4, lane % 4);
+}
+
+// A lane's 16-byte vector: four 32-bit words.
+template <class W>
+struct Words4 {
+  typename W::U32 w[4];
+};
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_WARP_TYPES_H_

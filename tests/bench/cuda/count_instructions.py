@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Counts what one tile costs in compiled code: the longest loop of each kernel in a cubin.
+
+usage: count_instructions.py KERNELS.cubin [--nvdisasm PATH]
+
+Printed per kernel: instructions on the path that every full tile takes, and those of blocks that are skipped by a branch
+(raising the softmax reference, masking a short tile).
+"""
+import argparse
+import collections
+import re
+import subprocess
+
+# Executed by the integer pipe of sm_80 and sm_90 (64 lanes a cycle and SM).
+ALU = {"LOP3", "PRMT", "SHF", "FMNMX", "ISETP", "FSETP", "SEL", "FSEL", "IADD3", "LEA", "I2FP", "VIADD", "VIMNMX", "PLOP3"}
+FMA = {"FFMA", "FMUL", "FADD", "IMAD"}
+SKIPPED_BLOCK = 8  # a forward branch over more than this many instructions skips a cold block
+
+
+def parse(assembly):
+    """Yields (kernel, instructions, label -> index)."""
+    kernel, instructions, labels = None, [], {}
+    for line in assembly.splitlines():
+        section = re.match(r"\.section\s+\.text\.(\S+?),", line.strip())
+        if section:
+            if kernel:
+                yield kernel, instructions, labels
+            kernel, instructions, labels = section.group(1), [], {}
+        label = re.match(r"(\.L_x_\d+):", line.strip())
+        if label:
+            labels[label.group(1)] = len(instructions)
+        code = re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line)
+        if code:
+            instructions.append(code.group(1))
+    if kernel:
+        yield kernel, instructions, labels
+
+
+def branch_target(instruction, labels):
+    match = re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", instruction)
+    return labels.get(match.group(1)) if match else None
+
+
+def hot_path(instructions, labels):
+    loops = [(i - target, target, i) for i, text in enumerate(instructions)
+             if (target := branch_target(text, labels)) is not None and target <= i]
+    if not loops:
+        return [], 0
+    _, at, end = max(loops)
+    hot, skipped = [], 0
+    while at <= end:
+        hot.append(instructions[at])
+        target = branch_target(instructions[at], labels)
+        if target is not None and at + SKIPPED_BLOCK < target <= end:
+            if not any("LDGSTS" in text for text in instructions[at:target]):
+                skipped += target - at - 1
+                at = target
+                continue
+        at += 1
+    return hot, skipped
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("cubin")
+    arguments.add_argument("--nvdisasm", default="nvdisasm")
+    options = arguments.parse_args()
+    assembly = subprocess.run([options.nvdisasm, "-c", options.cubin], check=True, capture_output=True, text=True).stdout
+    for kernel, instructions, labels in parse(assembly):
+        hot, skipped = hot_path(instructions, labels)
+        if not hot:
+            continue
+        count = collections.Counter(re.sub(r"^@!?U?P\w+\s+", "", text).split()[0].split(".")[0] for text in hot)
+        pipes = {"ALU": sum(count[op] for op in ALU), "FMA": sum(count[op] for op in FMA)}
+        single = {op: count[op] for op in ("IMMA", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
+        print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}")
+
+
+if __name__ == "__main__":
+    main()

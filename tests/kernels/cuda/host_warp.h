@@ -1,0 +1,192 @@
+// The warp of kernels/cuda/warp_types.h on the host: every value is 32 lanes', every operation computes what the PTX
+// instruction is specified to compute. Only Exp2 differs (correctly rounded here, 2 ulp on the device).
+#ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
+#define POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace polarkv::cuda {
+
+template <class T>
+struct Lanes {
+  std::array<T, 32> v{};
+  Lanes() = default;
+  Lanes(T x) { v.fill(x); }  // NOLINT: a scalar is the same in every lane
+  T& operator[](size_t lane) { return v[lane]; }
+  const T& operator[](size_t lane) const { return v[lane]; }
+};
+
+template <class Result, class Function>
+Lanes<Result> EachLane(Function function) {
+  Lanes<Result> result;
+  for (size_t lane = 0; lane < 32; ++lane) result[lane] = static_cast<Result>(function(lane));
+  return result;
+}
+
+#define POLARKV_LANES_OPERATOR(op)                                       \
+  template <class T>                                                     \
+  Lanes<T> operator op(const Lanes<T>& a, const Lanes<T>& b) {           \
+    return EachLane<T>([&](size_t lane) { return a[lane] op b[lane]; }); \
+  }                                                                      \
+  template <class T>                                                     \
+  Lanes<T> operator op(const Lanes<T>& a, std::type_identity_t<T> b) {   \
+    return EachLane<T>([&](size_t lane) { return a[lane] op b; });       \
+  }
+POLARKV_LANES_OPERATOR(+)
+POLARKV_LANES_OPERATOR(-)
+POLARKV_LANES_OPERATOR(*)
+POLARKV_LANES_OPERATOR(&)
+POLARKV_LANES_OPERATOR(|)
+POLARKV_LANES_OPERATOR(^)
+#undef POLARKV_LANES_OPERATOR
+
+template <class T>
+Lanes<T> operator<<(const Lanes<T>& a, int bits) {
+  // Through unsigned: a shifted-out sign bit is what the hardware drops.
+  return EachLane<T>([&](size_t lane) { return static_cast<std::make_unsigned_t<T>>(a[lane]) << bits; });
+}
+template <class T>
+Lanes<T> operator>>(const Lanes<T>& a, int bits) {
+  return EachLane<T>([&](size_t lane) { return a[lane] >> bits; });
+}
+template <class T>
+Lanes<bool> operator>(const Lanes<T>& a, const Lanes<T>& b) {
+  return EachLane<bool>([&](size_t lane) { return a[lane] > b[lane]; });
+}
+template <class T>
+Lanes<bool> operator>=(const Lanes<T>& a, const Lanes<T>& b) {
+  return EachLane<bool>([&](size_t lane) { return a[lane] >= b[lane]; });
+}
+
+// IEEE half to float, every value exact.
+inline float HalfToFloat(uint16_t half) {
+  const int exponent = (half >> 10) & 31;
+  const int mantissa = half & 1023;
+  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
+  if (exponent == 31) return mantissa != 0 ? std::nanf("") : sign * INFINITY;
+  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
+                               : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25));
+}
+
+struct HostWarp {
+  using U32 = Lanes<uint32_t>;
+  using I32 = Lanes<int32_t>;
+  using F32 = Lanes<float>;
+
+  static U32 Lane() {
+    return EachLane<uint32_t>([](size_t lane) { return lane; });
+  }
+
+  static U32 Permute(const U32& low, const U32& high, const U32& selector) {
+    return EachLane<uint32_t>([&](size_t lane) {
+      const uint64_t bytes = uint64_t{high[lane]} << 32 | low[lane];
+      uint32_t result = 0;
+      for (int i = 0; i < 4; ++i) {
+        const uint32_t nibble = selector[lane] >> (4 * i) & 15;
+        uint32_t byte = bytes >> (8 * (nibble & 7)) & 0xFF;
+        if ((nibble & 8) != 0) byte = (byte & 0x80) != 0 ? 0xFF : 0;
+        result |= byte << (8 * i);
+      }
+      return result;
+    });
+  }
+
+  static U32 SelectBits(uint32_t mask, const U32& a, const U32& b) { return (a & mask) | (b & ~mask); }
+
+  // Lane l holds row l / 4, elements 2 * (l % 4) and + 1 of an 8 x 8 matrix of 16-bit elements, before and after.
+  static U32 Transpose8x8(const U32& x) {
+    const auto element = [&](size_t row, size_t column) {
+      return x[4 * row + column / 2] >> (16 * (column % 2)) & 0xFFFF;
+    };
+    return EachLane<uint32_t>([&](size_t lane) {
+      const size_t row = lane / 4, column = 2 * (lane % 4);
+      return element(column, row) | element(column + 1, row) << 16;
+    });
+  }
+
+  static void MmaS8(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
+                    const U32& b1) {
+    Mma<int8_t>(acc, a0, a1, a2, a3, b0, b1);
+  }
+  static void MmaU8(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
+                    const U32& b1) {
+    Mma<uint8_t>(acc, a0, a1, a2, a3, b0, b1);
+  }
+
+  static F32 ShuffleXor(const F32& x, int mask) {
+    return EachLane<float>([&](size_t lane) { return x[lane ^ static_cast<size_t>(mask)]; });
+  }
+  static bool Any(const Lanes<bool>& condition) {
+    return std::any_of(condition.v.begin(), condition.v.end(), [](bool x) { return x; });
+  }
+  static F32 Select(const Lanes<bool>& condition, const F32& yes, const F32& no) {
+    return EachLane<float>([&](size_t lane) { return condition[lane] ? yes[lane] : no[lane]; });
+  }
+  static F32 Fma(const F32& a, const F32& b, const F32& c) {
+    return EachLane<float>([&](size_t lane) { return std::fma(a[lane], b[lane], c[lane]); });
+  }
+  // fmaxf and fminf: the operand that is a number.
+  static F32 Max(const F32& a, const F32& b) {
+    return EachLane<float>([&](size_t lane) { return std::fmax(a[lane], b[lane]); });
+  }
+  static F32 Min(const F32& a, const F32& b) {
+    return EachLane<float>([&](size_t lane) { return std::fmin(a[lane], b[lane]); });
+  }
+  static F32 Exp2(const F32& x) {
+    return EachLane<float>([&](size_t lane) {
+      const float y = std::exp2(x[lane]);
+      return std::fabs(y) < 0x1p-126f ? 0.0f : y;  // .ftz
+    });
+  }
+  static F32 ToFloat(const I32& x) {
+    return EachLane<float>([&](size_t lane) { return x[lane]; });
+  }
+  static F32 AsF32(const I32& x) {
+    return EachLane<float>([&](size_t lane) { return std::bit_cast<float>(x[lane]); });
+  }
+  static U32 AsU32(const F32& x) {
+    return EachLane<uint32_t>([&](size_t lane) { return std::bit_cast<uint32_t>(x[lane]); });
+  }
+  static F32 HalfLow(const U32& pair) {
+    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane])); });
+  }
+  static F32 HalfHigh(const U32& pair) {
+    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane] >> 16)); });
+  }
+
+ private:
+  // mma.sync.aligned.m16n8k32.row.col.s32.s8.{s8,u8}.s32, fragments as in the PTX manual.
+  template <class B>
+  static void Mma(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
+                  const U32& b1) {
+    int32_t a[16][32], b[32][8];
+    const auto byte = [](const U32& x, size_t lane, size_t i) { return static_cast<uint8_t>(x[lane] >> (8 * i)); };
+    for (size_t lane = 0; lane < 32; ++lane) {
+      const size_t g = lane / 4, t = lane % 4;
+      for (size_t i = 0; i < 4; ++i) {
+        a[g][4 * t + i] = static_cast<int8_t>(byte(a0, lane, i));
+        a[g + 8][4 * t + i] = static_cast<int8_t>(byte(a1, lane, i));
+        a[g][16 + 4 * t + i] = static_cast<int8_t>(byte(a2, lane, i));
+        a[g + 8][16 + 4 * t + i] = static_cast<int8_t>(byte(a3, lane, i));
+        b[4 * t + i][g] = static_cast<B>(byte(b0, lane, i));
+        b[16 + 4 * t + i][g] = static_cast<B>(byte(b1, lane, i));
+      }
+    }
+    for (size_t lane = 0; lane < 32; ++lane) {
+      for (size_t i = 0; i < 4; ++i) {
+        const size_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        uint32_t sum = static_cast<uint32_t>(acc[i][lane]);  // wraps, as the instruction does without .satfinite
+        for (size_t k = 0; k < 32; ++k) sum += static_cast<uint32_t>(a[row][k] * b[k][column]);
+        acc[i][lane] = static_cast<int32_t>(sum);
+      }
+    }
+  }
+};
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
