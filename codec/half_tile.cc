@@ -1,17 +1,16 @@
 #include "codec/half_tile.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "codec/half_float.h"
+#include "codec/largest_magnitude.h"
 
 namespace polarkv {
 
 int EncodeHalfTile(const float* rows, uint32_t tokens, uint32_t head_dim, uint8_t* payload) {
   const uint32_t count = tokens * head_dim;
-  float largest = 0;
-  for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(rows[i]));
+  const float largest = LargestMagnitude(rows, count);
   constexpr float kMinNormalHalf = 0x1p-14f;
   const bool fits = largest == 0 || (largest >= kMinNormalHalf && largest <= kMaxHalf);
   const int exponent = fits ? 0 : std::ilogb(largest) - 14;

@@ -14,13 +14,12 @@ inline constexpr float kTurn = 65536.0f;
 
 // The direction of (x, y), in [0, kTurn); 0 for (0, 0). Error below 2.5e-8 turn. arctan(t) by Abramowitz and Stegun,
 // Handbook of Mathematical Functions, 4.4.49, times 65536 / 2 pi; the order of operations is part of the format.
-inline float PolarAngle(float x, float y) {
+[[gnu::always_inline]] inline float PolarAngle(float x, float y) {
   const float ax = std::fabs(x);
   const float ay = std::fabs(y);
   const float high = ax > ay ? ax : ay;
   const float low = ax > ay ? ay : ax;
-  if (high == 0) return 0;
-  const float t = low / high;
+  const float t = low / (high > 0 ? high : 1.0f);
   const float s = t * t;
   float p = std::fma(.0028662257f, s, -.0161657367f);
   p = std::fma(p, s, .0429096138f);
@@ -30,14 +29,14 @@ inline float PolarAngle(float x, float y) {
   p = std::fma(p, s, .1999355085f);
   p = std::fma(p, s, -.3333314528f);
   p = std::fma(p, s, 1.0f);
-  float angle = p * t * 10430.3784f;
-  if (ay > ax) angle = kTurn / 4 - angle;
-  if (x < 0) angle = kTurn / 2 - angle;
-  if (y < 0) angle = kTurn - angle;
-  return angle < kTurn ? angle : 0;  // a y just below 0 rounds to the full turn
+  const float octant = p * t * 10430.3784f;
+  const float quadrant = ay > ax ? kTurn / 4 - octant : octant;
+  const float half = x < 0 ? kTurn / 2 - quadrant : quadrant;
+  const float angle = y < 0 ? kTurn - half : half;
+  return angle < kTurn ? angle : 0.0f;  // a y just below 0 rounds to the full turn
 }
 
-inline float PolarRadius(float x, float y) { return std::sqrt(std::fma(x, x, y * y)); }
+[[gnu::always_inline]] inline float PolarRadius(float x, float y) { return std::sqrt(std::fma(x, x, y * y)); }
 
 struct CoordinatePair {
   uint32_t first;

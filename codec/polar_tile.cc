@@ -7,7 +7,9 @@
 #include <numbers>
 
 #include "codec/block_format.h"
+#include "codec/fma_target.h"
 #include "codec/half_float.h"
+#include "codec/largest_magnitude.h"
 #include "codec/polar_coordinates.h"
 
 namespace polarkv {
@@ -19,86 +21,112 @@ using TileFloats = std::array<float, kTileTokens>;
 constexpr int kTopBinade = 13;
 
 int TileExponent(const float* rows, uint32_t count) {
-  float largest = 0;
-  for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(rows[i]));
+  const float largest = LargestMagnitude(rows, count);
   return largest > 0 ? std::ilogb(largest) - kTopBinade : 0;
 }
 
 // Where the occupied arc begins: after the widest gap between neighbouring angles; the first such gap, counted from
-// angle 0, if several are equally wide. Zero vectors have no direction and do not count.
+// angle 0, if several are equally wide, the one across 0 being the first of all. Zero vectors have no direction and do
+// not count. No sorting: 64 angles leave a gap of at least 1/64 turn, so it lies between two of 64 buckets.
 float ArcStart(const TileFloats& angles, const TileFloats& radii, uint32_t tokens) {
-  TileFloats sorted;
-  uint32_t count = 0;
+  constexpr uint32_t kBuckets = kTileTokens;
+  constexpr float kPerBucket = kTurn / kBuckets;
+  float lowest[kBuckets], highest[kBuckets];
+  std::fill_n(lowest, kBuckets, kTurn);
+  std::fill_n(highest, kBuckets, -1.0f);
   for (uint32_t t = 0; t < tokens; ++t) {
-    if (radii[t] > 0) sorted[count++] = angles[t];
+    if (!(radii[t] > 0)) continue;
+    const uint32_t bucket = static_cast<uint32_t>(angles[t] / kPerBucket);
+    lowest[bucket] = std::min(lowest[bucket], angles[t]);
+    highest[bucket] = std::max(highest[bucket], angles[t]);
   }
-  if (count == 0) return 0;
-  std::sort(sorted.begin(), sorted.begin() + count);
-  float start = sorted[0];
-  float widest = sorted[0] + kTurn - sorted[count - 1];
-  for (uint32_t i = 1; i < count; ++i) {
-    const float gap = sorted[i] - sorted[i - 1];
+  const float last = *std::max_element(highest, highest + kBuckets);
+  if (last < 0) return 0;
+  float start = 0;
+  float widest = -1;
+  float previous = last - kTurn;
+  for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {
+    if (highest[bucket] < 0) continue;
+    const float gap = lowest[bucket] - previous;
     if (gap > widest) {
       widest = gap;
-      start = sorted[i];
+      start = lowest[bucket];
     }
+    previous = highest[bucket];
   }
   return start;
-}
-
-uint8_t Code(float offset, float step) {
-  if (!(step > 0) || !(offset > 0)) return 0;
-  const float bin = offset / step;
-  return bin < kPolarLevels ? static_cast<uint8_t>(bin) : kPolarLevels - 1;
 }
 
 // The smallest step whose 16 bins reach from 0 to `range`.
 uint16_t StepFor(float range) { return range > 0 ? FloatToHalfUp(range / kPolarLevels) : uint16_t{0}; }
 
-PolarParameters EncodePair(TileFloats& angles, const TileFloats& radii, uint32_t tokens, uint8_t* codes) {
+// The bin of an offset from the range's minimum, clamped. Where the step is 0 no offset is positive.
+[[gnu::always_inline]] inline int Bin(float offset, float step) {
+  const float bin = offset / (step > 0 ? step : 1.0f);
+  const float above = bin > 0 ? bin : 0.0f;
+  return static_cast<int>(above < kPolarLevels - 1 ? above : kPolarLevels - 1.0f);
+}
+
+[[gnu::always_inline]] inline PolarParameters EncodePair(TileFloats& angles, const TileFloats& radii, uint32_t tokens,
+                                                         uint8_t* codes) {
   PolarParameters parameters;
   const float start = ArcStart(angles, radii, tokens);
   parameters.angle_min = static_cast<uint16_t>(start);  // rounds down
   float angle_range = 0;
+  float radius_min = radii[0];
+  float radius_max = 0;
   for (uint32_t t = 0; t < tokens; ++t) {
-    angles[t] = radii[t] > 0 ? (angles[t] < start ? angles[t] + kTurn : angles[t]) - parameters.angle_min : 0;
-    angle_range = std::max(angle_range, angles[t]);
+    const float offset = (angles[t] < start ? angles[t] + kTurn : angles[t]) - parameters.angle_min;
+    angles[t] = radii[t] > 0 ? offset : 0.0f;
+    angle_range = angles[t] > angle_range ? angles[t] : angle_range;
+    radius_min = radii[t] < radius_min ? radii[t] : radius_min;
+    radius_max = radii[t] > radius_max ? radii[t] : radius_max;
   }
   parameters.angle_step = StepFor(angle_range);
-
-  const auto [radius_min, radius_max] = std::minmax_element(radii.begin(), radii.begin() + tokens);
-  parameters.radius_min = FloatToHalf(*radius_min);
+  parameters.radius_min = FloatToHalf(radius_min);
   const float decoded_min = HalfToFloat(parameters.radius_min);
-  parameters.radius_step = StepFor(*radius_max - decoded_min);
+  parameters.radius_step = StepFor(radius_max - decoded_min);
 
   const float angle_step = HalfToFloat(parameters.angle_step);
   const float radius_step = HalfToFloat(parameters.radius_step);
   for (uint32_t t = 0; t < tokens; ++t) {
-    codes[t] = static_cast<uint8_t>(Code(angles[t], angle_step) | Code(radii[t] - decoded_min, radius_step) << 4);
+    codes[t] = static_cast<uint8_t>(Bin(angles[t], angle_step) | Bin(radii[t] - decoded_min, radius_step) << 4);
   }
   return parameters;
 }
 
-}  // namespace
-
-int EncodePolarTile(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload) {
+[[gnu::always_inline]] inline int EncodeBody(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+                                             uint8_t* payload) {
   const int exponent = TileExponent(rows, tokens * head_dim);
   const double factor = std::ldexp(1.0, -exponent);  // the product is exact in double, so that one rounding is left
   const uint32_t pairs = head_dim / 2;
   for (uint32_t p = 0; p < pairs; ++p) {
     const CoordinatePair pair = PairOf(rope, head_dim, p);
-    TileFloats angles{}, radii{};
+    TileFloats x{}, y{}, angles, radii;
     for (uint32_t t = 0; t < tokens; ++t) {
-      const float x = static_cast<float>(rows[t * head_dim + pair.first] * factor);
-      const float y = static_cast<float>(rows[t * head_dim + pair.second] * factor);
-      angles[t] = PolarAngle(x, y);
-      radii[t] = PolarRadius(x, y);
+      x[t] = static_cast<float>(rows[t * head_dim + pair.first] * factor);
+      y[t] = static_cast<float>(rows[t * head_dim + pair.second] * factor);
+    }
+    for (uint32_t t = 0; t < kTileTokens; ++t) {
+      angles[t] = PolarAngle(x[t], y[t]);
+      radii[t] = PolarRadius(x[t], y[t]);
     }
     uint8_t* codes = payload + pairs * sizeof(PolarParameters) + p * kTileTokens;
     const PolarParameters parameters = EncodePair(angles, radii, tokens, codes);
     std::memcpy(payload + p * sizeof parameters, &parameters, sizeof parameters);
   }
   return exponent;
+}
+
+POLARKV_FMA_TARGET int EncodeFma(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+                                 uint8_t* payload) {
+  return EncodeBody(rows, tokens, head_dim, rope, payload);
+}
+
+}  // namespace
+
+int EncodePolarTile(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload) {
+  return (HasHardwareFma() ? EncodeFma : EncodeBody)(rows, tokens, head_dim, rope, payload);
 }
 
 PolarPair ReadPolarPair(const uint8_t* payload, uint32_t head_dim, uint32_t pair) {

@@ -126,7 +126,8 @@ class HeadAttention {
     const BlockSpec& spec = block.spec();
     const TilePart k = FindTilePart(block, KvSide::kKey, layer, kv_head, tile);
     if (k.codec == CodecId::kPolar44) {
-      for (uint32_t p = 0; p < spec.head_dim / 2; ++p) polar_keys_[p] = ReadPolarPair(k.planes.crumbs, spec.head_dim, p);
+      for (uint32_t p = 0; p < spec.head_dim / 2; ++p)
+        polar_keys_[p] = ReadPolarPair(k.planes.crumbs, spec.head_dim, p);
       keys_.factor.fill(std::ldexp(1.0, k.exponent));
     } else {
       key_reader_.Read(k, spec.rope, keys_);

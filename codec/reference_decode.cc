@@ -21,44 +21,49 @@ float Saturate(double value) {
 class SideDecoder {
  public:
   SideDecoder(const BlockView& block, KvSide side)
-      : block_(block), side_(side), signs_(RotationSigns(block.spec().rotation_seed)) {}
+      : block_(block),
+        side_(side),
+        reader_(side, block.spec().head_dim),
+        signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   // rows: [tokens in the tile][head_dim]
   void Decode(uint32_t layer, uint32_t head, uint32_t tile, float* rows) {
     const BlockSpec& spec = block_.spec();
     const TilePart part = FindTilePart(block_, side_, layer, head, tile);
-    ReadTileMatrix(spec, side_, part, matrix_);
-    if (side_ == KvSide::kKey) TransposeKeys();
-    double constant = 1;
-    if (IsTurbo(part.codec)) {
-      HadamardBlocks(Columns(), spec.head_dim, RotationBlock(spec.head_dim), kTileTokens);
-      constant = RotationScale(spec.head_dim);
+    reader_.Read(part, spec.rope, matrix_);
+    const uint32_t block = RotationBlock(spec.head_dim);
+    if (side_ == KvSide::kKey) {
+      if (IsTurbo(part.codec)) HadamardBlocks(matrix_.value.data(), spec.head_dim, block, kTileTokens);
+      TransposeKeys();
     }
     const uint32_t tokens = TileTokenCount(spec, tile);
+    const double constant = IsTurbo(part.codec) ? RotationScale(spec.head_dim) : 1.0;
     for (uint32_t t = 0; t < tokens; ++t) {
+      float* value = (side_ == KvSide::kKey ? transposed_ : matrix_.value).data() + t * spec.head_dim;
+      if (side_ == KvSide::kValue && IsTurbo(part.codec)) HadamardBlocks(value, spec.head_dim, block, 1);
       const double factor = matrix_.factor[t] * constant;
-      for (uint32_t j = 0; j < spec.head_dim; ++j) {
-        const double sign = IsTurbo(part.codec) ? signs_[j] : 1.0;
-        rows[t * spec.head_dim + j] = Saturate(factor * Columns()[j * kTileTokens + t] * sign);
+      float* row = rows + t * spec.head_dim;
+      for (uint32_t j = 0; j < spec.head_dim; ++j) row[j] = Saturate(factor * value[j]);
+      if (IsTurbo(part.codec)) {
+        for (uint32_t j = 0; j < spec.head_dim; ++j) row[j] *= signs_[j];
       }
     }
   }
 
  private:
-  // The tile as [coordinate][token].
-  float* Columns() { return side_ == KvSide::kKey ? transposed_.data() : matrix_.value.data(); }
   void TransposeKeys() {
     const uint32_t head_dim = block_.spec().head_dim;
     for (uint32_t j = 0; j < head_dim; ++j) {
-      for (uint32_t t = 0; t < kTileTokens; ++t) transposed_[j * kTileTokens + t] = matrix_.value[t * head_dim + j];
+      for (uint32_t t = 0; t < kTileTokens; ++t) transposed_[t * head_dim + j] = matrix_.value[j * kTileTokens + t];
     }
   }
 
   const BlockView& block_;
   KvSide side_;
+  TileMatrixReader reader_;
   std::array<float, kMaxHeadDim> signs_;
   TileMatrix matrix_;
-  std::array<float, kMaxTileCodes> transposed_;
+  std::array<float, kMaxTileCodes> transposed_;  // keys as [token][coordinate]
 };
 
 }  // namespace

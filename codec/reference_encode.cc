@@ -21,11 +21,11 @@ class SideEncoder {
  public:
   SideEncoder(const BlockSpec& spec, KvSide side)
       : spec_(spec), codec_(side == KvSide::kKey ? spec.codec.k : spec.codec.v) {
-    if (IsTurbo(codec_)) quantizer_.emplace(codec_, side, spec.head_dim, spec.rotation_seed);
+    if (IsTurbo(codec_)) turbo_.emplace(codec_, side, spec.head_dim, spec.rotation_seed);
   }
 
   int Encode(const float* rows, uint32_t tokens, const TilePlace& place) const {
-    if (quantizer_) return EncodeTurboTile(*quantizer_, rows, tokens, place.planes, place.scales);
+    if (turbo_) return turbo_->Encode(rows, tokens, place.planes, place.scales);
     if (codec_ == CodecId::kPolar44)
       return EncodePolarTile(rows, tokens, spec_.head_dim, spec_.rope, place.planes.crumbs);
     return EncodeHalfTile(rows, tokens, spec_.head_dim, place.planes.crumbs);
@@ -34,7 +34,7 @@ class SideEncoder {
  private:
   const BlockSpec& spec_;
   CodecId codec_;
-  std::optional<TurboQuantizer> quantizer_;
+  std::optional<TurboTileEncoder> turbo_;
 };
 
 class BlockEncoder {

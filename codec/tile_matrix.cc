@@ -17,39 +17,6 @@ uint16_t LoadHalf(const uint8_t* halves, uint32_t index) {
   return half;
 }
 
-void ReadTurbo(const BlockSpec& spec, KvSide side, const TilePart& part, TileMatrix& out) {
-  std::array<uint8_t, kMaxTileCodes> codes;
-  UnpackCodes(side, spec.head_dim, part.bits, part.planes, codes.data());
-  std::array<float, 16> image;
-  const TurboCodebook& book = TurboCodebookFor(part.codec, part.bits);
-  for (uint32_t c = 0; c < 16; ++c) image[c] = book.image[c];
-  for (uint32_t i = 0; i < kTileTokens * spec.head_dim; ++i) out.value[i] = image[codes[i]];
-}
-
-void ReadHalf(const BlockSpec& spec, KvSide side, const TilePart& part, TileMatrix& out) {
-  for (uint32_t t = 0; t < kTileTokens; ++t) {
-    for (uint32_t j = 0; j < spec.head_dim; ++j) {
-      const uint32_t at = side == KvSide::kKey ? t * spec.head_dim + j : j * kTileTokens + t;
-      out.value[at] = HalfToFloat(LoadHalf(part.planes.crumbs, t * spec.head_dim + j));
-    }
-  }
-}
-
-void ReadPolar(const BlockSpec& spec, KvSide side, const TilePart& part, TileMatrix& out) {
-  const uint32_t row = side == KvSide::kKey ? spec.head_dim : 1;
-  const uint32_t column = side == KvSide::kKey ? 1 : kTileTokens;
-  for (uint32_t p = 0; p < spec.head_dim / 2; ++p) {
-    const PolarPair polar = ReadPolarPair(part.planes.crumbs, spec.head_dim, p);
-    const CoordinatePair pair = PairOf(spec.rope, spec.head_dim, p);
-    for (uint32_t t = 0; t < kTileTokens; ++t) {
-      const float radius = polar.radius[polar.codes[t] >> 4];
-      const uint32_t angle = polar.codes[t] & 15;
-      out.value[t * row + pair.first * column] = radius * polar.cosine[angle];
-      out.value[t * row + pair.second * column] = radius * polar.sine[angle];
-    }
-  }
-}
-
 }  // namespace
 
 TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint32_t kv_head, uint32_t tile) {
@@ -69,14 +36,54 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
   return part;
 }
 
-void ReadTileMatrix(const BlockSpec& spec, KvSide side, const TilePart& part, TileMatrix& out) {
+void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& out) const {
   const double power = std::ldexp(1.0, part.exponent);
-  const bool turbo = IsTurbo(part.codec);
-  for (uint32_t t = 0; t < kTileTokens; ++t)
-    out.factor[t] = turbo ? HalfToFloat(LoadHalf(part.scales, t)) * power : power;
-  if (turbo) return ReadTurbo(spec, side, part, out);
-  if (part.codec == CodecId::kPolar44) return ReadPolar(spec, side, part, out);
-  ReadHalf(spec, side, part, out);
+  if (IsTurbo(part.codec)) {
+    for (uint32_t t = 0; t < kTileTokens; ++t) out.factor[t] = HalfToFloat(LoadHalf(part.scales, t)) * power;
+    return ReadTurbo(part, out);
+  }
+  out.factor.fill(power);
+  part.codec == CodecId::kPolar44 ? ReadPolar(part, rope, out) : ReadHalf(part, out);
+}
+
+void TileMatrixReader::ReadTurbo(const TilePart& part, TileMatrix& out) const {
+  std::array<uint8_t, kMaxTileCodes> codes;
+  matrix_.Unpack(part.bits, part.planes, codes.data());
+  std::array<float, 16> image_of;
+  const TurboCodebook& book = TurboCodebookFor(part.codec, part.bits);
+  for (uint32_t c = 0; c < image_of.size(); ++c) image_of[c] = book.image[c];
+  for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] = image_of[codes[i]];
+}
+
+void TileMatrixReader::ReadHalf(const TilePart& part, TileMatrix& out) const {
+  const uint32_t head_dim = matrix_.head_dim();
+  if (matrix_.side() == KvSide::kValue) {
+    for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] = HalfToFloat(LoadHalf(part.planes.crumbs, i));
+    return;
+  }
+  for (uint32_t j = 0; j < head_dim; ++j) {
+    for (uint32_t t = 0; t < kTileTokens; ++t) {
+      out.value[j * kTileTokens + t] = HalfToFloat(LoadHalf(part.planes.crumbs, t * head_dim + j));
+    }
+  }
+}
+
+void TileMatrixReader::ReadPolar(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+  const uint32_t head_dim = matrix_.head_dim();
+  const uint32_t token_stride = matrix_.side() == KvSide::kKey ? 1 : head_dim;
+  const uint32_t coordinate_stride = matrix_.side() == KvSide::kKey ? kTileTokens : 1;
+  for (uint32_t p = 0; p < head_dim / 2; ++p) {
+    const PolarPair polar = ReadPolarPair(part.planes.crumbs, head_dim, p);
+    const CoordinatePair pair = PairOf(rope, head_dim, p);
+    float* first = out.value.data() + pair.first * coordinate_stride;
+    float* second = out.value.data() + pair.second * coordinate_stride;
+    for (uint32_t t = 0; t < kTileTokens; ++t) {
+      const float radius = polar.radius[polar.codes[t] >> 4];
+      const uint32_t angle = polar.codes[t] & 15;
+      first[t * token_stride] = radius * polar.cosine[angle];
+      second[t * token_stride] = radius * polar.sine[angle];
+    }
+  }
 }
 
 }  // namespace polarkv

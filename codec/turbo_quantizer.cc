@@ -90,14 +90,15 @@ template <uint32_t kBits>
 
   alignas(64) LaneFloats image[kMaxHeadDim];
   const std::array<int8_t, 16>& images = TurboCodebookFor(codec_, kBits).image;
-  std::array<float, 8> magnitudes = {};
-  for (int m = 0; m < kHalf; ++m) magnitudes[m] = images[kHalf + m];
+  std::array<float, 16> image_of;
+  for (uint32_t c = 0; c < image_of.size(); ++c) image_of[c] = images[c];
   for (uint32_t j = 0; j < head_dim_; ++j) {
     for (uint32_t l = 0; l < kLanes; ++l) {
       const float z = y[j][l] * to_unit_variance[l];
       const int level = Level<kBits>(std::fabs(z));
-      out.code[j][l] = static_cast<uint8_t>(z < 0 ? kHalf - 1 - level : kHalf + level);
-      image[j][l] = z < 0 ? -magnitudes[level] : magnitudes[level];
+      const int code = z < 0 ? kHalf - 1 - level : kHalf + level;
+      out.code[j][l] = static_cast<uint8_t>(code);
+      image[j][l] = image_of[code];
     }
   }
 

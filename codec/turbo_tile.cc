@@ -12,14 +12,14 @@ namespace {
 
 constexpr uint32_t kLanes = kQuantizerLanes;
 
-// The codes of `lanes` quantized vectors, tokens first_token .. of the tile, to their places in rows of codes.
-void PlaceCodes(KvSide side, uint32_t head_dim, const QuantizedVectors& from, uint32_t first_token, uint32_t lanes,
+// The codes of `lanes` quantized vectors, tokens first_token .. of the tile, to their places in the matrix.
+void PlaceCodes(const CodeMatrix& matrix, const QuantizedVectors& from, uint32_t first_token, uint32_t lanes,
                 uint8_t* codes) {
-  for (uint32_t j = 0; j < head_dim; ++j) {
-    if (side == KvSide::kValue) {
+  for (uint32_t j = 0; j < matrix.head_dim(); ++j) {
+    if (matrix.side() == KvSide::kKey) {
       std::memcpy(codes + j * kTileTokens + first_token, from.code[j], lanes);
     } else {
-      for (uint32_t l = 0; l < lanes; ++l) codes[(first_token + l) * head_dim + j] = from.code[j][l];
+      for (uint32_t l = 0; l < lanes; ++l) codes[(first_token + l) * matrix.head_dim() + j] = from.code[j][l];
     }
   }
 }
@@ -45,9 +45,9 @@ int StoreScales(const float* mantissa, const int* exponent, uint32_t tokens, uin
 
 }  // namespace
 
-int EncodeTurboTile(const TurboQuantizer& quantizer, const float* rows, uint32_t tokens,
-                    const CodePlanes<uint8_t>& planes, uint8_t* scales) {
-  const uint32_t head_dim = quantizer.head_dim();
+int TurboTileEncoder::Encode(const float* rows, uint32_t tokens, const CodePlanes<uint8_t>& planes,
+                             uint8_t* scales) const {
+  const uint32_t head_dim = quantizer_.head_dim();
   QuantizerInput in;
   QuantizedVectors quantized;
   alignas(64) std::array<uint8_t, kMaxTileCodes> codes = {};
@@ -59,12 +59,12 @@ int EncodeTurboTile(const TurboQuantizer& quantizer, const float* rows, uint32_t
       const float* row = rows + (first + l) * head_dim;
       for (uint32_t j = 0; j < head_dim; ++j) in.x[j][l] = l < lanes ? row[j] : 0;
     }
-    quantizer.Quantize(in, quantized);
-    PlaceCodes(quantizer.side(), head_dim, quantized, first, lanes, codes.data());
+    quantizer_.Quantize(in, quantized);
+    PlaceCodes(matrix_, quantized, first, lanes, codes.data());
     std::copy_n(quantized.mantissa, lanes, mantissa + first);
     std::copy_n(quantized.exponent, lanes, exponent + first);
   }
-  PackCodes(quantizer.side(), head_dim, quantizer.bits(), codes.data(), planes);
+  matrix_.Pack(quantizer_.bits(), codes.data(), planes);
   return StoreScales(mantissa, exponent, tokens, scales);
 }
 

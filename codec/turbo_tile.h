@@ -4,15 +4,25 @@
 
 #include <cstdint>
 
-#include "codec/code_planes.h"
+#include "codec/code_matrix.h"
 #include "codec/turbo_quantizer.h"
 
 namespace polarkv {
 
-// Encodes `tokens` (1..64) contiguous finite rows of head_dim into all-zero planes and scales (fp16 [64]); returns the
-// tile exponent.
-int EncodeTurboTile(const TurboQuantizer& quantizer, const float* rows, uint32_t tokens,
-                    const CodePlanes<uint8_t>& planes, uint8_t* scales);
+// Scratch-free and const: one encoder serves all tiles of a block.
+class TurboTileEncoder {
+ public:
+  TurboTileEncoder(CodecId codec, KvSide side, uint32_t head_dim, uint64_t rotation_seed)
+      : quantizer_(codec, side, head_dim, rotation_seed), matrix_(side, head_dim) {}
+
+  // Encodes `tokens` (1..64) contiguous finite rows of head_dim into all-zero planes and scales (fp16 [64]); returns
+  // the tile exponent.
+  int Encode(const float* rows, uint32_t tokens, const CodePlanes<uint8_t>& planes, uint8_t* scales) const;
+
+ private:
+  TurboQuantizer quantizer_;
+  CodeMatrix matrix_;
+};
 
 }  // namespace polarkv
 

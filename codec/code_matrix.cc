@@ -1,0 +1,106 @@
+#include "codec/code_matrix.h"
+
+#include <cstring>
+
+#include "codec/fma_target.h"
+
+namespace polarkv {
+namespace {
+
+// The shifts of an A atom serve B atoms too: one place up in the first refinement plane, one down in the second.
+constexpr bool ShiftsDifferByOne() {
+  for (uint32_t c = 0; c < 16; ++c) {
+    if (FirstRefineShift(1, c) != FirstRefineShift(0, c) + 1) return false;
+    if (SecondRefineShift(1, c) != SecondRefineShift(0, c) - 1) return false;
+  }
+  return true;
+}
+static_assert(ShiftsDifferByOne());
+
+uint32_t LoadWord(const uint8_t* plane, uint32_t index) {
+  uint32_t word;
+  std::memcpy(&word, plane + 4 * index, 4);
+  return word;
+}
+
+void OrWord(uint8_t* plane, uint32_t index, uint32_t bits) {
+  const uint32_t word = LoadWord(plane, index) | bits;
+  std::memcpy(plane + 4 * index, &word, 4);
+}
+
+}  // namespace
+
+CodeMatrix::CodeMatrix(KvSide side, uint32_t head_dim)
+    : side_(side),
+      head_dim_(head_dim),
+      rows_(side == KvSide::kKey ? kTileTokens : head_dim),
+      columns_(side == KvSide::kKey ? head_dim : kTileTokens) {
+  for (uint32_t atom = 0; atom < columns_ / kAtomCodes; ++atom) {
+    for (uint32_t row = 0; row < rows_; ++row) {
+      places_[atom * rows_ + row] =
+          side == KvSide::kKey ? KeyAtom(head_dim, row, atom) : ValueAtom(head_dim, row, atom);
+    }
+  }
+}
+
+[[gnu::always_inline]] inline void CodeMatrix::PackBody(uint32_t bits, const uint8_t* codes,
+                                                        const CodePlanes<uint8_t>& planes) const {
+  for (uint32_t atom = 0; atom < columns_ / kAtomCodes; ++atom) {
+    Words crumbs = {}, refine1 = {}, refine0 = {};
+    for (uint32_t c = 0; c < kAtomCodes; ++c, codes += rows_) {
+      for (uint32_t row = 0; row < rows_; ++row) {
+        const uint32_t code = uint32_t{codes[row]} << (4 - bits);  // as if of four bits
+        crumbs[row] |= (code >> 2) << CrumbShift(c);
+        refine1[row] |= (code >> 1 & 1) << FirstRefineShift(0, c);
+        refine0[row] |= (code & 1) << SecondRefineShift(0, c);
+      }
+    }
+    for (uint32_t row = 0; row < rows_; ++row) {
+      const AtomPlace& place = Place(atom, row);
+      OrWord(planes.crumbs, place.base_word, crumbs[row]);
+      if (bits >= 3) OrWord(planes.refine1, place.refine_word, refine1[row] << place.vector);
+      if (bits == 4) OrWord(planes.refine0, place.refine_word, refine0[row] >> place.vector);
+    }
+  }
+}
+
+[[gnu::always_inline]] inline void CodeMatrix::UnpackBody(uint32_t bits, const CodePlanes<const uint8_t>& planes,
+                                                          uint8_t* codes) const {
+  for (uint32_t atom = 0; atom < columns_ / kAtomCodes; ++atom) {
+    Words crumbs, refine1 = {}, refine0 = {};
+    for (uint32_t row = 0; row < rows_; ++row) {
+      const AtomPlace& place = Place(atom, row);
+      crumbs[row] = LoadWord(planes.crumbs, place.base_word);
+      if (bits >= 3) refine1[row] = LoadWord(planes.refine1, place.refine_word) >> place.vector;
+      if (bits == 4) refine0[row] = LoadWord(planes.refine0, place.refine_word) << place.vector;
+    }
+    for (uint32_t c = 0; c < kAtomCodes; ++c, codes += rows_) {
+      for (uint32_t row = 0; row < rows_; ++row) {
+        const uint32_t code = (crumbs[row] >> CrumbShift(c) & 3) << 2 |
+                              (refine1[row] >> FirstRefineShift(0, c) & 1) << 1 |
+                              (refine0[row] >> SecondRefineShift(0, c) & 1);
+        codes[row] = static_cast<uint8_t>(code >> (4 - bits));
+      }
+    }
+  }
+}
+
+POLARKV_FMA_TARGET void CodeMatrix::PackVector(uint32_t bits, const uint8_t* codes,
+                                               const CodePlanes<uint8_t>& planes) const {
+  PackBody(bits, codes, planes);
+}
+
+POLARKV_FMA_TARGET void CodeMatrix::UnpackVector(uint32_t bits, const CodePlanes<const uint8_t>& planes,
+                                                 uint8_t* codes) const {
+  UnpackBody(bits, planes, codes);
+}
+
+void CodeMatrix::Pack(uint32_t bits, const uint8_t* codes, const CodePlanes<uint8_t>& planes) const {
+  HasHardwareFma() ? PackVector(bits, codes, planes) : PackBody(bits, codes, planes);
+}
+
+void CodeMatrix::Unpack(uint32_t bits, const CodePlanes<const uint8_t>& planes, uint8_t* codes) const {
+  HasHardwareFma() ? UnpackVector(bits, planes, codes) : UnpackBody(bits, planes, codes);
+}
+
+}  // namespace polarkv
