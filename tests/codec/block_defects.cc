@@ -138,7 +138,7 @@ void AddDamage(std::vector<BlockDefect>& all) {
   add("cut-in-directory", "cut off in the directory, 191 of 192 bytes", [](BlockBytes& b) { b.resize(191); });
   add("directory-checksum", "directory checksum does not match", [](BlockBytes& b) { b[kDirectory] ^= 1; });
   add("directory-padding", "padding after the directory is not zero", [](BlockBytes& b) { b[191] = 1; });
-  add("cut-in-segments", "cut off in the segments, 3071 of 3072 bytes", [](BlockBytes& b) { b.resize(b.size() - 1); });
+  add("cut-in-segments", "cut off in the segments, 3071 of 3072 bytes", [](BlockBytes& b) { b.pop_back(); });
   add("trailing-bytes", "1 bytes after the end of a block of 3072 bytes", [](BlockBytes& b) { b.push_back(0); });
   add("segment-checksum", "segment checksum of layer 0, plane 1 does not match", [](BlockBytes& b) { b.back() ^= 1; });
 }

@@ -47,11 +47,11 @@ inline std::vector<uint8_t> MakeBlock(const BlockSpec& spec) {
         tile_head.v_exponent = 2;
         tile_head.tokens = static_cast<uint16_t>(std::min(kTileTokens, spec.tokens - t * kTileTokens));
         std::memcpy(tile, &tile_head, sizeof tile_head);
-        const auto clear_padding = [&](uint32_t begin, uint32_t end) {
-          if (begin != end) std::fill(tile + begin + 2 * tile_head.tokens, tile + end, uint8_t{0});
-        };
-        clear_padding(layout.base_tile().k_scales, layout.base_tile().v_scales);
-        clear_padding(layout.base_tile().v_scales, layout.base_tile().k_payload);
+        for (uint32_t token = tile_head.tokens; token < kTileTokens; ++token) {
+          const BaseTileLayout& parts = layout.base_tile();
+          if (parts.k_scales != parts.v_scales) std::memset(tile + parts.k_scales + 2 * token, 0, 2);
+          if (parts.v_scales != parts.k_payload) std::memset(tile + parts.v_scales + 2 * token, 0, 2);
+        }
       }
     }
   }

@@ -1,0 +1,123 @@
+#include "codec/block_layout.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/codec/test_block.h"
+
+namespace polarkv {
+namespace {
+
+using testing::SmallSpec;
+
+TEST(BlockLayout, EverythingIsAlignedAndAdjacent) {
+  for (const uint32_t head_dim : kHeadDims) {
+    for (const CodecId k : AllCodecs()) {
+      for (const CodecId v : AllCodecs()) {
+        BlockSpec spec = SmallSpec({k, v});
+        spec.head_dim = static_cast<uint16_t>(head_dim);
+        const BlockLayout layout = BlockLayout::Make(spec).value();
+        const BaseTileLayout& tile = layout.base_tile();
+        for (const uint32_t part : {tile.k_scales, tile.v_scales, tile.k_payload, tile.v_payload, tile.bytes}) {
+          EXPECT_EQ(part % 64, 0u) << CodecPairName(spec.codec) << " " << head_dim;
+        }
+        uint64_t next = layout.payload_offset();
+        EXPECT_EQ(next % 64, 0u);
+        EXPECT_GE(next, 128 + 16u * layout.directory_entries());
+        EXPECT_LT(next, 128 + 16u * layout.directory_entries() + 64);
+        for (uint32_t layer = 0; layer < layout.layers(); ++layer) {
+          for (uint32_t plane = 0; plane < layout.planes(); ++plane) {
+            EXPECT_EQ(layout.SegmentOffset(layer, plane), next);
+            EXPECT_EQ(layout.SegmentBytes(plane), 4 * layout.TileBytes(plane));
+            EXPECT_EQ(layout.TileBytes(plane) % 64, 0u);
+            next += layout.SegmentBytes(plane);
+          }
+        }
+        EXPECT_EQ(next, layout.total_bytes());
+      }
+    }
+  }
+}
+
+TEST(BlockLayout, PlanesAreThoseOfTheCodecsInPlaneOrder) {
+  using enum PlaneKind;
+  const auto planes = [](CodecId k, CodecId v) {
+    const BlockLayout layout = BlockLayout::Make(SmallSpec({k, v})).value();
+    std::vector<PlaneKind> kinds;
+    for (uint32_t i = 0; i < layout.planes(); ++i) {
+      kinds.push_back(layout.plane_kind(i));
+      EXPECT_EQ(layout.PlaneIndex(layout.plane_kind(i)), static_cast<int>(i));
+      EXPECT_NE(layout.plane_mask() & PlaneBit(layout.plane_kind(i)), 0u);
+    }
+    return kinds;
+  };
+  EXPECT_EQ(planes(CodecId::kFp16, CodecId::kPolar44), (std::vector{kBase}));
+  EXPECT_EQ(planes(CodecId::kTurbo2, CodecId::kTurbo2), (std::vector{kBase}));
+  EXPECT_EQ(planes(CodecId::kTurbo3, CodecId::kTurbo2), (std::vector{kBase, kKeyRefine1}));
+  EXPECT_EQ(planes(CodecId::kTurbo2, CodecId::kTurbo4), (std::vector{kBase, kValueRefine1, kValueRefine0}));
+  EXPECT_EQ(planes(CodecId::kTurbo4, CodecId::kTurbo3), (std::vector{kBase, kKeyRefine1, kValueRefine1, kKeyRefine0}));
+  EXPECT_EQ(BlockLayout::Make(SmallSpec({CodecId::kTurbo4, CodecId::kTurbo2}))->PlaneIndex(kValueRefine1), -1);
+}
+
+TEST(BlockLayout, TileOffsetsAreHeadMajor) {
+  const BlockLayout layout = BlockLayout::Make(SmallSpec()).value();
+  EXPECT_EQ(layout.tiles(), 2u);
+  EXPECT_EQ(layout.TileOffset(0, 0, 1), layout.TileBytes(0));
+  EXPECT_EQ(layout.TileOffset(0, 1, 0), 2u * layout.TileBytes(0));
+  EXPECT_EQ(layout.TileOffset(1, 1, 1), 3u * layout.TileBytes(1));
+}
+
+TEST(BlockLayout, BlocksOverTheLimitAreRefused) {
+  BlockSpec spec = SmallSpec({CodecId::kFp16, CodecId::kFp16});
+  spec.layers = 1;
+  spec.kv_heads = 1;
+  spec.head_dim = 256;
+  spec.tokens = kMaxBlockTokens;
+  // 1024 tiles of 64 + 2 * 128 * 256 bytes: sixteen heads are over 2^30 bytes, fifteen are not.
+  spec.kv_heads = 15;
+  EXPECT_TRUE(BlockLayout::Make(spec).ok());
+  spec.kv_heads = 16;
+  const absl::Status status = BlockLayout::Make(spec).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_NE(std::string(status.message()).find("1074790592 bytes; the limit is 1073741824"), std::string::npos)
+      << status;
+}
+
+TEST(BlockLayout, LargestFieldsDoNotOverflow) {
+  BlockSpec spec = SmallSpec({CodecId::kFp16, CodecId::kFp16});
+  spec.layers = kMaxLayers;
+  spec.kv_heads = kMaxKvHeads;
+  spec.first_kv_head = 0;
+  spec.head_dim = 256;
+  spec.tokens = kMaxBlockTokens;
+  EXPECT_TRUE(absl::IsInvalidArgument(BlockLayout::Make(spec).status()));
+}
+
+TEST(CodecBits, EverythingInATileIsCounted) {
+  // d = 128: half a tile head (256 bits), 64 scales of 16 bits, the codes; over 64 * 128 coordinates.
+  const auto bits = [](CodecId codec) { return CodecBits({codec, codec}, 128).k; };
+  EXPECT_DOUBLE_EQ(bits(CodecId::kFp16), 16 + 256.0 / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo2), 2 + (256.0 + 1024) / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo3), 3 + (256.0 + 1024) / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo4), 4 + (256.0 + 1024) / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kPolar44), 4 + (256.0 + 64 * 64) / 8192);
+}
+
+TEST(CodecBits, SumToTheBytesOfAFullTile) {
+  for (const uint32_t head_dim : kHeadDims) {
+    for (const CodecId k : AllCodecs()) {
+      for (const CodecId v : AllCodecs()) {
+        BlockSpec spec = SmallSpec({k, v});
+        spec.head_dim = static_cast<uint16_t>(head_dim);
+        spec.tokens = 64;
+        const BlockLayout layout = BlockLayout::Make(spec).value();
+        const BitsPerCoordinate bits = CodecBits({k, v}, head_dim);
+        EXPECT_DOUBLE_EQ((bits.k + bits.v) * 64 * head_dim / 8, static_cast<double>(layout.layer_bytes()) / 2);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace polarkv
