@@ -67,12 +67,21 @@ std::string BodyPrefix(const v1::BlockFrame& head, uint64_t body_bytes) {
 }  // namespace
 
 grpc::ByteBuffer SerializeFrame(const v1::BlockFrame& head, const grpc::Slice& body) {
-  if (body.size() == 0) {
+  return SerializeFrame(head, std::span(&body, 1));
+}
+
+grpc::ByteBuffer SerializeFrame(const v1::BlockFrame& head, std::span<const grpc::Slice> body) {
+  uint64_t body_bytes = 0;
+  for (const grpc::Slice& piece : body) body_bytes += piece.size();
+  if (body_bytes == 0) {
     const grpc::Slice slice(head.SerializeAsString());
     return grpc::ByteBuffer(&slice, 1);
   }
-  const grpc::Slice slices[] = {grpc::Slice(BodyPrefix(head, body.size())), body};
-  return grpc::ByteBuffer(slices, 2);
+  std::vector<grpc::Slice> slices;
+  slices.reserve(body.size() + 1);
+  slices.emplace_back(BodyPrefix(head, body_bytes));
+  slices.insert(slices.end(), body.begin(), body.end());
+  return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
 grpc::ByteBuffer SerializeFrameCopy(const v1::BlockFrame& head, std::span<const uint8_t> body) {

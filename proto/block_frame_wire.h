@@ -18,6 +18,8 @@ namespace polarkv {
 // A frame with the fields of `head`, whose own body must be empty, and `body` by reference: gRPC holds a reference to
 // the slice until the bytes are sent. An empty body is left out.
 grpc::ByteBuffer SerializeFrame(const v1::BlockFrame& head, const grpc::Slice& body);
+// The body in several pieces, back to back.
+grpc::ByteBuffer SerializeFrame(const v1::BlockFrame& head, std::span<const grpc::Slice> body);
 
 // The same with a body that the caller may change or free as soon as this returns (one copy).
 grpc::ByteBuffer SerializeFrameCopy(const v1::BlockFrame& head, std::span<const uint8_t> body);
