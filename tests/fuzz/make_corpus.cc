@@ -1,0 +1,54 @@
+// Writes the fuzzers' seed corpus; the same files every time. Run by hand when the format changes, never by a test.
+// Usage: make_corpus FOLDER
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/codec/block_defects.h"
+#include "tests/codec/test_block.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using polarkv::BlockSpec;
+using polarkv::CodecId;
+
+bool Write(const fs::path& path, std::vector<uint8_t> control, const std::vector<uint8_t>& block) {
+  control.insert(control.end(), block.begin(), block.end());
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(control.data()), static_cast<std::streamsize>(control.size()));
+  return out.good();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+    return 2;
+  }
+  const fs::path folder = argv[1];
+  fs::create_directories(folder);
+  bool ok = true;
+  // Whole blocks of every codec, resealed to every depth after mutation.
+  uint8_t how_far = 0;
+  for (const CodecId codec : polarkv::AllCodecs()) {
+    const BlockSpec spec = polarkv::testing::DefectSpec({codec, CodecId::kTurbo3});
+    const std::string name = "whole-" + std::string(polarkv::CodecName(codec));
+    ok &= Write(folder / name, {how_far, 0, 0, 0xFF}, polarkv::testing::MakeBlock(spec));
+    how_far = how_far % 3 + 1;
+  }
+  // Several layers, heads and tiles, with a selection of some of them.
+  BlockSpec spec = polarkv::testing::SmallSpec({CodecId::kTurbo3, CodecId::kTurbo2});
+  ok &= Write(folder / "two-layers", {3, 1, 2, 1}, polarkv::testing::MakeBlock(spec));
+  spec.layers = 1;
+  const std::vector<uint8_t> block = polarkv::testing::MakeBlock(spec);
+  const polarkv::BlockLayout layout = polarkv::BlockLayout::Make(spec).value();
+  const auto base_end = static_cast<std::ptrdiff_t>(layout.SegmentOffset(0, 1));
+  ok &= Write(folder / "base-plane-only", {2, 0, 1, 1}, {block.begin(), block.begin() + base_end});
+  if (!ok) std::fprintf(stderr, "cannot write to %s\n", argv[1]);
+  return ok ? 0 : 1;
+}
