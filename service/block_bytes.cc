@@ -5,9 +5,10 @@
 
 namespace polarkv {
 
-std::shared_ptr<BlockBuffer> BlockBuffer::TryAllocate(const std::shared_ptr<ByteBudget>& budget, uint64_t size) {
+std::shared_ptr<BlockBuffer> BlockBuffer::TryAllocate(const std::shared_ptr<ByteBudget>& budget, uint64_t size,
+                                                      uint64_t leave) {
   const uint64_t charge = Charge(size);
-  if (size == 0 || charge < size || !budget->TryCharge(charge)) return nullptr;
+  if (size == 0 || charge < size || !budget->TryCharge(charge, leave)) return nullptr;
   void* data = std::aligned_alloc(64, charge);
   if (data == nullptr) {
     budget->Release(charge);

@@ -13,8 +13,10 @@ namespace polarkv {
 
 class BlockBuffer {
  public:
-  // 64-byte aligned, not initialised. Null when the budget or the machine has no room; then nothing is charged.
-  static std::shared_ptr<BlockBuffer> TryAllocate(const std::shared_ptr<ByteBudget>& budget, uint64_t size);
+  // 64-byte aligned, not initialised. Null, with nothing charged, when the budget has no room beyond the bytes to leave,
+  // or the machine has none.
+  static std::shared_ptr<BlockBuffer> TryAllocate(const std::shared_ptr<ByteBudget>& budget, uint64_t size,
+                                                  uint64_t leave = 0);
   ~BlockBuffer();
   BlockBuffer(const BlockBuffer&) = delete;
   BlockBuffer& operator=(const BlockBuffer&) = delete;

@@ -80,10 +80,8 @@ absl::StatusOr<BlockEntry*> BlockIndex::Insert(const BlockName& name, const std:
     ++above->children;
     Refile(above);
   }
-  NamespaceBlocks& blocks = namespaces_[name.ns];
-  blocks.entries.PushFront(entry);
-  ++blocks.totals.blocks;
-  blocks.totals.bytes += size;
+  namespaces_[name.ns].entries.PushFront(entry);
+  CountUsage(entry, true);
   ++blocks_;
   return entry;
 }
@@ -91,10 +89,10 @@ absl::StatusOr<BlockEntry*> BlockIndex::Insert(const BlockName& name, const std:
 void BlockIndex::Remove(BlockEntry* entry) {
   TakeMemory(entry);
   TakeDisk(entry);
+  SetDoomed(entry, true);
   const auto home = namespaces_.find(entry->name.ns);
   home->second.entries.Remove(entry);
-  home->second.totals.bytes -= entry->size;
-  if (--home->second.totals.blocks == 0) namespaces_.erase(home);
+  if (home->second.entries.front() == nullptr) namespaces_.erase(home);
   --blocks_;
   LeaveParent(entry);
   if (entry->children == 0) {
@@ -103,6 +101,18 @@ void BlockIndex::Remove(BlockEntry* entry) {
   }
   entry->ghost = true;
   entry->doomed = false;
+}
+
+void BlockIndex::SetDoomed(BlockEntry* entry, bool doomed) {
+  if (entry->doomed == doomed) return;
+  entry->doomed = doomed;
+  CountUsage(entry, !doomed);
+}
+
+void BlockIndex::CountUsage(const BlockEntry* entry, bool add) {
+  BlockTotals& totals = namespaces_[entry->name.ns].totals;
+  totals.blocks += add ? 1 : -1;
+  totals.bytes += add ? entry->size : -entry->size;
 }
 
 void BlockIndex::LeaveParent(BlockEntry* entry) {

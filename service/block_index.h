@@ -30,7 +30,8 @@ struct BlockEntry {
   BlockBytes memory;         // null: not in memory
   Extents disk;              // empty: not on disk
   uint32_t pins = 0;         // leases, reads and writes under way: it must not vanish
-  bool doomed = false;       // deleted while pinned: invisible, vanishes with its last pin
+  bool doomed = false;       // deleted while pinned: not matched any more, vanishes with its last pin
+  uint32_t leases = 0;       // those of the pins that are leases; kept by the store
   bool writing = false;      // queued for the disk or being written; kept by the store
 
   std::optional<BlockKey> ParentKey() const {
@@ -78,7 +79,7 @@ class BlockIndex {
   BlockIndex();
   ~BlockIndex();
 
-  // Null: not here. Doomed entries are found.
+  // Null: not here. Doomed blocks are found.
   BlockEntry* Find(const BlockName& name) const;
 
   // A new entry, neither in memory nor on disk yet. `name` must not be here. FAILED_PRECONDITION: blocks that are here
@@ -92,7 +93,7 @@ class BlockIndex {
   BlockBytes TakeMemory(BlockEntry* entry);
   void SetDisk(BlockEntry* entry, Extents extents);
   Extents TakeDisk(BlockEntry* entry);
-  void SetDoomed(BlockEntry* entry, bool doomed) { entry->doomed = doomed; }
+  void SetDoomed(BlockEntry* entry, bool doomed);
   void Pin(BlockEntry* entry);
   void Unpin(BlockEntry* entry);
   void Touch(BlockEntry* entry);
@@ -106,7 +107,8 @@ class BlockIndex {
 
   const BlockTotals& memory() const { return memory_; }
   const BlockTotals& disk() const { return disk_; }
-  uint64_t blocks() const { return blocks_; }
+  uint64_t blocks() const { return blocks_; }  // all, doomed ones included
+  // Without doomed blocks.
   BlockTotals Usage(NamespaceId ns) const;
   // Visits the entries of a namespace until `visit` returns false. It must not change the index.
   void ForEach(NamespaceId ns, const std::function<bool(BlockEntry*)>& visit) const;
@@ -135,6 +137,7 @@ class BlockIndex {
   BlockEntry* NewEntry(const BlockName& name);
   void Erase(BlockEntry* entry);
   void LeaveParent(BlockEntry* entry);
+  void CountUsage(const BlockEntry* entry, bool add);
   Shelf ShelfOf(const BlockEntry* entry) const;
   void TakeOffShelf(BlockEntry* entry);
   void Refile(BlockEntry* entry);

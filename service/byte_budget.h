@@ -14,11 +14,12 @@ class ByteBudget {
   ByteBudget(const ByteBudget&) = delete;
   ByteBudget& operator=(const ByteBudget&) = delete;
 
-  // False, with nothing charged, when the bytes do not fit.
-  bool TryCharge(uint64_t bytes) {
+  // False, with nothing charged, when the bytes do not fit, or would not leave `leave` bytes to others.
+  bool TryCharge(uint64_t bytes, uint64_t leave = 0) {
     uint64_t used = used_.load(std::memory_order_relaxed);
     do {
-      if (bytes > limit_ - used) return false;
+      const uint64_t room = limit_ - used;
+      if (room < leave || bytes > room - leave) return false;
     } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
     return true;
   }

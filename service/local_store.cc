@@ -15,16 +15,20 @@ constexpr size_t kDeleteChunk = 1024;  // blocks deleted under one lock
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::Allocate(uint64_t bytes) {
+  return AllocateLeaving(bytes, read_reserve_);
+}
+
+absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::AllocateLeaving(uint64_t bytes, uint64_t leave) {
   if (bytes == 0) return absl::InvalidArgumentError("a block of 0 bytes");
-  if (bytes > budget_->limit()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a block of ", bytes, " bytes is larger than the memory budget (", budget_->limit(), " bytes)"));
+  if (bytes > budget_->limit() - leave) {
+    return absl::ResourceExhaustedError(absl::StrCat("a block of ", bytes, " bytes is larger than the memory budget (",
+                                                     budget_->limit(), " bytes, ", leave, " of them for reading)"));
   }
   const auto deadline = std::chrono::steady_clock::now() + options_.max_wait;
   Lock lock(mu_);
   EndExpiredLeasesLocked();
   for (;;) {
-    if (std::shared_ptr<BlockBuffer> buffer = TryAllocateLocked(bytes)) return buffer;
+    if (std::shared_ptr<BlockBuffer> buffer = TryAllocateLocked(bytes, leave)) return buffer;
     // Blocks that wait for the disk can be dropped from memory once they are there; nothing else here ends by itself.
     if (pending_blocks_ == 0 || progress_.wait_until(lock, deadline) == std::cv_status::timeout) {
       return absl::ResourceExhaustedError(absl::StrCat(
@@ -34,9 +38,9 @@ absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::Allocate(uint64_t bytes
   }
 }
 
-std::shared_ptr<BlockBuffer> LocalStore::TryAllocateLocked(uint64_t bytes) {
+std::shared_ptr<BlockBuffer> LocalStore::TryAllocateLocked(uint64_t bytes, uint64_t leave) {
   for (;;) {
-    if (std::shared_ptr<BlockBuffer> buffer = BlockBuffer::TryAllocate(budget_, bytes)) return buffer;
+    if (std::shared_ptr<BlockBuffer> buffer = BlockBuffer::TryAllocate(budget_, bytes, leave)) return buffer;
     if (!EvictFromMemoryLocked()) return nullptr;
   }
 }
@@ -66,8 +70,13 @@ void LocalStore::UnpinLocked(BlockEntry* entry) {
   if (entry->doomed && entry->pins == 0) VanishLocked(entry, AbsenceReason::kDeleted);
 }
 
-void LocalStore::EndExpiredLeasesLocked() {
-  for (BlockEntry* entry : leases_.TakeExpired(LeaseTable::Clock::now())) UnpinLocked(entry);
+void LocalStore::EndExpiredLeasesLocked() { EndLeaseLocked(leases_.TakeExpired(LeaseTable::Clock::now())); }
+
+void LocalStore::EndLeaseLocked(const LeaseTable::Entries& entries) {
+  for (BlockEntry* entry : entries) {
+    --entry->leases;
+    UnpinLocked(entry);
+  }
 }
 
 std::vector<PutResult> LocalStore::Put(NamespaceId ns, std::span<const PutItem> items) {
@@ -165,7 +174,10 @@ PrefixMatchResult LocalStore::MatchPrefix(NamespaceId ns, std::span<const BlockK
   // The last block first, so that parents stay younger than their children.
   for (auto entry = matched.rbegin(); entry != matched.rend(); ++entry) index_.Touch(*entry);
   if (lease.count() > 0 && !matched.empty() && leases_.HasRoomFor(matched.size())) {
-    for (BlockEntry* entry : matched) index_.Pin(entry);
+    for (BlockEntry* entry : matched) {
+      index_.Pin(entry);
+      ++entry->leases;
+    }
     result.lease = std::min(lease, options_.max_lease);
     result.lease_id = leases_.Grant(std::move(matched), LeaseTable::Clock::now() + result.lease);
   }
@@ -183,7 +195,9 @@ absl::StatusOr<BlockBytes> LocalStore::GetOne(const BlockName& name) {
   Lock lock(mu_);
   EndExpiredLeasesLocked();
   BlockEntry* entry = index_.Find(name);
-  if (entry == nullptr) return absl::NotFoundError(absl::StrCat("block ", name.key.ToHex(), " is not stored"));
+  // A deleted block stays readable for those who were promised it.
+  if (entry == nullptr || (entry->doomed && entry->leases == 0))
+    return absl::NotFoundError(absl::StrCat("block ", name.key.ToHex(), " is not stored"));
   index_.Touch(entry);
   if (entry->memory != nullptr) return entry->memory;
   index_.Pin(entry);
@@ -257,7 +271,7 @@ BlockTotals LocalStore::DeleteNamespace(NamespaceId ns) {
 
 void LocalStore::ReleaseLease(uint64_t lease_id) {
   Lock lock(mu_);
-  for (BlockEntry* entry : leases_.Release(lease_id)) UnpinLocked(entry);
+  EndLeaseLocked(leases_.Release(lease_id));
 }
 
 BlockTotals LocalStore::Usage(NamespaceId ns) const {

@@ -44,8 +44,11 @@ class LocalStore final : public BlockStore {
   // INVALID_ARGUMENT: a budget is too small to be of use.
   static absl::StatusOr<std::unique_ptr<LocalStore>> Open(const LocalStoreOptions& options, DataDirectory* directory,
                                                           const std::set<NamespaceId>& namespaces);
-  // Writes what is pending and closes the disk cleanly.
   ~LocalStore() override;
+
+  // Ends all leases, writes what is not on disk, and notes that nothing needs to be checked at the next start; the
+  // destructor does it otherwise. Nobody may use the store meanwhile or afterwards. Statuses as Flush.
+  absl::Status Close();
 
   const RecoveryReport& recovery() const { return recovery_; }
 
@@ -73,11 +76,13 @@ class LocalStore final : public BlockStore {
   void AdoptRows(std::vector<BlockRow> rows);
 
   // local_store.cc
-  std::shared_ptr<BlockBuffer> TryAllocateLocked(uint64_t bytes);
+  absl::StatusOr<std::shared_ptr<BlockBuffer>> AllocateLeaving(uint64_t bytes, uint64_t leave);
+  std::shared_ptr<BlockBuffer> TryAllocateLocked(uint64_t bytes, uint64_t leave);
   bool EvictFromMemoryLocked();
   void VanishLocked(BlockEntry* entry, AbsenceReason reason);
   void UnpinLocked(BlockEntry* entry);
   void EndExpiredLeasesLocked();
+  void EndLeaseLocked(const LeaseTable::Entries& entries);
   PutResult PutAgainLocked(BlockEntry* entry, const PutItem& item);
   PutResult InsertLocked(const BlockName& name, const PutItem& item, std::vector<BlockName>& evicted_rows);
   bool MakeRoomForEntryLocked(std::vector<BlockName>& evicted_rows);
@@ -104,6 +109,8 @@ class LocalStore final : public BlockStore {
   const LocalStoreOptions options_;
   const std::shared_ptr<ByteBudget> budget_;
   const uint64_t max_pending_bytes_;
+  // Memory that blocks being received may not use: a block on disk can always be read, or its lease would be worth nothing.
+  uint64_t read_reserve_ = 0;
   std::unique_ptr<DiskTier> disk_;  // null: memory only
   RecoveryReport recovery_;
   uint64_t max_blocks_ = UINT64_MAX;

@@ -199,7 +199,7 @@ absl::StatusOr<BlockBytes> LocalStore::ReadFromDisk(BlockEntry* entry) {
     Lock lock(mu_);
     where = entry->disk;
   }
-  absl::StatusOr<std::shared_ptr<BlockBuffer>> buffer = Allocate(entry->size);
+  absl::StatusOr<std::shared_ptr<BlockBuffer>> buffer = AllocateLeaving(entry->size, 0);
   if (!buffer.ok()) return buffer.status();
   absl::Status status = disk_->ReadBytes(where, (*buffer)->writable());
   if (status.ok()) status = CheckStoredBlock((*buffer)->bytes(), entry->header_xxh3);

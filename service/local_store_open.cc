@@ -50,6 +50,7 @@ absl::Status LocalStore::OpenDisk(DataDirectory& directory, const std::set<Names
   if (!disk.ok()) return disk.status();
   disk_ = *std::move(disk);
   max_blocks_ = disk_->max_blocks();
+  read_reserve_ = options_.memory_budget / 8;
   recovery_ = recovered.report;
   for (const DiskTier::Absence& absence : recovered.absences) absences_.Record(absence.name, absence.reason);
   AdoptRows(std::move(recovered.rows));
@@ -75,20 +76,27 @@ void LocalStore::AdoptRows(std::vector<BlockRow> rows) {
 }
 
 LocalStore::~LocalStore() {
-  if (disk_ != nullptr && writer_.joinable()) {
-    if (absl::Status s = Flush(); !s.ok()) LogWarning(absl::StrCat("closing the store: ", s.message()));
+  if (absl::Status s = Close(); !s.ok()) LogWarning(absl::StrCat("closing the store: ", s.message()));
+}
+
+absl::Status LocalStore::Close() {
+  if (!maintenance_.joinable()) return absl::OkStatus();  // closed, or never opened
+  {
+    Lock lock(mu_);
+    EndLeaseLocked(leases_.TakeExpired(LeaseTable::Clock::time_point::max()));
   }
+  absl::Status status = Flush();
   {
     Lock lock(mu_);
     stop_ = true;
   }
   work_.notify_all();
   stopping_.notify_all();
-  if (writer_.joinable()) writer_.join();
-  if (!maintenance_.joinable()) return;  // Open failed
   maintenance_.join();
-  if (disk_ == nullptr) return;
-  if (absl::Status s = disk_->CloseCleanly(); !s.ok()) LogWarning(absl::StrCat("closing the store: ", s.message()));
+  if (disk_ == nullptr) return status;
+  writer_.join();
+  status.Update(disk_->CloseCleanly());
+  return status;
 }
 
 void LocalStore::WaitForWriter() {
