@@ -13,6 +13,7 @@ namespace {
 constexpr uint32_t kLineBytes = 64;
 constexpr uint32_t kLinesPerVector = 8;  // 32 lanes of 16 bytes
 constexpr float kProbabilityMax = 255.0f;
+constexpr uint32_t kRowsTogether = 4;
 
 // Takes bits of `a` where the mask is set, of `b` elsewhere: one instruction.
 inline __m512i Select(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
@@ -160,87 +161,104 @@ inline void LoadScales(const uint8_t* scales, __m512 out[4]) {
   }
 }
 
-// Turns a row's integer scores into 8-bit weights for the values; returns what a weight of one stands for.
-float SoftmaxTile(__m512i scores[4], const __m512 key_scales[4], const __m512 value_scales[4], float logit_scale,
-                  uint32_t valid, uint32_t head_dim, TurboRowState& state, int32_t weights[16]) {
-  const __m512 minus_infinity = _mm512_set1_ps(-__builtin_inff());
-  __m512 logits[4];
+// What one tile's tokens share.
+struct TileScales {
+  __m512 key[4], value[4];  // in score order
+  float key_unit, value_unit;
+  uint32_t valid;  // tokens
+};
+
+inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
+  const uint8_t* base = tiles.base + uint64_t{tile} * tiles.base_stride;
+  TileHead head;
+  std::memcpy(&head, base, sizeof head);
+  TileScales out;
+  LoadScales(base + tiles.key_scales, out.key);
+  LoadScales(base + tiles.value_scales, out.value);
+  out.key_unit = ldexpf(1.0f, head.k_exponent);
+  out.value_unit = ldexpf(1.0f, head.v_exponent);
+  const uint32_t left = tiles.tokens - tile * kTileTokens;
+  out.valid = left < kTileTokens ? left : kTileTokens;
+  return out;
+}
+
+// Integer scores to logits, in place of each other's bits; returns the largest. Tokens past the end get -inf.
+inline float Logits(const __m512i scores[4], const TileScales& scales, float unit, __m512 logits[4]) {
   for (int i = 0; i < 4; ++i) {
-    const __m512 scale = _mm512_mul_ps(key_scales[i], _mm512_set1_ps(logit_scale));
+    const __m512 scale = _mm512_mul_ps(scales.key[i], _mm512_set1_ps(unit));
     logits[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[i]), scale);
-    if (valid < kTileTokens) {
-      const __m512i token = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
-      const __mmask16 past = _mm512_cmpge_epu32_mask(token, _mm512_set1_epi32(static_cast<int>(valid)));
-      logits[i] = _mm512_mask_mov_ps(logits[i], past, minus_infinity);
+    if (scales.valid < kTileTokens) {
+      const __m512i token =
+          _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
+      const __mmask16 past = _mm512_cmpge_epu32_mask(token, _mm512_set1_epi32(static_cast<int>(scales.valid)));
+      logits[i] = _mm512_mask_mov_ps(logits[i], past, _mm512_set1_ps(-__builtin_inff()));
     }
   }
-  const __m512 top = _mm512_max_ps(_mm512_max_ps(logits[0], logits[1]), _mm512_max_ps(logits[2], logits[3]));
-  const float tile_max = _mm512_reduce_max_ps(top);
+  return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(logits[0], logits[1]), _mm512_max_ps(logits[2], logits[3])));
+}
+
+// Raises a row's reference for its logits; everything summed so far shrinks.
+inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
   if (state.sum == 0) {
-    state.max = tile_max;
-  } else if (tile_max > state.max) {
-    // A later, larger logit: everything before it shrinks.
-    const float shrink = exp2f(state.max - tile_max);
-    state.max = tile_max;
+    state.max = top;
+  } else if (top > state.max) {
+    const float shrink = exp2f(state.max - top);
+    state.max = top;
     state.sum *= shrink;
     for (uint32_t i = 0; i < head_dim; ++i) state.output[i] *= shrink;
   }
+}
+
+// Logits to 8-bit weights for the values, in the values' order; returns what a weight of one stands for.
+inline float Weights(const __m512 logits[4], const TileScales& scales, TurboRowState& state, int32_t weights[16]) {
   __m512 weight[4];
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < 4; ++i) {
     const __m512 p = Exp2(_mm512_sub_ps(logits[i], _mm512_set1_ps(state.max)));
     sum = _mm512_add_ps(sum, p);
-    weight[i] = _mm512_mul_ps(p, value_scales[i]);
+    weight[i] = _mm512_mul_ps(p, scales.value[i]);
   }
   state.sum += _mm512_reduce_add_ps(sum);
   const __m512 largest = _mm512_max_ps(_mm512_max_ps(weight[0], weight[1]), _mm512_max_ps(weight[2], weight[3]));
   const float weight_max = _mm512_reduce_max_ps(largest);
-  const float to_byte = weight_max > 0 ? kProbabilityMax / weight_max : 0;
-  alignas(64) uint8_t bytes[64];
-  for (int i = 0; i < 4; ++i) {
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(weight[i], _mm512_set1_ps(to_byte)));
-    _mm_store_si128(reinterpret_cast<__m128i*>(bytes + 16 * i), _mm512_cvtusepi32_epi8(rounded));
+  const __m512 to_byte = _mm512_set1_ps(weight_max > 0 ? kProbabilityMax / weight_max : 0);
+  __m512i bytes = _mm512_setzero_si512();
+  for (int i = 3; i >= 0; --i) {
+    const __m128i rounded = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(weight[i], to_byte)));
+    bytes = _mm512_inserti32x4(bytes, rounded, 0);
+    if (i != 0) bytes = _mm512_shuffle_i32x4(bytes, bytes, 0x93);
   }
-  const __m512i source = _mm512_load_si512(kScoreOrder.weight_source);
-  _mm512_storeu_si512(weights, _mm512_permutexvar_epi8(source, _mm512_load_si512(bytes)));
-  return weight_max / kProbabilityMax;
+  _mm512_storeu_si512(weights, _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.weight_source), bytes));
+  return weight_max / kProbabilityMax * scales.value_unit;
 }
 
 template <int kKeyBits, int kValueBits, int kRows>
 void AttendTile(const __m512i key_table[4], const __m512i value_table[4], const TurboTiles& tiles, uint32_t tile,
                 const TurboQuery* queries, TurboRowState* states) {
-  const uint8_t* base = tiles.base + uint64_t{tile} * tiles.base_stride;
-  TileHead head;
-  std::memcpy(&head, base, sizeof head);
-  const float key_unit = ldexpf(1.0f, head.k_exponent);
-  const float value_unit = ldexpf(1.0f, head.v_exponent);
-  __m512 key_scales[4], value_scales[4];
-  LoadScales(base + tiles.key_scales, key_scales);
-  LoadScales(base + tiles.value_scales, value_scales);
-  const uint32_t valid = tiles.tokens - tile * kTileTokens;
-
+  const TileScales scales = ReadTileScales(tiles, tile);
   __m512i scores[kRows][4];
   Scores<kKeyBits, kRows>(key_table, tiles, tile, queries, scores);
   int32_t weights[kRows][16];
   float factor[kRows];
   for (int r = 0; r < kRows; ++r) {
-    factor[r] = value_unit * SoftmaxTile(scores[r], key_scales, value_scales, queries[r].scale * key_unit, valid,
-                                         tiles.head_dim, states[r], weights[r]);
+    __m512 logits[4];
+    RaiseMax(Logits(scores[r], scales, queries[r].scale * scales.key_unit, logits), tiles.head_dim, states[r]);
+    factor[r] = Weights(logits, scales, states[r], weights[r]);
   }
   AddValues<kValueBits, kRows>(value_table, tiles, tile, weights, factor, states);
 }
 
-// Decoding is shared by up to four rows at a time; more would not fit the registers.
+// Decoding is shared by up to kRowsTogether rows at a time; more would not fit the registers.
 template <int kKeyBits, int kValueBits>
-void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                 TurboRowState* states, uint32_t rows) {
+void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states,
+                 uint32_t rows) {
   __m512i key_table[4], value_table[4];
   LoadTable(reader.key_table, key_table);
   LoadTable(reader.value_table, value_table);
   for (uint32_t tile = 0; tile * kTileTokens < tiles.tokens; ++tile) {
     uint32_t row = 0;
-    for (; row + 4 <= rows; row += 4) {
-      AttendTile<kKeyBits, kValueBits, 4>(key_table, value_table, tiles, tile, &queries[row], &states[row]);
+    for (; row + kRowsTogether <= rows; row += kRowsTogether) {
+      AttendTile<kKeyBits, kValueBits, kRowsTogether>(key_table, value_table, tiles, tile, &queries[row], &states[row]);
     }
     for (; row < rows; ++row) {
       AttendTile<kKeyBits, kValueBits, 1>(key_table, value_table, tiles, tile, &queries[row], &states[row]);

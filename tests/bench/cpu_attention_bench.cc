@@ -1,0 +1,159 @@
+// Attention on turbo blocks against fp16 and bf16 attention, one core, data out of cache.
+//
+//   build/release/bin/cpu_attention_bench --benchmark_enable_random_interleaving=true --benchmark_repetitions=7
+//
+// Every series walks the same number of KV heads of 32,768 tokens, head_dim 128; "tokens/s" is tokens of one head, "B/s"
+// the bytes of that series' own format. ReadMemory is the core's cold read bandwidth in the same run.
+#include <benchmark/benchmark.h>
+#include <immintrin.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "codec/codec_id.h"
+#include "codec/half_float.h"
+#include "kernels/kv_kernels.h"
+#include "tests/bench/rival_attention.h"
+
+namespace polarkv {
+namespace {
+
+constexpr uint32_t kTokens = 32768;
+constexpr uint32_t kBlockTokens = 2048;
+constexpr uint32_t kHeads = 16;  // 16-bit: 256 MiB, far out of any cache
+constexpr uint32_t kDim = bench::kRivalDim;
+
+std::vector<float> Gaussian(size_t n, uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(n);
+  for (float& value : x) value = normal(generator);
+  return x;
+}
+
+// One head's blocks, encoded once; the other heads are copies in memory of their own.
+struct Encoded {
+  std::vector<std::vector<uint8_t>> bytes;
+  std::vector<std::vector<BlockView>> heads;
+  double bytes_per_token = 0;
+};
+
+const Encoded& Blocks(const std::string& codec) {
+  static std::map<std::string, Encoded> all;
+  Encoded& e = all[codec];
+  if (!e.heads.empty()) return e;
+  BlockSpec spec;
+  spec.layers = spec.kv_heads = 1;
+  spec.head_dim = kDim;
+  spec.tokens = kBlockTokens;
+  spec.codec = ParseCodecPair(codec).value();
+  spec.source_dtype = Dtype::kF32;
+  const auto k = Gaussian(size_t{kBlockTokens} * kDim, 1), v = Gaussian(size_t{kBlockTokens} * kDim, 2);
+  const std::array<int64_t, 4> shape = {1, 1, kBlockTokens, kDim};
+  const auto block = EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
+                                 TensorView::Contiguous(v.data(), Dtype::kF32, shape)).value();
+  e.bytes_per_token = static_cast<double>(block.size()) / kBlockTokens;
+  e.bytes.assign(size_t{kHeads} * kTokens / kBlockTokens, block);
+  e.heads.resize(kHeads);
+  for (size_t i = 0; i < e.bytes.size(); ++i) {
+    e.heads[i % kHeads].push_back(BlockView::Parse(e.bytes[i], VerifyPayload::kNo).value());
+  }
+  return e;
+}
+
+const std::vector<uint16_t>& SixteenBit(bool bf16) {
+  static std::map<bool, std::vector<uint16_t>> all;
+  std::vector<uint16_t>& data = all[bf16];
+  if (!data.empty()) return data;
+  const auto x = Gaussian(1 << 20, 3);
+  data.resize(size_t{kHeads} * kTokens * kDim * 2);
+  for (size_t i = 0; i < data.size(); ++i) {
+    const float value = x[i & (x.size() - 1)];
+    data[i] = bf16 ? static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16) : FloatToHalf(value);
+  }
+  return data;
+}
+
+void Count(benchmark::State& state, double bytes_per_token) {
+  const double tokens = static_cast<double>(state.iterations()) * kHeads * kTokens;
+  state.counters["tokens/s"] = benchmark::Counter(tokens, benchmark::Counter::kIsRate);
+  state.counters["B/s"] = benchmark::Counter(tokens * bytes_per_token, benchmark::Counter::kIsRate);
+}
+
+void Polarkv(benchmark::State& state, const std::string& codec) {
+  const Encoded& blocks = Blocks(codec);
+  const auto rows = static_cast<uint32_t>(state.range(0));
+  const auto q = Gaussian(rows * kDim, 5);
+  std::vector<float> o(q.size()), lse(rows);
+  for (auto _ : state) {
+    for (const auto& head : blocks.heads) {
+      if (!Attend(head, 0, rows, 1, q, 1 / std::sqrt(float{kDim}), o, lse).ok()) state.SkipWithError("attend failed");
+    }
+    benchmark::DoNotOptimize(o.data());
+  }
+  Count(state, blocks.bytes_per_token);
+}
+
+void Fp16(benchmark::State& state) {
+  const auto& data = SixteenBit(false);
+  const auto rows = static_cast<uint32_t>(state.range(0));
+  const auto q = Gaussian(rows * kDim, 5);
+  std::vector<float> o(q.size()), lse(rows);
+  for (auto _ : state) {
+    for (uint32_t head = 0; head < kHeads; ++head) {
+      const uint16_t* k = data.data() + size_t{head} * 2 * kTokens * kDim;
+      bench::AttendFp16(k, k + size_t{kTokens} * kDim, kTokens, q.data(), rows, o.data(), lse.data());
+    }
+    benchmark::DoNotOptimize(o.data());
+  }
+  Count(state, 4 * kDim);
+}
+
+void Bf16(benchmark::State& state) {
+  if (!bench::HasBf16()) return state.SkipWithError("no AVX-512 BF16 here");
+  const auto& data = SixteenBit(true);
+  const auto rows = static_cast<uint32_t>(state.range(0));
+  std::vector<uint16_t> q(rows * kDim, 0x3D00);
+  std::vector<float> o(q.size()), lse(rows);
+  for (auto _ : state) {
+    for (uint32_t head = 0; head < kHeads; ++head) {
+      const uint16_t* k = data.data() + size_t{head} * 2 * kTokens * kDim;
+      bench::AttendBf16(k, k + size_t{kTokens} * kDim, kTokens, q.data(), rows, o.data(), lse.data());
+    }
+    benchmark::DoNotOptimize(o.data());
+  }
+  Count(state, 4 * kDim);
+}
+
+__attribute__((target("avx512f"))) void ReadMemory(benchmark::State& state) {
+  const auto& data = SixteenBit(false);
+  const auto* bytes = reinterpret_cast<const char*>(data.data());
+  const size_t size = data.size() * 2;
+  constexpr size_t kChunk = 32768, kStreams = 8;
+  __m512i x = _mm512_setzero_si512();
+  for (auto _ : state) {
+    for (size_t at = 0; at + 2 * kChunk <= size; at += kChunk) {
+      for (size_t i = 0; i < kChunk / kStreams; i += 64) {
+        for (size_t s = 0; s < kStreams; ++s) _mm_prefetch(bytes + at + kChunk + s * kChunk / kStreams + i, _MM_HINT_T0);
+      }
+      for (size_t i = 0; i < kChunk; i += 64) x = _mm512_xor_si512(x, _mm512_loadu_si512(bytes + at + i));
+    }
+    benchmark::DoNotOptimize(x);
+  }
+  state.counters["B/s"] = benchmark::Counter(static_cast<double>(state.iterations()) * size, benchmark::Counter::kIsRate);
+}
+
+BENCHMARK(ReadMemory)->Unit(benchmark::kMillisecond);
+BENCHMARK(Fp16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+BENCHMARK(Bf16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Polarkv, turbo4, "turbo4")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Polarkv, turbo3, "turbo3")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Polarkv, turbo2, "turbo2")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace polarkv
+
+BENCHMARK_MAIN();
