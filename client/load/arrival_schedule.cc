@@ -7,7 +7,8 @@
 
 namespace polarkv::load {
 
-absl::StatusOr<std::vector<std::chrono::nanoseconds>> IntendedStarts(const Workload& workload, const ArrivalOptions& options) {
+absl::StatusOr<std::vector<std::chrono::nanoseconds>> IntendedStarts(const Workload& workload,
+                                                                     const ArrivalOptions& options) {
   if (!(options.time_scale > 0) || !std::isfinite(options.time_scale)) {
     return absl::InvalidArgumentError(absl::StrCat("the time scale must be above 0, not ", options.time_scale));
   }
@@ -21,7 +22,7 @@ absl::StatusOr<std::vector<std::chrono::nanoseconds>> IntendedStarts(const Workl
   double previous = -gap;
   for (size_t i = 0; i < starts.size(); ++i) {
     const double start = std::max((workload.requests[i].arrival_s - first) / options.time_scale, previous + gap);
-    starts[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(start));
+    starts[i] = std::chrono::round<std::chrono::nanoseconds>(std::chrono::duration<double>(start));
     previous = start;
   }
   return starts;

@@ -19,7 +19,8 @@ struct ArrivalOptions {
 
 // Intended starts after the first arrival, ascending, one a request; all zero when as fast as possible.
 // INVALID_ARGUMENT: the time scale is not above 0, or the rate is negative.
-absl::StatusOr<std::vector<std::chrono::nanoseconds>> IntendedStarts(const Workload& workload, const ArrivalOptions& options);
+absl::StatusOr<std::vector<std::chrono::nanoseconds>> IntendedStarts(const Workload& workload,
+                                                                     const ArrivalOptions& options);
 
 }  // namespace polarkv::load
 

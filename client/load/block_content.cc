@@ -57,8 +57,10 @@ void BlockContent::FillKeyVector(const BlockKey& key, uint32_t layer, uint32_t k
 absl::StatusOr<std::vector<uint8_t>> BlockContent::Encode(const BlockKey& key, uint64_t block_index) const {
   std::vector<float> k(values_), v(values_);
   FillTensors(key, k, v);
-  const std::array<int64_t, 4> shape{descriptor_.layers, descriptor_.kv_heads, descriptor_.block_tokens, descriptor_.head_dim};
-  return EncodeBlock(NamespaceBlockSpec(descriptor_, key, block_index), TensorView::Contiguous(k.data(), Dtype::kF32, shape),
+  const std::array<int64_t, 4> shape{descriptor_.layers, descriptor_.kv_heads, descriptor_.block_tokens,
+                                     descriptor_.head_dim};
+  return EncodeBlock(NamespaceBlockSpec(descriptor_, key, block_index),
+                     TensorView::Contiguous(k.data(), Dtype::kF32, shape),
                      TensorView::Contiguous(v.data(), Dtype::kF32, shape));
 }
 

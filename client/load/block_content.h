@@ -1,4 +1,5 @@
-// The content of a block as a function of its key: anybody who knows the key can tell every right byte from a wrong one.
+// The content of a block as a function of its key: anybody who knows the key can tell every right byte from a wrong
+// one.
 #ifndef POLARKV_CLIENT_LOAD_BLOCK_CONTENT_H_
 #define POLARKV_CLIENT_LOAD_BLOCK_CONTENT_H_
 
@@ -12,10 +13,10 @@
 
 namespace polarkv::load {
 
-// Values are (sum of four bytes - 510) / 128 of a SplitMix64 stream seeded by the key: integers below 2^10 over a power of
-// two, so they are exact in fp16, the same on every platform, near normal (standard deviation 1.15), and any one of them
-// can be had alone. Tensors have shape [layers, kv_heads, block_tokens, head_dim], contiguous.
-// Thread-safe; immutable.
+// Values are (sum of four bytes - 510) / 128 of a SplitMix64 stream seeded by the key: integers below 2^10 over a power
+// of two, so they are exact in fp16, the same on every platform, near normal (standard deviation 1.15), and any one of
+// them can be had alone. Tensors have shape [layers, kv_heads, block_tokens, head_dim], contiguous. Thread-safe;
+// immutable.
 class BlockContent {
  public:
   explicit BlockContent(const NamespaceDescriptor& descriptor);

@@ -13,7 +13,8 @@ namespace {
 absl::Status Difference(const BlockKey& key, std::span<const uint8_t> expected, std::span<const uint8_t> fetched) {
   const std::string block = absl::StrCat("block ", key.ToHex());
   if (expected.size() != fetched.size()) {
-    return absl::DataLossError(absl::StrCat(block, " has ", fetched.size(), " bytes, its content makes ", expected.size()));
+    return absl::DataLossError(
+        absl::StrCat(block, " has ", fetched.size(), " bytes, its content makes ", expected.size()));
   }
   const auto [want, got] = std::ranges::mismatch(expected, fetched);
   if (want == expected.end()) {
@@ -27,7 +28,9 @@ absl::Status Difference(const BlockKey& key, std::span<const uint8_t> expected, 
 }  // namespace
 
 BlockVerifier::BlockVerifier(BlockContent content, uint64_t digests, uint64_t recompute_one_in)
-    : content_(std::move(content)), shard_bound_((digests + kShards - 1) / kShards), recompute_one_in_(recompute_one_in) {}
+    : content_(std::move(content)),
+      shard_bound_((digests + kShards - 1) / kShards),
+      recompute_one_in_(recompute_one_in) {}
 
 BlockVerifier::Digest BlockVerifier::DigestOf(std::span<const uint8_t> bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());

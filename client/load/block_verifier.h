@@ -1,8 +1,9 @@
 // Makes blocks and checks fetched ones against what their keys say, byte for byte.
 //
-// The scalar encoder is slow, so the digest (XXH3-128) of every block that was encoded here is remembered: a fetched block
-// with that digest is right. A digest that is not remembered (the bound was reached, or an earlier run stored the block) is
-// computed anew, and so is a fixed share of the others, so that what is compared does not rest on memory alone.
+// The scalar encoder is slow, so the digest (XXH3-128) of every block that was encoded here is remembered: a fetched
+// block with that digest is right. A digest that is not remembered (the bound was reached, or an earlier run stored the
+// block) is computed anew, and so is a fixed share of the others, so that what is compared does not rest on memory
+// alone.
 #ifndef POLARKV_CLIENT_LOAD_BLOCK_VERIFIER_H_
 #define POLARKV_CLIENT_LOAD_BLOCK_VERIFIER_H_
 
@@ -22,16 +23,16 @@
 namespace polarkv::load {
 
 struct VerifierCounts {
-  uint64_t encoded = 0;   // blocks encoded, for storing or for checking
-  uint64_t by_digest = 0;  // fetched blocks compared with a remembered digest
+  uint64_t encoded = 0;           // blocks encoded, for storing or for checking
+  uint64_t by_digest = 0;         // fetched blocks compared with a remembered digest
   uint64_t by_recomputation = 0;  // fetched blocks compared with a block encoded anew
 };
 
 // Thread-safe.
 class BlockVerifier {
  public:
-  // `digests`: bound on remembered digests, about 64 bytes each. `recompute_one_in`: that share of the fetched blocks is
-  // encoded anew although the digest is remembered; 0: none.
+  // `digests`: bound on remembered digests, about 64 bytes each. `recompute_one_in`: that share of the fetched blocks
+  // is encoded anew although the digest is remembered; 0: none.
   BlockVerifier(BlockContent content, uint64_t digests, uint64_t recompute_one_in);
 
   // The block to store under `key`. Statuses as EncodeBlock.

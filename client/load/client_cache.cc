@@ -10,7 +10,9 @@ class ClientCache : public PrefixCache {
   ClientCache(KvClient* client, NamespaceHandle handle, std::chrono::milliseconds lease)
       : client_(client), handle_(std::move(handle)), lease_(lease) {}
 
-  absl::StatusOr<PrefixMatch> Match(std::span<const BlockKey> keys) override { return client_->Match(handle_, keys, lease_); }
+  absl::StatusOr<PrefixMatch> Match(std::span<const BlockKey> keys) override {
+    return client_->Match(handle_, keys, lease_);
+  }
   absl::Status Fetch(std::span<const BlockKey> keys, std::span<FetchSlot> slots, uint64_t lease_id) override {
     return client_->Fetch(handle_, keys, BlockSelection{}, slots, lease_id);
   }
@@ -27,7 +29,8 @@ class ClientCache : public PrefixCache {
 
 }  // namespace
 
-std::unique_ptr<PrefixCache> MakeClientCache(KvClient* client, NamespaceHandle handle, std::chrono::milliseconds lease) {
+std::unique_ptr<PrefixCache> MakeClientCache(KvClient* client, NamespaceHandle handle,
+                                             std::chrono::milliseconds lease) {
   return std::make_unique<ClientCache>(client, std::move(handle), lease);
 }
 

@@ -1,4 +1,5 @@
-// Attention in double precision over decoded tensors, one run of tokens after the other: what the kernels are held against.
+// Attention in double precision over decoded tensors, one run of tokens after the other: what the kernels are held
+// against.
 #ifndef POLARKV_CLIENT_LOAD_EXACT_ATTENTION_H_
 #define POLARKV_CLIENT_LOAD_EXACT_ATTENTION_H_
 
@@ -34,7 +35,7 @@ class ExactAttention {
 
   AttentionShape shape_;
   std::span<const float> q_;
-  std::vector<double> sum_;  // [layers, q_heads, head_dim], relative to top_
+  std::vector<double> sum_;           // [layers, q_heads, head_dim], relative to top_
   std::vector<double> top_, weight_;  // [layers, q_heads]
 };
 

@@ -6,12 +6,13 @@ namespace polarkv::load {
 namespace {
 
 std::chrono::nanoseconds Seconds(double seconds) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
+  return std::chrono::round<std::chrono::nanoseconds>(std::chrono::duration<double>(seconds));
 }
 
 }  // namespace
 
-std::chrono::nanoseconds PrefillTime(const ComputeAssumptions& assumptions, uint64_t prompt_tokens, uint64_t cached_tokens) {
+std::chrono::nanoseconds PrefillTime(const ComputeAssumptions& assumptions, uint64_t prompt_tokens,
+                                     uint64_t cached_tokens) {
   const double n = static_cast<double>(prompt_tokens);
   const double c = static_cast<double>(std::min(cached_tokens, prompt_tokens));
   // Token i attends to i + 1 tokens: the sum over [c, n) is (n(n+1) - c(c+1)) / 2.

@@ -20,7 +20,8 @@ struct ComputeAssumptions {
 };
 
 // Prefill of prompt tokens [cached, prompt): weights once per token, attention over all tokens before each.
-std::chrono::nanoseconds PrefillTime(const ComputeAssumptions& assumptions, uint64_t prompt_tokens, uint64_t cached_tokens);
+std::chrono::nanoseconds PrefillTime(const ComputeAssumptions& assumptions, uint64_t prompt_tokens,
+                                     uint64_t cached_tokens);
 
 // Transfer that scaled geometry left out, for `cached_tokens` of the workload.
 std::chrono::nanoseconds UnmeasuredTransfer(const ComputeAssumptions& assumptions, uint64_t cached_tokens);

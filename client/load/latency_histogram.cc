@@ -11,8 +11,8 @@ constexpr uint32_t kHalf = 1u << (LatencyHistogram::kPrecisionBits - 1);
 
 }  // namespace
 
-// Values below 2^bits have a bucket each; above, a value is shifted until it has `bits` bits, and each shift has its own
-// kHalf buckets.
+// Values below 2^bits have a bucket each; above, a value is shifted until it has `bits` bits, and each shift has its
+// own kHalf buckets.
 uint32_t LatencyHistogram::Bucket(uint64_t value) {
   value = std::min(value, kMaxValue);
   const int width = std::bit_width(value);

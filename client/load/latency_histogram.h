@@ -23,9 +23,9 @@ class LatencyHistogram {
   double sum_ns() const { return sum_; }
   uint64_t max_ns() const { return max_; }
 
-  // The smallest recorded-value bound v such that at least a share q of all values is <= v: the upper end of its bucket,
-  // so it overstates by at most 1/256 and never understates. Nothing when the sample cannot resolve q, that is when fewer
-  // than one value is expected above it (count * (1 - q) < 1).
+  // The smallest recorded-value bound v such that at least a share q of all values is <= v: the upper end of its
+  // bucket, so it overstates by at most 1/256 and never understates. Nothing when the sample cannot resolve q, that is
+  // when fewer than one value is expected above it (count * (1 - q) < 1).
   std::optional<uint64_t> PercentileNs(double q) const;
 
  private:

@@ -144,7 +144,8 @@ int RunLoad(const LoadOptions& options) {
     result.state = replay.state();
   }
   result.verifier = verifier.counts();
-  if (absl::StatusOr<ServerStats> stats = (*client)->Stats(); stats.ok()) result.server_stats = std::move(stats->values);
+  if (absl::StatusOr<ServerStats> stats = (*client)->Stats(); stats.ok())
+    result.server_stats = std::move(stats->values);
   return Finish(options, setup.run, result);
 }
 

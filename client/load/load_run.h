@@ -7,7 +7,8 @@
 namespace polarkv::load {
 
 // Runs as the flags say, prints and writes the report; the program's exit code. SIGINT and SIGTERM end the run with its
-// report, a second one ends the program. To be called before any other thread exists: they must inherit its signal mask.
+// report, a second one ends the program. To be called before any other thread exists: they must inherit its signal
+// mask.
 int RunLoad(const LoadOptions& options);
 
 }  // namespace polarkv::load

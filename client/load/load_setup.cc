@@ -19,7 +19,7 @@ void Override(const std::optional<T>& flag, T& value) {
 // As many sessions as start within the run, or 100.
 uint64_t DefaultSessions(const LoadOptions& options, double session_rate) {
   if (options.duration_s <= 0 || options.as_fast_as_possible) return 100;
-  return static_cast<uint64_t>(std::clamp(options.duration_s * options.time_scale * session_rate * 1.5 + 10, 1.0, 1e7));
+  return static_cast<uint64_t>(std::clamp(options.duration_s * options.time_scale * session_rate * 1.5 + 10, 1.0, 1e6));
 }
 
 absl::StatusOr<Workload> GenerateWorkload(const LoadOptions& options) {
@@ -44,7 +44,9 @@ absl::StatusOr<Workload> GenerateWorkload(const LoadOptions& options) {
   return workload;
 }
 
-bool IsGenerator(const std::string& workload) { return workload == "chat" || workload == "agent" || workload == "document"; }
+bool IsGenerator(const std::string& workload) {
+  return workload == "chat" || workload == "agent" || workload == "document";
+}
 
 std::string MakeSalt(const LoadOptions& options) {
   if (options.salt != "random") return options.salt;
@@ -76,10 +78,11 @@ absl::Status MakeSchedule(const LoadOptions& options, LoadSetup& setup) {
   replay.ordered = options.ordered;
   replay.open_loop = !options.as_fast_as_possible;
   replay.seed = options.seed;
-  replay.duration = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(options.duration_s));
+  replay.duration = std::chrono::round<std::chrono::nanoseconds>(std::chrono::duration<double>(options.duration_s));
   if (replay.duration.count() == 0 || options.as_fast_as_possible) return absl::OkStatus();
   // What is due after the end is no part of the run, nor of its ideal hit ratio.
-  const size_t due = static_cast<size_t>(std::ranges::upper_bound(setup.starts, replay.duration) - setup.starts.begin());
+  const size_t due =
+      static_cast<size_t>(std::ranges::upper_bound(setup.starts, replay.duration) - setup.starts.begin());
   setup.starts.resize(due);
   setup.workload.requests.resize(due);
   return absl::OkStatus();
@@ -95,8 +98,8 @@ absl::Status MakeRunner(const LoadOptions& options, LoadSetup& setup) {
   runner.check_attention_one_in = options.check_attention_one_in;
   runner.compute = setup.run.compute;
   if (runner.q_heads == 0 || runner.q_heads % setup.run.geometry.kv_heads != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(runner.q_heads, " query heads are not a multiple of ",
-                                                   setup.run.geometry.kv_heads, " KV heads"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(runner.q_heads, " query heads are not a multiple of ", setup.run.geometry.kv_heads, " KV heads"));
   }
   return absl::OkStatus();
 }

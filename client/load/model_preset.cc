@@ -78,14 +78,16 @@ absl::StatusOr<Geometry> ScaledGeometry(const ModelPreset& preset, double layer_
   return geometry;
 }
 
-absl::StatusOr<NamespaceDescriptor> LoadNamespace(std::string_view model, const Geometry& geometry, std::string_view name) {
+absl::StatusOr<NamespaceDescriptor> LoadNamespace(std::string_view model, const Geometry& geometry,
+                                                  std::string_view name) {
   NamespaceDescriptor descriptor;
   descriptor.name = std::string(name);
   if (name.empty()) {
     std::string codec = CodecPairName(geometry.codec);
-    std::ranges::replace_if(codec, [](char c) { return c == '=' || c == ','; }, '-');
-    descriptor.name = absl::StrCat("load/", View(model), "-", geometry.layers, "x", geometry.kv_heads, "x", geometry.head_dim,
-                                   "-", geometry.block_tokens, "-", codec);
+    std::ranges::replace_if(
+        codec, [](char c) { return c == '=' || c == ','; }, '-');
+    descriptor.name = absl::StrCat("load/", View(model), "-", geometry.layers, "x", geometry.kv_heads, "x",
+                                   geometry.head_dim, "-", geometry.block_tokens, "-", codec);
   }
   descriptor.model = std::string(model);
   descriptor.weights_digest = "synthetic";

@@ -28,8 +28,8 @@ struct ModelPreset {
 // What it costs to compute a prompt, and to ship its cache at full size.
 struct ModelCompute {
   std::string model;
-  double flops_per_token = 0;           // 2 x parameters: every weight takes part in one multiply-add
-  double flops_per_token_pair = 0;      // attention: 4 x layers x query heads x head_dim for each (query, key) pair
+  double flops_per_token = 0;             // 2 x parameters: every weight takes part in one multiply-add
+  double flops_per_token_pair = 0;        // attention: 4 x layers x query heads x head_dim for each (query, key) pair
   double fp16_cache_bytes_per_token = 0;  // 4 x layers x KV heads x head_dim: K and V, two bytes each
 };
 
@@ -55,7 +55,8 @@ absl::StatusOr<Geometry> ScaledGeometry(const ModelPreset& preset, double layer_
 
 // The namespace that holds such blocks. `name`: empty for one made from the model and the geometry.
 // INVALID_ARGUMENT as ValidateNamespaceDescriptor.
-absl::StatusOr<NamespaceDescriptor> LoadNamespace(std::string_view model, const Geometry& geometry, std::string_view name);
+absl::StatusOr<NamespaceDescriptor> LoadNamespace(std::string_view model, const Geometry& geometry,
+                                                  std::string_view name);
 
 // Bytes of one token's keys and values in fp16 at this geometry.
 uint64_t Fp16BytesPerToken(const Geometry& geometry);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "client/load/mixing.h"
 #include "codec/attention_state.h"
 #include "kernels/kv_kernels.h"
 
@@ -33,14 +34,13 @@ PrefixAttention::PrefixAttention(const BlockContent& content, uint32_t q_heads)
       window_lse_(q_heads) {}
 
 void PrefixAttention::Start(std::span<const BlockKey> prefix, uint64_t draw, bool check) {
-  const uint64_t token = draw % (prefix.size() * content_.descriptor().block_tokens);
-  const BlockKey& key = prefix[token / content_.descriptor().block_tokens];
-  const uint32_t in_block = static_cast<uint32_t>(token % content_.descriptor().block_tokens);
+  const uint32_t block_tokens = content_.descriptor().block_tokens;
   const uint32_t group = shape_.q_heads / shape_.kv_heads;
   for (uint64_t row = 0; row < shape_.rows(); ++row) {
     const uint32_t layer = static_cast<uint32_t>(row / shape_.q_heads);
     const uint32_t kv_head = static_cast<uint32_t>(row % shape_.q_heads) / group;
-    content_.FillKeyVector(key, layer, kv_head, in_block,
+    const uint64_t token = StreamWord(draw, row) % (prefix.size() * block_tokens);
+    content_.FillKeyVector(prefix[token / block_tokens], layer, kv_head, static_cast<uint32_t>(token % block_tokens),
                            std::span(query_).subspan(row * shape_.head_dim, shape_.head_dim));
   }
   std::ranges::fill(output_, 0.0f);
@@ -57,8 +57,7 @@ absl::Status PrefixAttention::Attend(std::span<const BlockView> blocks) {
   const uint64_t layer_values = window_out_.size();
   for (uint32_t layer = 0; layer < shape_.layers; ++layer) {
     const std::span<const float> query = std::span(query_).subspan(layer * layer_values, layer_values);
-    absl::Status status =
-        polarkv::Attend(blocks, layer, shape_.q_heads, 1, query, scale, window_out_, window_lse_);
+    absl::Status status = polarkv::Attend(blocks, layer, shape_.q_heads, 1, query, scale, window_out_, window_lse_);
     if (!status.ok()) return status;
     for (uint32_t head = 0; head < shape_.q_heads; ++head) {
       const uint64_t row = uint64_t{layer} * shape_.q_heads + head;
@@ -87,15 +86,17 @@ absl::StatusOr<AttentionCheck> PrefixAttention::Finish() const {
   AttentionCheck check;
   for (uint64_t row = 0; row < shape_.rows(); ++row) {
     const uint64_t start = row * shape_.head_dim;
-    const double error = std::max(RowError(&output_[start], &decoded[start], shape_.head_dim),
-                                  std::abs(lse_[row] - lse[row]));
+    const double error =
+        std::max(RowError(&output_[start], &decoded[start], shape_.head_dim), std::abs(lse_[row] - lse[row]));
     // Written so that NaN fails.
     if (!(error <= kAttentionTolerance)) {
       return absl::DataLossError(absl::StrCat("attention of layer ", row / shape_.q_heads, ", query head ",
-                                              row % shape_.q_heads, " is off by ", error, ", allowed ", kAttentionTolerance));
+                                              row % shape_.q_heads, " is off by ", error, ", allowed ",
+                                              kAttentionTolerance));
     }
     check.kernel_error = std::max(check.kernel_error, error);
-    check.compression_error += RowError(&output_[start], &original[start], shape_.head_dim) / static_cast<double>(shape_.rows());
+    check.compression_error +=
+        RowError(&output_[start], &original[start], shape_.head_dim) / static_cast<double>(shape_.rows());
   }
   return check;
 }

@@ -15,10 +15,12 @@
 
 namespace polarkv::load {
 
-// Largest relative error (Euclidean norm, per layer and query head) of the kernels' output against attention in double
-// precision on the decoded tensors that passes. Far above single-precision rounding (1e-5 at 100000 tokens), below what
-// any wrong, missing or misplaced token does: queries are aimed at one token of the prefix, which carries a large share.
-inline constexpr double kAttentionTolerance = 1e-2;
+// Largest relative error (Euclidean norm, per layer and query head), and difference of log-sum-exp, between the kernels
+// and attention in double precision on the decoded tensors. The fast kernels round queries to int8: at the sizes of
+// queries and keys used here a logit is off by 0.011 in standard deviation, so 0.1 is nine of them. Each row's query is
+// aimed at a token of its own, which carries a large share of the weight: a wrong, missing or misplaced token is an
+// error of about one.
+inline constexpr double kAttentionTolerance = 0.1;
 
 struct AttentionCheck {
   double kernel_error = 0;       // worst relative error against exact attention on the decoded tensors
@@ -30,7 +32,7 @@ class PrefixAttention {
  public:
   PrefixAttention(const BlockContent& content, uint32_t q_heads);
 
-  // Begins a prefix. `draw` picks the token that the queries are aimed at; `check`: also compute the exact results.
+  // Begins a prefix. `draw` picks the tokens that the queries are aimed at; `check`: also compute the exact results.
   void Start(std::span<const BlockKey> prefix, uint64_t draw, bool check);
   // The next blocks of the prefix; blocks[i] is that of keys[i]. Statuses as Attend.
   absl::Status Attend(std::span<const BlockView> blocks);
@@ -44,9 +46,9 @@ class PrefixAttention {
  private:
   const BlockContent& content_;
   AttentionShape shape_;
-  std::vector<float> query_;       // [layers, q_heads, head_dim]
-  std::vector<float> output_;      // likewise
-  std::vector<float> lse_;         // [layers, q_heads]
+  std::vector<float> query_;                    // [layers, q_heads, head_dim]
+  std::vector<float> output_;                   // likewise
+  std::vector<float> lse_;                      // [layers, q_heads]
   std::vector<float> window_out_, window_lse_;  // one layer of one window
   std::unique_ptr<ExactAttention> exact_decoded_, exact_original_;
   std::vector<float> k_, v_;  // one block's tensors

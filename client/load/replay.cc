@@ -11,7 +11,8 @@ Replay::Replay(const Workload& workload, const ReusePlan& plan, const std::vecto
                RunnerContext context, const RunnerOptions& runner_options, const ReplayOptions& options)
     : workload_(workload), plan_(plan), starts_(starts), options_(options), finished_(workload.requests.size()) {
   context.finished = [this](uint32_t index) { return finished_[index].load(std::memory_order_acquire); };
-  for (uint32_t i = 0; i < options_.threads; ++i) runners_.push_back(std::make_unique<RequestRunner>(context, runner_options));
+  for (uint32_t i = 0; i < options_.threads; ++i)
+    runners_.push_back(std::make_unique<RequestRunner>(context, runner_options));
 }
 
 Replay::~Replay() {

@@ -17,11 +17,11 @@ namespace polarkv::load {
 
 struct ReplayOptions {
   uint32_t threads = 4;
-  // A request starts only when every request whose blocks it could reuse is finished: the cache is then able to reach the
-  // workload's ideal hit ratio. Otherwise requests that overlap in time miss blocks that others are still storing, as they
-  // do in life. One thread is always in order.
+  // A request starts only when every request whose blocks it could reuse is finished: the cache is then able to reach
+  // the workload's ideal hit ratio. Otherwise requests that overlap in time miss blocks that others are still storing,
+  // as they do in life. One thread is always in order.
   bool ordered = false;
-  bool open_loop = true;  // the starts are a schedule, and latency counts from them
+  bool open_loop = true;                 // the starts are a schedule, and latency counts from them
   std::chrono::nanoseconds duration{0};  // no request starts later than this; 0: no limit
   uint64_t seed = 1;
 };

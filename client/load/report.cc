@@ -7,7 +7,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double Ratio(uint64_t part, uint64_t whole) { return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole); }
+double Ratio(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
 double Seconds(std::chrono::nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 double PerSecond(uint64_t amount, double seconds) { return seconds > 0 ? static_cast<double>(amount) / seconds : 0; }
 double Milliseconds(double nanoseconds) { return nanoseconds / 1e6; }
@@ -76,7 +78,8 @@ struct Hits {
 // One set of hits under three denominators; FORMAT of the names is explained in README.md, "Hit ratio".
 Json HitsJson(const RunDescription& run, const Hits& hits) {
   Json json;
-  json["token_ratio"] = TokenHitRatio(hits.blocks, run.geometry.block_tokens, run.workload->tokens_per_store_token, hits.prompt_tokens);
+  json["token_ratio"] =
+      TokenHitRatio(hits.blocks, run.geometry.block_tokens, run.workload->tokens_per_store_token, hits.prompt_tokens);
   json["block_reference_ratio"] = Ratio(hits.blocks, hits.block_references);
   json["full_block_ratio"] = Ratio(hits.blocks, hits.full_blocks);
   json["blocks"] = hits.blocks;
@@ -98,7 +101,8 @@ Json BytesJson(const RunDescription& run, const Tally& tally) {
 }
 
 // `in_calls`: bytes over the time spent inside the calls, all workers' times added up: the rate that one worker sees.
-Json RateJson(const RunDescription& run, uint64_t blocks, uint64_t bytes, double elapsed_s, const LatencyHistogram& service) {
+Json RateJson(const RunDescription& run, uint64_t blocks, uint64_t bytes, double elapsed_s,
+              const LatencyHistogram& service) {
   const uint64_t fp16 = blocks * Fp16BytesPerToken(run.geometry) * run.geometry.block_tokens;
   const double in_calls_s = service.sum_ns() / 1e9;
   Json json;
@@ -163,7 +167,8 @@ Json RequestsJson(const RunDescription& run, const ReplayState& state) {
 
 }  // namespace
 
-double TokenHitRatio(uint64_t hit_blocks, uint32_t block_tokens, double tokens_per_store_token, uint64_t prompt_tokens) {
+double TokenHitRatio(uint64_t hit_blocks, uint32_t block_tokens, double tokens_per_store_token,
+                     uint64_t prompt_tokens) {
   if (prompt_tokens == 0) return 0;
   return static_cast<double>(hit_blocks) * block_tokens * tokens_per_store_token / static_cast<double>(prompt_tokens);
 }
@@ -171,8 +176,8 @@ double TokenHitRatio(uint64_t hit_blocks, uint32_t block_tokens, double tokens_p
 int ExitCode(const RunDescription& run, const RunResult& result) {
   const Tally& tally = result.state.tally;
   if (tally.TotalVerificationFailures() > 0) return kExitVerificationFailed;
-  const double ratio =
-      TokenHitRatio(tally.hit_blocks, run.geometry.block_tokens, run.workload->tokens_per_store_token, tally.prompt_tokens);
+  const double ratio = TokenHitRatio(tally.hit_blocks, run.geometry.block_tokens, run.workload->tokens_per_store_token,
+                                     tally.prompt_tokens);
   return ratio < run.required_hit_ratio ? kExitHitRatioTooLow : kExitOk;
 }
 
@@ -190,7 +195,8 @@ Json WorkloadJson(const RunDescription& run) {
   json["block_references"] = run.plan->block_references();
   json["full_blocks"] = run.plan->full_blocks();
   json["distinct_full_blocks"] = run.plan->distinct_blocks();
-  json["ideal"] = HitsJson(run, {run.plan->reusable_blocks(), run.plan->full_blocks(), run.plan->block_references(), prompt_tokens});
+  json["ideal"] = HitsJson(
+      run, {run.plan->reusable_blocks(), run.plan->full_blocks(), run.plan->block_references(), prompt_tokens});
   return json;
 }
 
@@ -223,7 +229,8 @@ Json ReportJson(const RunDescription& run, const RunResult& result) {
   json["latency_ms"]["fetch"] = OperationJson(tally.fetch);
   json["latency_ms"]["store"] = OperationJson(tally.store);
   json["latency_ms"]["prefix_ready"] = LatencyJson(tally.prefix_ready);
-  json["throughput"]["fetch"] = RateJson(run, tally.fetched_blocks, tally.fetched_bytes, elapsed_s, tally.fetch.service);
+  json["throughput"]["fetch"] =
+      RateJson(run, tally.fetched_blocks, tally.fetched_bytes, elapsed_s, tally.fetch.service);
   json["throughput"]["store"] = RateJson(run, tally.stored_blocks, tally.stored_bytes, elapsed_s, tally.store.service);
   json["first_token"] = FirstTokenJson(run, tally);
   if (run.attend) json["attention"] = AttentionJson(tally.attention);

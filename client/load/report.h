@@ -23,8 +23,8 @@ inline constexpr const char* kReportSchema = "polarkv-load/1";
 // Exit codes of polarkv-load. The first that applies, in this order: 1, 2, 3, 4.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitVerificationFailed = 1;
-inline constexpr int kExitUsage = 2;         // flags, workload file, report file
-inline constexpr int kExitNoServer = 3;      // not reachable at the start, or it refused the namespace
+inline constexpr int kExitUsage = 2;           // flags, workload file, report file
+inline constexpr int kExitNoServer = 3;        // not reachable at the start, or it refused the namespace
 inline constexpr int kExitHitRatioTooLow = 4;  // below --require-hit-ratio
 
 // What was run. References outlive the call that takes them.
@@ -50,8 +50,8 @@ struct RunResult {
   std::vector<std::pair<std::string, uint64_t>> server_stats;  // empty: the server did not answer
 };
 
-// The hit ratio that the report leads with, of blocks of `blocks` hits: hit tokens over all tokens of the prompts, both as
-// the workload states them. A prompt's partial last block counts in the prompt and cannot be hit.
+// The hit ratio that the report leads with, of blocks of `blocks` hits: hit tokens over all tokens of the prompts, both
+// as the workload states them. A prompt's partial last block counts in the prompt and cannot be hit.
 double TokenHitRatio(uint64_t hit_blocks, uint32_t block_tokens, double tokens_per_store_token, uint64_t prompt_tokens);
 
 int ExitCode(const RunDescription& run, const RunResult& result);

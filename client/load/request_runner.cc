@@ -121,8 +121,8 @@ bool RequestRunner::FetchWindow(Prefix& prefix, uint32_t begin, uint32_t end, Na
 bool RequestRunner::Accept(const FetchSlot& slot, const absl::Status& fetched, Prefix& prefix) {
   const BlockKey& key = prefix.keys[prefix.hit];
   if (slot.outcome == FetchOutcome::kBufferTooSmall) {
-    Fail("fetched size", absl::DataLossError(absl::StrCat("block ", key.ToHex(), " has ", slot.bytes, " bytes, expected ",
-                                                          options_.block_bytes)));
+    Fail("fetched size", absl::DataLossError(absl::StrCat("block ", key.ToHex(), " has ", slot.bytes,
+                                                          " bytes, expected ", options_.block_bytes)));
     prefix.miss_reason = "wrong bytes";
     return false;
   }
@@ -209,7 +209,8 @@ bool RequestRunner::StoreWindow(const Prefix& prefix, uint32_t begin, uint32_t e
   for (size_t i = 0; i < items.size(); ++i) {
     // Contents follow from keys, so other bytes under the same key are wrong bytes.
     if (outcomes[i] == StoreOutcome::kConflict) {
-      Fail("store conflict", absl::DataLossError(absl::StrCat("block ", items[i].key.ToHex(), " is stored with other bytes")));
+      Fail("store conflict",
+           absl::DataLossError(absl::StrCat("block ", items[i].key.ToHex(), " is stored with other bytes")));
     }
   }
   return status.ok();
@@ -218,7 +219,8 @@ bool RequestRunner::StoreWindow(const Prefix& prefix, uint32_t begin, uint32_t e
 void RequestRunner::CountRequest(const Request& request, const RequestReuse& reuse, const Prefix& prefix) {
   const uint32_t cold = reuse.full_blocks - std::max(prefix.hit, reuse.reusable_blocks);
   const uint32_t missed = reuse.full_blocks - prefix.hit - cold;
-  const double hit_tokens = prefix.hit * static_cast<double>(context_.keys->block_tokens()) * options_.tokens_per_store_token;
+  const double hit_tokens =
+      prefix.hit * static_cast<double>(context_.keys->block_tokens()) * options_.tokens_per_store_token;
   const uint64_t cached = static_cast<uint64_t>(hit_tokens);
   const Nanoseconds ready = start_delay_ + prefix.transfer;
   Count([&](Tally& tally) {

@@ -23,12 +23,12 @@
 namespace polarkv::load {
 
 struct RunnerOptions {
-  uint64_t block_bytes = 0;               // of every full block of the namespace
-  uint64_t window_bytes = 64 << 20;       // blocks are fetched and stored this much at a time, per worker; at least one
-  double tokens_per_store_token = 1;      // Workload::tokens_per_store_token
+  uint64_t block_bytes = 0;           // of every full block of the namespace
+  uint64_t window_bytes = 64 << 20;   // blocks are fetched and stored this much at a time, per worker; at least one
+  double tokens_per_store_token = 1;  // Workload::tokens_per_store_token
   bool attend = false;
-  uint32_t q_heads = 0;                   // of the attention
-  uint32_t check_attention_one_in = 50;   // of a worker's attended prefixes, the first one included; 0: none
+  uint32_t q_heads = 0;                  // of the attention
+  uint32_t check_attention_one_in = 50;  // of a worker's attended prefixes, the first one included; 0: none
   ComputeAssumptions compute;
 };
 
@@ -59,8 +59,8 @@ class RequestRunner {
     uint32_t matched = 0;
     uint32_t hit = 0;  // fetched and right, without a hole
     uint64_t lease = 0;
-    std::string miss_reason;   // why block `hit` was not served, where it could have been
-    Nanoseconds transfer{0};   // inside match and fetch
+    std::string miss_reason;  // why block `hit` was not served, where it could have been
+    Nanoseconds transfer{0};  // inside match and fetch
   };
 
   void MatchPrefix(const RequestReuse& reuse, Prefix& prefix);

@@ -10,19 +10,25 @@
 namespace polarkv::load {
 namespace {
 
-constexpr uint64_t kMaxRequests = 10'000'000;
+// A prompt lists its whole history, so a million requests already take gigabytes.
+constexpr uint64_t kMaxRequests = 1'000'000;
 constexpr uint32_t kMaxTokens = 10'000'000;
 
 absl::Status CheckShape(const SessionShape& shape) {
   const auto bad = [](const char* what) { return absl::InvalidArgumentError(what); };
-  if (shape.sessions < 1 || shape.sessions > kMaxRequests) return bad("the number of sessions must be 1 to 10000000");
+  if (shape.sessions < 1 || shape.sessions > kMaxRequests) return bad("the number of sessions must be 1 to 1000000");
   if (!(shape.session_rate > 0) || !std::isfinite(shape.session_rate)) return bad("the session rate must be above 0");
   if (shape.shared_prompts < 1) return bad("there must be at least one shared prompt (its length may be 0)");
-  if (!(shape.turns >= 1) || shape.turns > 10000) return bad("turns per session must be 1 to 10000");
-  if (!(shape.think_time_s >= 0) || !std::isfinite(shape.think_time_s)) return bad("the think time must not be negative");
-  if (!(shape.output_token_s >= 0) || !std::isfinite(shape.output_token_s)) return bad("the time per token must not be negative");
+  if (!(shape.turns >= 1) || shape.turns > 1000) return bad("turns per session must be 1 to 1000");
+  if (!(shape.think_time_s >= 0) || !std::isfinite(shape.think_time_s))
+    return bad("the think time must not be negative");
+  if (!(shape.output_token_s >= 0) || !std::isfinite(shape.output_token_s))
+    return bad("the time per token must not be negative");
   for (const uint32_t tokens : {shape.shared_tokens, shape.document_tokens, shape.input_tokens, shape.output_tokens}) {
     if (tokens > kMaxTokens) return bad("a length in tokens must be at most 10000000");
+  }
+  if (static_cast<double>(shape.sessions) * shape.turns > static_cast<double>(kMaxRequests)) {
+    return bad("the sessions make more than 1000000 requests; ask for fewer sessions or turns");
   }
   if (shape.input_tokens < 1) return bad("a request must have at least one new token");
   return absl::OkStatus();
@@ -80,7 +86,8 @@ class SessionWriter {
         history = request.prompt;
         Append(history, NextContent(), static_cast<uint32_t>(request.output_tokens));
       }
-      now += static_cast<double>(request.output_tokens) * shape_.output_token_s + shape_.think_time_s * random_.Exponential();
+      now += static_cast<double>(request.output_tokens) * shape_.output_token_s +
+             shape_.think_time_s * random_.Exponential();
       out.push_back(std::move(request));
     }
   }
@@ -122,8 +129,8 @@ absl::StatusOr<SessionShape> NamedSessionShape(std::string_view kind) {
     shape.think_time_s = 15;
     return shape;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("no workload generator \"", absl::string_view(kind.data(), kind.size()), "\": chat, agent, document"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "no workload generator \"", absl::string_view(kind.data(), kind.size()), "\": chat, agent, document"));
 }
 
 absl::StatusOr<Workload> GenerateSessions(std::string_view kind, const SessionShape& shape) {
@@ -136,9 +143,6 @@ absl::StatusOr<Workload> GenerateSessions(std::string_view kind, const SessionSh
   double start_s = 0;
   for (uint64_t session = 0; session < shape.sessions; ++session) {
     SessionWriter(shape, session).Write(start_s, workload.requests);
-    if (workload.requests.size() > kMaxRequests) {
-      return absl::InvalidArgumentError("the sessions make more than 10000000 requests; ask for fewer sessions or turns");
-    }
     start_s += arrivals.Exponential() / shape.session_rate;
   }
   std::ranges::stable_sort(workload.requests, {}, &Request::arrival_s);

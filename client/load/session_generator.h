@@ -14,15 +14,15 @@ namespace polarkv::load {
 struct SessionShape {
   uint64_t seed = 1;
   uint64_t sessions = 100;
-  double session_rate = 1.0;     // new sessions per second, Poisson
-  uint32_t shared_prompts = 4;   // distinct system prompts (with their tool definitions); popularity falls as 1/rank
+  double session_rate = 1.0;      // new sessions per second, Poisson
+  uint32_t shared_prompts = 4;    // distinct system prompts (with their tool definitions); popularity falls as 1/rank
   uint32_t shared_tokens = 1000;  // length of each, exact
-  uint32_t document_tokens = 0;  // a document of the session's own after the shared prompt
-  double turns = 6;              // requests per session, at least one
-  uint32_t input_tokens = 120;   // new tokens of a request: user message, tool result, question
-  uint32_t output_tokens = 250;  // answer of the model
-  bool history_grows = true;     // a turn's prompt holds all turns before it; false: every turn starts from the document
-  double think_time_s = 10;      // from the end of an answer to the next request
+  uint32_t document_tokens = 0;   // a document of the session's own after the shared prompt
+  double turns = 6;               // requests per session, at least one
+  uint32_t input_tokens = 120;    // new tokens of a request: user message, tool result, question
+  uint32_t output_tokens = 250;   // answer of the model
+  bool history_grows = true;  // a turn's prompt holds all turns before it; false: every turn starts from the document
+  double think_time_s = 10;   // from the end of an answer to the next request
   double output_token_s = 0.02;  // time the model takes per answer token
 };
 

@@ -31,7 +31,8 @@ absl::Status Bad(uint64_t line, const std::string& what) {
 absl::StatusOr<int64_t> Count(const Json& record, const char* field, uint64_t line) {
   const auto found = record.find(field);
   if (found == record.end()) return Bad(line, absl::StrCat("no \"", field, "\""));
-  if (!found->is_number_integer()) return Bad(line, absl::StrCat("\"", field, "\" is not a whole number: ", found->dump()));
+  if (!found->is_number_integer())
+    return Bad(line, absl::StrCat("\"", field, "\" is not a whole number: ", found->dump()));
   // A value above the signed range reads back negative.
   const int64_t value = found->get<int64_t>();
   if (value < 0 || value > kMaxPromptTokens) {
@@ -45,7 +46,8 @@ absl::StatusOr<double> Timestamp(const Json& record, uint64_t line) {
   if (found == record.end()) return Bad(line, "no \"timestamp\"");
   if (!found->is_number()) return Bad(line, absl::StrCat("\"timestamp\" is not a number: ", found->dump()));
   const double value = found->get<double>();
-  if (!std::isfinite(value) || value < 0) return Bad(line, absl::StrCat("\"timestamp\" is out of range: ", found->dump()));
+  if (!std::isfinite(value) || value < 0)
+    return Bad(line, absl::StrCat("\"timestamp\" is out of range: ", found->dump()));
   return value;
 }
 
@@ -113,10 +115,11 @@ class RecordReader {
 
 std::string DescribeMap(const RecordReader& reader, const Format& format, uint32_t block_tokens) {
   if (reader.scaled()) {
-    return absl::StrCat("one trace block of ", format.block_tokens, " tokens = one store block of ", block_tokens, " tokens");
+    return absl::StrCat("one trace block of ", format.block_tokens, " tokens = one store block of ", block_tokens,
+                        " tokens");
   }
-  return absl::StrCat("trace tokens as they are (blocks of ", format.block_tokens, "), cut into store blocks of ", block_tokens,
-                      " tokens");
+  return absl::StrCat("trace tokens as they are (blocks of ", format.block_tokens, "), cut into store blocks of ",
+                      block_tokens, " tokens");
 }
 
 }  // namespace
@@ -141,7 +144,8 @@ absl::StatusOr<Workload> ParseTrace(std::istream& in, const std::string& name, c
   std::ranges::stable_sort(workload.requests, {}, &Request::arrival_s);
   const RecordReader reader(format, mapping);
   workload.kind = format.kind;
-  workload.tokens_per_store_token = reader.scaled() ? static_cast<double>(format.block_tokens) / mapping.block_tokens : 1.0;
+  workload.tokens_per_store_token =
+      reader.scaled() ? static_cast<double>(format.block_tokens) / mapping.block_tokens : 1.0;
   workload.block_map = DescribeMap(reader, format, mapping.block_tokens);
   return workload;
 }

@@ -3,8 +3,8 @@
 //   Mooncake:      timestamp in ms, hash_ids of 512-token blocks; an id names a block and everything before it.
 //   Qwen-Bailian:  timestamp in s, chat_id, turn, hash_ids of 16-token blocks; an id names a block's own tokens.
 //
-// In both the last id stands for a partial block unless input_length is a multiple of the block size. The format is told
-// by the first record: Qwen-Bailian's have a chat_id.
+// In both the last id stands for a partial block unless input_length is a multiple of the block size. The format is
+// told by the first record: Qwen-Bailian's have a chat_id.
 #ifndef POLARKV_CLIENT_LOAD_TRACE_READER_H_
 #define POLARKV_CLIENT_LOAD_TRACE_READER_H_
 

@@ -8,8 +8,8 @@
 
 namespace polarkv::load {
 
-// A run of tokens. Token j of content c is a function of (c, j) alone, so two prompts share a prefix exactly where their
-// segments agree.
+// A run of tokens. Token j of content c is a function of (c, j) alone, so two prompts share a prefix exactly where
+// their segments agree.
 struct Segment {
   uint64_t content = 0;
   uint32_t tokens = 0;
