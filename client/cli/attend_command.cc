@@ -26,8 +26,7 @@ struct AttendOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(
-Attends on the compressed blocks as they are, as a worker does; nothing is decompressed on the way.
+constexpr char kFooter[] = R"(Attends on the compressed blocks as they are, as a worker does; nothing is decompressed on the way.
 
 Query: a safetensors file with tensor `q`, [layers, q_heads, queries, head_dim], F16, BF16 or F32, after RoPE. q_heads is a
 multiple of the blocks' kv_heads: query head h reads KV head h / (q_heads / kv_heads). Scores are scaled by
@@ -41,8 +40,7 @@ each row's sum of exponentials. With both, the result merges with attention over
 Examples:
   polarkv attend --block kv.pkv --query q.safetensors --out out.safetensors
   polarkv attend --block first.pkv --block second.pkv --query q.safetensors --out out.safetensors
-  polarkv attend --block kv.pkv --planes 2 --query q.safetensors --out out.safetensors
-)";
+  polarkv attend --block kv.pkv --planes 2 --query q.safetensors --out out.safetensors)";
 
 absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& paths) {
   std::vector<PkvFile> files;

@@ -17,8 +17,7 @@ struct CodecsOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(
-Bits count everything that a full block stores for a coordinate: codes, scales, parameters and tile heads. Header and
+constexpr char kFooter[] = R"(Bits count everything that a full block stores for a coordinate: codes, scales, parameters and tile heads. Header and
 directory come on top, once a block (`polarkv inspect` shows the total). Keys and values may use different codecs: write
 k=CODEC,v=CODEC wherever a codec is asked for.
 
@@ -26,8 +25,7 @@ Examples:
   polarkv codecs
   polarkv codecs --head-dim 64
   polarkv codecs --json
-  polarkv encode --codec k=polar44,v=turbo3 --in kv.safetensors --out kv.pkv
-)";
+  polarkv encode --codec k=polar44,v=turbo3 --in kv.safetensors --out kv.pkv)";
 
 const char* Description(CodecId codec) {
   switch (codec) {

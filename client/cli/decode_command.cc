@@ -23,16 +23,14 @@ struct DecodeOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(
-Output: a safetensors file with tensors `k` and `v`, F32, [layers, kv_heads, tokens, head_dim], all blocks of the input
+constexpr char kFooter[] = R"(Output: a safetensors file with tensors `k` and `v`, F32, [layers, kv_heads, tokens, head_dim], all blocks of the input
 joined along the tokens, and the metadata that block headers hold: rope, rope_base, rope_dims, first_position, codec,
 source_dtype. Every checksum of the input is verified first; the same input always gives the same bytes.
 
 The blocks must be one run of tokens of one model. A damaged file is refused: `polarkv inspect` says what is wrong.
 
 Example:
-  polarkv decode --in kv.pkv --out kv.safetensors
-)";
+  polarkv decode --in kv.pkv --out kv.safetensors)";
 
 absl::Status CheckOneRun(const PkvFile& file) {
   const BlockSpec& first = file.blocks().front().spec();

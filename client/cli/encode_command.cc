@@ -27,8 +27,7 @@ struct EncodeOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(
-Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
+constexpr char kFooter[] = R"(Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
 these entries of its string metadata (options of the same name win over them):
   rope            half (Llama, Qwen), interleaved (GPT-J), or none; how positions were rotated into k. Default: none.
                   polar44 pairs coordinates by it; the other codecs only record it.
@@ -42,8 +41,7 @@ can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
 
 Examples:
   polarkv encode --codec turbo4 --in kv.safetensors --out kv.pkv
-  polarkv encode --codec k=polar44,v=turbo3 --rope half --rope-base 500000 --in kv.safetensors --out kv.pkv
-)";
+  polarkv encode --codec k=polar44,v=turbo3 --rope half --rope-base 500000 --in kv.safetensors --out kv.pkv)";
 
 absl::Status CheckOptions(const EncodeOptions& options) {
   if (options.block_tokens == 0 || options.block_tokens % kTileTokens != 0 || options.block_tokens > kMaxBlockTokens) {

@@ -13,16 +13,14 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
-Looks at each block apart from the others and extends no block's life. Exit code 3 when one of them is absent. For the
+constexpr char kFooter[] = R"(Looks at each block apart from the others and extends no block's life. Exit code 3 when one of them is absent. For the
 longest usable prefix ask `match`.
 )";
 
 constexpr char kExamples[] = R"(
 Examples:
   polarkv exists --server localhost:7070 --namespace demo --tokens tokens.json
-  polarkv exists --server localhost:7070 --namespace demo --keys 5a9c...,77d0... --json
-)";
+  polarkv exists --server localhost:7070 --namespace demo --keys 5a9c...,77d0... --json)";
 
 void Report(const LookupOptions& options, const Lookup& lookup, const std::vector<bool>& stored) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();

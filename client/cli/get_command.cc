@@ -29,8 +29,7 @@ struct GetOptions {
   std::string out;
 };
 
-constexpr char kFooter[] = R"(
-With --tokens: writes the longest stored prefix to a .pkv file, which may be shorter than what was asked for; the output
+constexpr char kFooter[] = R"(With --tokens: writes the longest stored prefix to a .pkv file, which may be shorter than what was asked for; the output
 says where it ends and why. With --keys: writes exactly those blocks, or nothing. Every checksum is verified on receipt, and
 the bytes are those that were stored. Exit code 3, and no file, when the first block (--tokens) or any block (--keys) is not
 stored.
@@ -42,8 +41,7 @@ those through the client library. `polarkv attend --planes` shows what fewer pla
 constexpr char kExamples[] = R"(
 Examples:
   polarkv get --server localhost:7070 --namespace demo --tokens tokens.json --out prefix.pkv
-  polarkv get --server localhost:7070 --namespace demo --keys 5a9c... --out block.pkv --deadline 30s
-)";
+  polarkv get --server localhost:7070 --namespace demo --keys 5a9c... --out block.pkv --deadline 30s)";
 
 // What is wrong with the first block that could not be had.
 struct Shortfall {

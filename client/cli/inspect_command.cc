@@ -25,8 +25,7 @@ struct InspectOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(
-Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
+constexpr char kFooter[] = R"(Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
 block's header is sound, its length is known, and the next block is looked at. Exit code 1 when there is any defect.
 
 Shown are the first block's header, in full, one line for every block, and the bits that a coordinate takes as stored.
@@ -35,8 +34,7 @@ Shown are the first block's header, in full, one line for every block, and the b
 Examples:
   polarkv inspect kv.pkv
   polarkv inspect kv.pkv --directory
-  polarkv inspect kv.pkv --json
-)";
+  polarkv inspect kv.pkv --json)";
 
 // The block's bytes as far as the file holds them.
 std::span<const uint8_t> BytesOf(const PkvBlock& block, std::span<const uint8_t> file) {
@@ -45,7 +43,8 @@ std::span<const uint8_t> BytesOf(const PkvBlock& block, std::span<const uint8_t>
 
 void PrintHeader(const PkvBlock& block, std::span<const uint8_t> file) {
   std::printf("\nheader of the first block\n");
-  for (const auto& [name, value] : DescribeHeader(BytesOf(block, file)).items()) {
+  const Json header = DescribeHeader(BytesOf(block, file));
+  for (const auto& [name, value] : header.items()) {
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     std::printf("  %-18s %s\n", name.c_str(), text.c_str());
   }

@@ -18,10 +18,10 @@ namespace polarkv::cli {
 
 // What the command line says in place of the file's metadata.
 struct KvMetadata {
-  std::optional<std::string> rope;  // half, interleaved, none
-  std::optional<std::string> rope_base;
-  std::optional<std::string> rope_dims;
-  std::optional<std::string> first_position;
+  std::optional<std::string> rope{};  // half, interleaved, none
+  std::optional<std::string> rope_base{};
+  std::optional<std::string> rope_dims{};
+  std::optional<std::string> first_position{};
 };
 
 // Rope and first position by the rules of `polarkv encode --help`. INVALID_ARGUMENT names the entry, its value and what

@@ -9,8 +9,7 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
-A round trip:
+constexpr char kFooter[] = R"(A round trip:
   polarkv encode --codec turbo4 --in kv.safetensors --out kv.pkv
   polarkv inspect kv.pkv
   polarkv attend --block kv.pkv --query q.safetensors --out out.safetensors
@@ -27,12 +26,21 @@ Exit codes:
   0  done
   1  failure: a bad or damaged file, no answer from the server, ...
   2  the command line is wrong
-  3  nothing was wrong, but what was asked for is not stored
-)";
+  3  nothing was wrong, but what was asked for is not stored)";
 
 std::string ChosenCommand(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
   return chosen.empty() ? "polarkv" : "polarkv " + chosen.front()->get_name();
+}
+
+// "A subcommand is required" does not help who has mistyped one.
+std::string UnknownCommand(const CLI::App& app, const std::string& first_argument) {
+  if (first_argument.empty() || first_argument.front() == '-' || !app.get_subcommands().empty()) return "";
+  std::string names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return "unknown command '" + first_argument + "'; there are " + names;
 }
 
 void AddCommands(CLI::App& app, Invocation& invocation) {
@@ -51,13 +59,15 @@ void AddCommands(CLI::App& app, Invocation& invocation) {
 }
 
 // Help and --version print to standard output and end with 0; every other parse error is a usage error.
-ExitCode ReportParse(const CLI::App& app, const CLI::ParseError& error) {
+ExitCode ReportParse(const CLI::App& app, const CLI::ParseError& error, const std::string& first_argument) {
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
     app.exit(error);
     return ExitCode::kOk;
   }
   const std::string command = ChosenCommand(app);
-  std::fprintf(stderr, "%s: %s\nTry '%s --help'.\n", command.c_str(), error.what(), command.c_str());
+  const std::string unknown = UnknownCommand(app, first_argument);
+  std::fprintf(stderr, "%s: %s\nTry '%s --help'.\n", command.c_str(), unknown.empty() ? error.what() : unknown.c_str(),
+               command.c_str());
   return ExitCode::kUsage;
 }
 
@@ -81,7 +91,7 @@ ExitCode Run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return ReportParse(app, error);
+    return ReportParse(app, error, argc > 1 ? argv[1] : "");
   }
   return ReportStatus(app, invocation.run());
 }

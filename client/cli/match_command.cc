@@ -12,8 +12,7 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
-Asks for the longest stored prefix of a chain of blocks and says why it ends where it does: all matched, not stored,
+constexpr char kFooter[] = R"(Asks for the longest stored prefix of a chain of blocks and says why it ends where it does: all matched, not stored,
 evicted, deleted, corrupt, lost at restart. A match keeps nothing from being evicted later; `get` does while it fetches.
 Exit code 3 when not even the first block is stored.
 )";
@@ -21,8 +20,7 @@ Exit code 3 when not even the first block is stored.
 constexpr char kExamples[] = R"(
 Examples:
   polarkv match --server localhost:7070 --namespace demo --tokens tokens.json
-  polarkv match --server localhost:7070 --namespace demo --tokens tokens.json --json
-)";
+  polarkv match --server localhost:7070 --namespace demo --tokens tokens.json --json)";
 
 void Report(const LookupOptions& options, const Lookup& lookup, const PrefixMatch& match) {
   const uint64_t bytes = std::accumulate(match.block_bytes.begin(), match.block_bytes.end(), uint64_t{0});

@@ -13,14 +13,12 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
-One line for each namespace: what is stored, and the model, codec and geometry (layers x KV heads x head_dim) that every
+constexpr char kFooter[] = R"(One line for each namespace: what is stored, and the model, codec and geometry (layers x KV heads x head_dim) that every
 block of it has. --json prints the whole descriptors and fingerprints.
 
 Examples:
   polarkv namespaces --server localhost:7070
-  polarkv namespaces --server localhost:7070 --json
-)";
+  polarkv namespaces --server localhost:7070 --json)";
 
 nlohmann::ordered_json Describe(const NamespaceInfo& info) {
   const NamespaceDescriptor& d = info.descriptor;

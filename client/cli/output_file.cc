@@ -32,7 +32,8 @@ mode_t FinalMode(const struct stat* replaced) {
 
 std::string TemporaryTemplate(const std::string& target) {
   const std::filesystem::path path(target);
-  return (path.parent_path() / ("." + path.filename().string() + ".partial-XXXXXX")).string();
+  std::string name = path.filename().string();
+  return (path.parent_path() / name.insert(0, 1, '.').append(".partial-XXXXXX")).string();
 }
 
 }  // namespace

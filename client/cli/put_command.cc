@@ -28,8 +28,7 @@ struct PutOptions {
   std::string in, parent;
 };
 
-constexpr char kFooter[] = R"(
-The namespace is made on first use, or confirmed: everything that must agree before two workers may share blocks is in its
+constexpr char kFooter[] = R"(The namespace is made on first use, or confirmed: everything that must agree before two workers may share blocks is in its
 descriptor, most of it from the blocks' headers (layers, heads, head_dim, RoPE, dtype, codec, tokens in a block), the rest
 from the options here. An existing namespace with another descriptor is refused with the name of the field.
 
@@ -43,8 +42,7 @@ constexpr char kExamples[] = R"(
 Examples:
   polarkv put --server localhost:7070 --namespace demo --model llama-3-8b --in kv.pkv --tokens tokens.json
   polarkv put --server localhost:7070 --namespace demo --model llama-3-8b --tenant acme --weights-digest 9f2c \
-              --in kv.pkv --tokens tokens.bin --salt secret --json
-)";
+              --in kv.pkv --tokens tokens.bin --salt secret --json)";
 
 bool IsFine(StoreOutcome outcome) { return outcome == StoreOutcome::kStored || outcome == StoreOutcome::kDuplicate; }
 

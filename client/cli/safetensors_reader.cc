@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/safetensors.h"
 #include "nlohmann/json.hpp"
 
@@ -36,7 +37,7 @@ constexpr std::array<DtypeSize, 15> kDtypes = {{{"BOOL", 1},
 // Names come from a file that may be hostile: no control characters reach the terminal, and no endless line.
 std::string Quoted(const std::string& name) {
   constexpr size_t kShown = 80;
-  return "'" + absl::CEscape(name.substr(0, kShown)) + (name.size() > kShown ? "...'" : "'");
+  return absl::StrCat("'", absl::CEscape(name.substr(0, kShown)), name.size() > kShown ? "...'" : "'");
 }
 
 absl::Status Defect(const std::string& message) { return absl::DataLossError(message); }

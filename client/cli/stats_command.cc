@@ -11,14 +11,12 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(
-Counters since the server's start, and gauges. *_bytes and *_budget are bytes; lost_blocks were known before the last start
+constexpr char kFooter[] = R"(Counters since the server's start, and gauges. *_bytes and *_budget are bytes; lost_blocks were known before the last start
 and gone after it.
 
 Examples:
   polarkv stats --server localhost:7070
-  polarkv stats --server localhost:7070 --json
-)";
+  polarkv stats --server localhost:7070 --json)";
 
 bool IsBytes(const std::string& name) { return name.ends_with("_bytes") || name.ends_with("_budget"); }
 
