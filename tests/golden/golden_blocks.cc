@@ -1,0 +1,119 @@
+#include "tests/golden/golden_blocks.h"
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "codec/reference_codec.h"
+
+namespace polarkv::testing {
+namespace {
+
+BlockSpec Spec(CodecPair codec, uint16_t head_dim, uint16_t kv_heads, uint32_t tokens, Rope rope = {}) {
+  BlockSpec spec;
+  spec.layers = 1;
+  spec.kv_heads = kv_heads;
+  spec.head_dim = head_dim;
+  spec.tokens = tokens;
+  spec.codec = codec;
+  spec.source_dtype = Dtype::kF32;
+  spec.rope = rope;
+  return spec;
+}
+
+// A block as a namespace's second one has it: every field set.
+BlockSpec Tagged(BlockSpec spec) {
+  spec.first_position = 70;
+  spec.first_kv_head = 2;
+  spec.source_dtype = Dtype::kBF16;
+  spec.rotation_seed = 1;
+  for (uint8_t i = 0; i < 16; ++i) spec.namespace_tag[i] = i;
+  for (uint8_t i = 0; i < 8; ++i) spec.key_tag[i] = static_cast<uint8_t>(0xF0 + i);
+  return spec;
+}
+
+// Integers from a linear congruential generator; a sum of four 16-bit ones is near enough to a bell.
+class Numbers {
+ public:
+  explicit Numbers(uint32_t seed) : state_(seed) {}
+  int Bell() { return Uniform() + Uniform() + Uniform() + Uniform(); }
+
+ private:
+  int Uniform() {
+    state_ = state_ * 1664525 + 1013904223;
+    return static_cast<int>(state_ >> 16) - 32768;
+  }
+  uint32_t state_;
+};
+
+int TokenExponent(GoldenInput input, uint32_t token) {
+  constexpr int kExponents[] = {120, 0, -140, 0};
+  return input == GoldenInput::kExtreme ? kExponents[token % 4] : 0;
+}
+
+}  // namespace
+
+const std::vector<GoldenBlock>& GoldenBlocks() {
+  using enum CodecId;
+  constexpr Rope kNone, kHalf64 = {RopePairing::kHalf, 10000.0f, 64};
+  constexpr Rope kInterleaved64 = {RopePairing::kInterleaved, 500000.0f, 64};
+  constexpr auto kBell = GoldenInput::kBellShaped;
+  static const auto* blocks = new std::vector<GoldenBlock>{
+      {"fp16-d64", Spec({kFp16, kFp16}, 64, 1, 3), kBell},
+      {"fp16-extreme-d64", Spec({kFp16, kFp16}, 64, 1, 3), GoldenInput::kExtreme},
+      {"turbo2-d64", Spec({kTurbo2, kTurbo2}, 64, 2, 70), kBell},
+      {"turbo3-d96", Spec({kTurbo3, kTurbo3}, 96, 1, 66), kBell},
+      {"turbo4-d80", Spec({kTurbo4, kTurbo4}, 80, 1, 65), kBell},
+      {"turbo4-d128", Tagged(Spec({kTurbo4, kTurbo4}, 128, 2, 6, kHalf64)), kBell},
+      {"turbo4-d192", Spec({kTurbo4, kTurbo4}, 192, 1, 5), kBell},
+      {"turbo4-d256", Spec({kTurbo4, kTurbo4}, 256, 1, 4), kBell},
+      {"turbo4-extreme-d64", Spec({kTurbo4, kTurbo4}, 64, 1, 6), GoldenInput::kExtreme},
+      {"polar44-d64", Spec({kPolar44, kPolar44}, 64, 1, 68, kHalf64), kBell},
+      {"polar44-interleaved-d128", Spec({kPolar44, kPolar44}, 128, 1, 7, kInterleaved64), kBell},
+      {"polar44-no-rope-d96", Spec({kPolar44, kPolar44}, 96, 1, 1, kNone), kBell},
+      {"polar44-extreme-d64", Spec({kPolar44, kPolar44}, 64, 1, 8, kHalf64), GoldenInput::kExtreme},
+      {"k-polar44-v-turbo4-d128", Spec({kPolar44, kTurbo4}, 128, 1, 9, kHalf64), kBell},
+      {"k-turbo3-v-fp16-d64", Spec({kTurbo3, kFp16}, 64, 1, 2), kBell},
+  };
+  return *blocks;
+}
+
+std::vector<float> GoldenTensor(const GoldenBlock& block, uint32_t side) {
+  const BlockSpec& spec = block.spec;
+  Numbers numbers(2 * spec.head_dim + side);
+  std::vector<float> values;
+  for (uint32_t row = 0; row < uint32_t{spec.layers} * spec.kv_heads * spec.tokens; ++row) {
+    const uint32_t token = row % spec.tokens;
+    const bool zero = block.input == GoldenInput::kExtreme && token % 4 == 3;
+    for (uint32_t i = 0; i < spec.head_dim; ++i) {
+      const int exponent = static_cast<int>(i % 3) - 16 + TokenExponent(block.input, token);
+      values.push_back(zero ? 0.0f : std::ldexp(static_cast<float>(numbers.Bell()), exponent));
+    }
+  }
+  return values;
+}
+
+std::vector<uint8_t> EncodeGolden(const GoldenBlock& block) {
+  const BlockSpec& spec = block.spec;
+  const std::vector<float> k = GoldenTensor(block, 0), v = GoldenTensor(block, 1);
+  const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
+  return reference::EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
+                                TensorView::Contiguous(v.data(), Dtype::kF32, shape))
+      .value();
+}
+
+std::vector<float> DecodeGolden(const BlockView& view) {
+  const BlockSpec& spec = view.spec();
+  const size_t size = size_t{spec.layers} * spec.kv_heads * spec.tokens * spec.head_dim;
+  std::vector<float> decoded(2 * size);
+  const std::span<float> all(decoded);
+  const absl::Status status = reference::DecodeBlock(view, all.first(size), all.subspan(size));
+  return status.ok() ? decoded : std::vector<float>();
+}
+
+std::vector<uint8_t> ReadBytes(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace polarkv::testing
