@@ -1,0 +1,39 @@
+// A stream's place among those that a server runs at once.
+#ifndef POLARKV_SERVICE_STREAM_SLOT_H_
+#define POLARKV_SERVICE_STREAM_SLOT_H_
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "service/service_context.h"
+
+namespace polarkv {
+
+// Given back when it goes away.
+class StreamSlot {
+ public:
+  StreamSlot() = default;
+  ~StreamSlot() {
+    if (context_ != nullptr) --context_->streams;
+  }
+  StreamSlot(const StreamSlot&) = delete;
+  StreamSlot& operator=(const StreamSlot&) = delete;
+
+  // RESOURCE_EXHAUSTED.
+  absl::Status Take(ServiceContext& context) {
+    const uint32_t limit = context.limits.max_streams;
+    if (++context.streams > limit) {
+      --context.streams;
+      return absl::ResourceExhaustedError(
+          absl::StrCat(limit, " streams are running, as many as this server runs; try again later"));
+    }
+    context_ = &context;
+    return absl::OkStatus();
+  }
+
+ private:
+  ServiceContext* context_ = nullptr;
+};
+
+}  // namespace polarkv
+
+#endif  // POLARKV_SERVICE_STREAM_SLOT_H_
