@@ -206,14 +206,23 @@ bool RequestRunner::StoreWindow(const Prefix& prefix, uint32_t begin, uint32_t e
     }
   });
   if (!status.ok()) CountError("store", status);
-  for (size_t i = 0; i < items.size(); ++i) {
-    // Contents follow from keys, so other bytes under the same key are wrong bytes.
-    if (outcomes[i] == StoreOutcome::kConflict) {
-      Fail("store conflict",
-           absl::DataLossError(absl::StrCat("block ", items[i].key.ToHex(), " is stored with other bytes")));
-    }
-  }
+  for (size_t i = 0; i < items.size(); ++i) CountRefusal(items[i], outcomes[i]);
   return status.ok();
+}
+
+void RequestRunner::CountRefusal(const StoreItem& item, StoreOutcome outcome) {
+  switch (outcome) {
+    case StoreOutcome::kStored:
+    case StoreOutcome::kDuplicate:
+    case StoreOutcome::kNotAcknowledged:  // the call's status says why
+      return;
+    case StoreOutcome::kConflict:
+      // Contents follow from keys, so other bytes under the same key are wrong bytes.
+      return Fail("store conflict",
+                  absl::DataLossError(absl::StrCat("block ", item.key.ToHex(), " is stored with other bytes")));
+    default:
+      Count([&](Tally& tally) { ++tally.errors[absl::StrCat("stored block: ", StoreOutcomeName(outcome))]; });
+  }
 }
 
 void RequestRunner::CountRequest(const Request& request, const RequestReuse& reuse, const Prefix& prefix) {

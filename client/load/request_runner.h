@@ -74,6 +74,7 @@ class RequestRunner {
   void StoreMissing(const Prefix& prefix);
   // Encodes and stores keys [begin, end); false when the calls fail and the rest is better left.
   bool StoreWindow(const Prefix& prefix, uint32_t begin, uint32_t end, Nanoseconds& service);
+  void CountRefusal(const StoreItem& item, StoreOutcome outcome);
   void CountRequest(const Request& request, const RequestReuse& reuse, const Prefix& prefix);
   void Fail(const char* kind, const absl::Status& status);
   void CountError(const char* call, const absl::Status& status);

@@ -52,7 +52,7 @@ struct Tally {
   Counts match_stops;                            // server's stop reason -> requests
   Counts store_outcomes;                         // outcome -> blocks
   Counts fetch_outcomes;                         // outcome -> blocks
-  Counts errors;                                 // "match UNAVAILABLE" -> calls
+  Counts errors;                                 // "match UNAVAILABLE" -> calls, "stored block: no space" -> blocks
   Counts verification_failures;                  // kind -> blocks or prefixes
 
   OperationTally match, fetch, store;

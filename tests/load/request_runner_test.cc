@@ -100,6 +100,14 @@ TEST(RequestRunnerTest, ConflictIsAVerificationFailure) {
   EXPECT_EQ(tally.stored_blocks, 0u);
 }
 
+TEST(RequestRunnerTest, RefusedBlocksAreErrorsByKind) {
+  LoadFixture fixture;
+  fixture.cache.store_outcome = [](const StoreItem&) { return StoreOutcome::kNoSpace; };
+  const Tally tally = fixture.Play(Prompts({{{1, 128}}}));
+  EXPECT_THAT(tally.errors, UnorderedElementsAre(Pair("stored block: no space", 2)));
+  EXPECT_THAT(tally.verification_failures, IsEmpty());
+}
+
 TEST(RequestRunnerTest, ServerThatIsDownMakesMissesAndErrorsOnly) {
   LoadFixture fixture;
   const auto down = [] { return absl::UnavailableError("down"); };
