@@ -1,4 +1,4 @@
-// One vector of floats -> turbo codes and a scale, sixteen vectors side by side (FORMAT.md, "Turbo codes", has the
+// One vector of floats -> turbo codes and a scale, 32 vectors side by side (FORMAT.md, "Turbo codes", has the
 // arithmetic step by step; every encoder gives these bits).
 #ifndef POLARKV_CODEC_TURBO_QUANTIZER_H_
 #define POLARKV_CODEC_TURBO_QUANTIZER_H_
@@ -14,7 +14,7 @@
 namespace polarkv {
 
 // Vectors that are quantized together; nothing passes from one to another.
-inline constexpr uint32_t kQuantizerLanes = 16;
+inline constexpr uint32_t kQuantizerLanes = 32;
 
 struct QuantizerInput {
   alignas(64) float x[kMaxHeadDim][kQuantizerLanes];  // finite; overwritten
