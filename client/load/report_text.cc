@@ -133,14 +133,21 @@ std::string Verdict(const RunDescription& run, const RunResult& result) {
   return text;
 }
 
-std::string RequestsText(const ReplayState& state, size_t in_workload) {
+// Start delays below this are a scheduler's noise.
+constexpr uint64_t kLateNs = 100'000'000;
+
+std::string RequestsText(const ReplayState& state, size_t in_workload, uint32_t threads) {
   const double elapsed = std::max(1e-9, Seconds(state.elapsed));
   std::string text =
       absl::StrFormat("requests   %d of %d in %.1f s, %.1f/s%s\n", state.tally.requests, in_workload, elapsed,
                       static_cast<double>(state.tally.requests) / elapsed, state.stopped ? ", interrupted" : "");
   if (state.overdue > 0) {
-    absl::StrAppend(&text, "           ", state.overdue,
-                    " more were due but not started: the cache or this tester is behind, latencies lack these\n");
+    absl::StrAppend(&text, "           ", state.overdue, " more were due but not started: the latencies lack these\n");
+  }
+  const std::optional<uint64_t> late = state.tally.start_delay.PercentileNs(0.99);
+  if (state.overdue > 0 || (late.has_value() && *late > kLateNs)) {
+    absl::StrAppend(&text, "           behind schedule: the server, or this tester with its ", threads,
+                    " threads, cannot keep up at this rate\n");
   }
   return text;
 }
@@ -187,7 +194,7 @@ std::string WorkloadText(const RunDescription& run) {
 
 std::string ReportText(const RunDescription& run, const RunResult& result) {
   const Tally& tally = result.state.tally;
-  std::string text = RequestsText(result.state, run.workload->requests.size());
+  std::string text = RequestsText(result.state, run.workload->requests.size(), run.replay.threads);
   absl::StrAppend(&text, HitText(run, tally), BytesLines(run, result));
   absl::StrAppend(&text, LatencyText(run, tally), FirstTokenText(run, tally));
   if (run.attend) absl::StrAppend(&text, AttentionText(tally.attention));

@@ -231,7 +231,6 @@ void RequestRunner::CountRequest(const Request& request, const RequestReuse& reu
   const double hit_tokens =
       prefix.hit * static_cast<double>(context_.keys->block_tokens()) * options_.tokens_per_store_token;
   const uint64_t cached = static_cast<uint64_t>(hit_tokens);
-  const Nanoseconds ready = start_delay_ + prefix.transfer;
   Count([&](Tally& tally) {
     ++tally.requests;
     tally.prompt_tokens += request.prompt_tokens;
@@ -243,9 +242,9 @@ void RequestRunner::CountRequest(const Request& request, const RequestReuse& reu
     if (cold > 0) tally.miss_blocks["first reference"] += cold;
     if (missed > 0) tally.miss_blocks[prefix.miss_reason] += missed;
     tally.start_delay.Record(start_delay_);
-    tally.prefix_ready.Record(ready);
+    tally.prefix_ready.Record(start_delay_ + prefix.transfer);
     tally.first_token_uncached.Record(PrefillTime(options_.compute, request.prompt_tokens, 0));
-    tally.first_token_cached.Record(ready + UnmeasuredTransfer(options_.compute, cached) +
+    tally.first_token_cached.Record(prefix.transfer + UnmeasuredTransfer(options_.compute, cached) +
                                     PrefillTime(options_.compute, request.prompt_tokens, cached));
   });
 }

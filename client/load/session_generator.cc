@@ -64,6 +64,13 @@ uint64_t PromptTokens(const std::vector<Segment>& prompt) {
   return tokens;
 }
 
+// Workloads of different kinds share nothing, whatever their seeds.
+uint64_t KindSeed(std::string_view kind, uint64_t seed) {
+  uint64_t mixed = seed;
+  for (const char c : kind) mixed = Mix(mixed + kGolden + static_cast<unsigned char>(c));
+  return mixed;
+}
+
 class SessionWriter {
  public:
   SessionWriter(const SessionShape& shape, uint64_t session)
@@ -139,10 +146,12 @@ absl::StatusOr<Workload> GenerateSessions(std::string_view kind, const SessionSh
   workload.name = std::string(kind);
   workload.kind = std::string(kind);
   workload.block_map = "tokens as generated, cut into store blocks";
-  Random arrivals(shape.seed ^ 0x61727269);  // apart from the sessions' own streams
+  SessionShape seeded = shape;
+  seeded.seed = KindSeed(kind, shape.seed);
+  Random arrivals(seeded.seed ^ 0x61727269);  // apart from the sessions' own streams
   double start_s = 0;
   for (uint64_t session = 0; session < shape.sessions; ++session) {
-    SessionWriter(shape, session).Write(start_s, workload.requests);
+    SessionWriter(seeded, session).Write(start_s, workload.requests);
     start_s += arrivals.Exponential() / shape.session_rate;
   }
   std::ranges::stable_sort(workload.requests, {}, &Request::arrival_s);

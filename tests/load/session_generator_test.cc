@@ -36,6 +36,19 @@ TEST_P(SessionGeneratorTest, OtherSeedOtherWorkload) {
   EXPECT_NE(first->requests[0].prompt[0].content, second->requests[0].prompt[0].content);
 }
 
+TEST_P(SessionGeneratorTest, OtherKindSharesNothing) {
+  std::set<uint64_t> contents;
+  for (const Request& request : GenerateSessions(GetParam(), Shape(GetParam()))->requests) {
+    for (const Segment& segment : request.prompt) contents.insert(segment.content);
+  }
+  for (const char* other : {"chat", "agent", "document"}) {
+    if (std::string(other) == GetParam()) continue;
+    for (const Request& request : GenerateSessions(other, Shape(other))->requests) {
+      EXPECT_FALSE(contents.contains(request.prompt[0].content)) << other;
+    }
+  }
+}
+
 TEST_P(SessionGeneratorTest, ArrivalsAscendAndTokensAddUp) {
   const absl::StatusOr<Workload> workload = GenerateSessions(GetParam(), Shape(GetParam()));
   ASSERT_TRUE(workload.ok());
