@@ -38,12 +38,14 @@ TEST_P(SessionGeneratorTest, OtherSeedOtherWorkload) {
 
 TEST_P(SessionGeneratorTest, OtherKindSharesNothing) {
   std::set<uint64_t> contents;
-  for (const Request& request : GenerateSessions(GetParam(), Shape(GetParam()))->requests) {
+  const Workload workload = *GenerateSessions(GetParam(), Shape(GetParam()));
+  for (const Request& request : workload.requests) {
     for (const Segment& segment : request.prompt) contents.insert(segment.content);
   }
   for (const char* other : {"chat", "agent", "document"}) {
     if (std::string(other) == GetParam()) continue;
-    for (const Request& request : GenerateSessions(other, Shape(other))->requests) {
+    const Workload others = *GenerateSessions(other, Shape(other));
+    for (const Request& request : others.requests) {
       EXPECT_FALSE(contents.contains(request.prompt[0].content)) << other;
     }
   }
