@@ -13,7 +13,7 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kGrowthUnits = 64 * kMiB / kExtentBytes;
 // A row of the index with its share of what RocksDB has not compacted yet. A row is about 150 bytes.
 constexpr uint64_t kRowBytes = 512;
-constexpr std::chrono::seconds kFullDiskPause{5};
+constexpr std::chrono::seconds kFullDiskPause{1};
 
 // The part of the budget that the index may use.
 uint64_t IndexReserve(uint64_t budget) { return std::max(std::min(64 * kMiB, budget / 8), budget / 128); }

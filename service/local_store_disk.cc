@@ -152,7 +152,7 @@ absl::StatusOr<Extents> LocalStore::AllocateOnDisk(uint64_t bytes) {
       BlockEntry* victim = index_.DiskVictim();
       if (victim == nullptr) {
         return absl::ResourceExhaustedError(
-            absl::StrCat(extents.status().message(), ", and no block on disk can be evicted: none, or all leased"));
+            absl::StrCat(extents.status().message(), ", and nothing there can be evicted: what is there is leased, or has children that are not there"));
       }
       name = victim->name;
       ++evicted_;
