@@ -29,6 +29,7 @@ void Decode(const BlockView& view) {
   std::vector<float> q(size_t{spec.kv_heads} * spec.head_dim, 0.125f), o(q.size()), lse(spec.kv_heads);
   const std::span<const BlockView> blocks(&view, 1);
   if (!reference::Attend(blocks, view.layer_begin(), spec.kv_heads, 1, q, 1.0f, o, lse).ok()) std::abort();
+  if (!std::ranges::all_of(o, finite) || std::ranges::any_of(lse, [](float x) { return std::isnan(x); })) std::abort();
 }
 
 }  // namespace
