@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "service/disk_recovery.h"
+#include "service/log.h"
 
 namespace polarkv {
 namespace {
@@ -75,20 +76,23 @@ absl::Status DiskTier::Grow(uint64_t wanted_units) {
   if (room < wanted_units) return absl::ResourceExhaustedError("the disk budget is used up");
   const auto now = std::chrono::steady_clock::now();
   if (now < grow_again_) return grow_error_;
-  const uint64_t units = std::min(room, std::max(wanted_units, kGrowthUnits));
-  absl::Status grown = file_->Resize((allocator_.total_units() + units) * kExtentBytes);
-  if (!grown.ok()) {
-    // Less may still fit.
-    const uint64_t least = (allocator_.total_units() + wanted_units) * kExtentBytes;
-    if (units == wanted_units || !file_->Resize(least).ok()) {
-      grow_again_ = now + kFullDiskPause;
-      return grow_error_ = grown;
+  // Where a large step does not fit a small one may.
+  for (const uint64_t units : {std::min(room, std::max(wanted_units, kGrowthUnits)), wanted_units}) {
+    absl::Status grown = file_->Resize((allocator_.total_units() + units) * kExtentBytes);
+    if (grown.ok()) {
+      allocator_.Grow(units);
+      grow_error_ = absl::OkStatus();
+      return grown;
     }
-    allocator_.Grow(wanted_units);
-    return absl::OkStatus();
+    if (units > wanted_units) continue;
+    if (grow_error_.ok()) {
+      LogWarning(absl::StrCat(grown.message(), "; going on with the ", allocator_.total_units() * kExtentBytes,
+                              " bytes that the block file has"));
+    }
+    grow_error_ = std::move(grown);
   }
-  allocator_.Grow(units);
-  return absl::OkStatus();
+  grow_again_ = now + kFullDiskPause;
+  return grow_error_;
 }
 
 void DiskTier::Free(const Extents& extents) {

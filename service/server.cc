@@ -14,6 +14,7 @@
 namespace polarkv {
 namespace {
 
+constexpr std::chrono::milliseconds kLastWordsTimeout{200};  // for answers on their way out
 constexpr int kFrameHeadBytes = 64 << 10;  // more than any frame's fields but its body
 
 int WorkerThreads(int wanted) {
@@ -129,16 +130,27 @@ absl::Status Server::Shutdown() {
   }
   stopping_.notify_all();
   if (watcher_.joinable()) watcher_.join();
-  if (grpc_ != nullptr) {
-    grpc_->GetHealthCheckService()->SetServingStatus(false);
-    service_->Drain();
-    grpc_->Shutdown(std::chrono::system_clock::now() + options_.drain_timeout);
-    grpc_->Wait();
-    grpc_ = nullptr;
-  }
+  if (grpc_ != nullptr) StopServing();
   service_ = nullptr;
   context_ = nullptr;
-  return store_ == nullptr ? absl::OkStatus() : store_->Close();
+  const absl::Status closed = store_ == nullptr ? absl::OkStatus() : store_->Close();
+  store_ = nullptr;
+  namespaces_ = nullptr;
+  directory_ = nullptr;
+  return closed;
+}
+
+// gRPC's own shutdown waits for idle clients to hang up, too; so the streams are waited for here.
+void Server::StopServing() {
+  const auto deadline = std::chrono::steady_clock::now() + options_.drain_timeout;
+  grpc_->GetHealthCheckService()->SetServingStatus(false);
+  service_->Drain();
+  while (context_->streams > 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  grpc_->Shutdown(std::chrono::system_clock::now() + kLastWordsTimeout);
+  grpc_->Wait();
+  grpc_ = nullptr;
 }
 
 Server::~Server() { Shutdown().IgnoreError(); }

@@ -32,11 +32,12 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   int port() const { return port_; }
-  // Where it listens, what it may use, what it found: one line for people.
+  // Where it listens, what it may use, what it found: one line for people. Not after Shutdown.
   std::string StartLine() const;
 
   // Health says NOT_SERVING, no new blocks are taken, running reads may end within the drain timeout, everything is
-  // written to disk. The destructor does it otherwise. Statuses as BlockStore::Flush.
+  // written to disk, the data directory is free for another server. The destructor does it otherwise. Statuses as
+  // BlockStore::Flush.
   absl::Status Shutdown();
 
  private:
@@ -44,6 +45,7 @@ class Server {
   absl::Status OpenStore();
   absl::Status Listen();
   void WatchStreams();
+  void StopServing();
 
   const ServerOptions options_;
   std::unique_ptr<DataDirectory> directory_;  // null: memory only

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -51,6 +52,7 @@ int Run(int argc, char** argv) {
   const std::optional<ServerFlags> flags = ParseServerFlags(argc, argv, exit_code);
   if (!flags.has_value()) return exit_code;
   SetUpMemoryAllocator();
+  ::setenv("GRPC_VERBOSITY", "NONE", 0);  // whatever matters has a status, and is reported in our words
   const sigset_t stop = BlockSignals();
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(flags->server);
   if (!server.ok()) {

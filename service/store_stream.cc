@@ -37,7 +37,6 @@ class StoreStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
     const std::lock_guard lock(mu_);
     absl::Status slot = slot_.Take(context_);
     if (!slot.ok()) EndLocked(std::move(slot));
-    if (context_.draining) EndLocked(ShuttingDown());
     AdvanceLocked();
   }
 

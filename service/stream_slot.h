@@ -18,8 +18,11 @@ class StreamSlot {
   StreamSlot(const StreamSlot&) = delete;
   StreamSlot& operator=(const StreamSlot&) = delete;
 
-  // RESOURCE_EXHAUSTED.
+  // UNAVAILABLE: the server is shutting down. RESOURCE_EXHAUSTED: too many streams.
   absl::Status Take(ServiceContext& context) {
+    if (context.draining) {
+      return absl::UnavailableError("this server is shutting down; use another node or try again later");
+    }
     const uint32_t limit = context.limits.max_streams;
     if (++context.streams > limit) {
       --context.streams;
