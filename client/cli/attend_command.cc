@@ -26,7 +26,8 @@ struct AttendOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(Attends on the compressed blocks as they are, as a worker does; nothing is decompressed on the way.
+constexpr char kFooter[] =
+    R"(Attends on the compressed blocks as they are, as a worker does; nothing is decompressed on the way.
 
 Query: a safetensors file with tensor `q`, [layers, q_heads, queries, head_dim], F16, BF16 or F32, after RoPE. q_heads is a
 multiple of the blocks' kv_heads: query head h reads KV head h / (q_heads / kv_heads). Scores are scaled by

@@ -17,7 +17,8 @@ struct CodecsOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(Bits count everything that a full block stores for a coordinate: codes, scales, parameters and tile heads. Header and
+constexpr char kFooter[] =
+    R"(Bits count everything that a full block stores for a coordinate: codes, scales, parameters and tile heads. Header and
 directory come on top, once a block (`polarkv inspect` shows the total). Keys and values may use different codecs: write
 k=CODEC,v=CODEC wherever a codec is asked for.
 

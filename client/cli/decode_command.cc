@@ -23,7 +23,8 @@ struct DecodeOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(Output: a safetensors file with tensors `k` and `v`, F32, [layers, kv_heads, tokens, head_dim], all blocks of the input
+constexpr char kFooter[] =
+    R"(Output: a safetensors file with tensors `k` and `v`, F32, [layers, kv_heads, tokens, head_dim], all blocks of the input
 joined along the tokens, and the metadata that block headers hold: rope, rope_base, rope_dims, first_position, codec,
 source_dtype. Every checksum of the input is verified first; the same input always gives the same bytes.
 

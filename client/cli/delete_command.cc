@@ -17,7 +17,8 @@ struct DeleteOptions {
   bool yes = false;
 };
 
-constexpr char kFooter[] = R"(Deletes the named blocks, or with --all --yes the whole namespace with its descriptor. A block that a reader holds a lease
+constexpr char kFooter[] =
+    R"(Deletes the named blocks, or with --all --yes the whole namespace with its descriptor. A block that a reader holds a lease
 on goes when the lease ends, but is not matched any more. Blocks that follow a deleted one in a chain stay stored, but no
 match reaches them. Exit code 3 when none of the blocks was stored.
 )";

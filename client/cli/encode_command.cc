@@ -27,7 +27,8 @@ struct EncodeOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
+constexpr char kFooter[] =
+    R"(Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
 these entries of its string metadata (options of the same name win over them):
   rope            half (Llama, Qwen), interleaved (GPT-J), or none; how positions were rotated into k. Default: none.
                   polar44 pairs coordinates by it; the other codecs only record it.
@@ -125,8 +126,8 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
   std::printf("%s: %llu tokens in %s, %s%s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
               Plural(blocks, "block").c_str(), CodecPairName(spec.codec).c_str(),
               tensors.model().empty() ? "" : ", model ", tensors.model().c_str());
-  std::printf("  %s instead of %s in fp16: %.2fx smaller, %.3f bits per coordinate, all included\n",
-              HumanBytes(bytes).c_str(), HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
+  std::printf("  %s, in fp16 %s: ratio %.2f, %.3f bits per coordinate, all included\n", HumanBytes(bytes).c_str(),
+              HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
 }
 
 absl::Status RunEncode(const EncodeOptions& options) {

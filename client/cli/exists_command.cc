@@ -13,7 +13,8 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Looks at each block apart from the others and extends no block's life. Exit code 3 when one of them is absent. For the
+constexpr char kFooter[] =
+    R"(Looks at each block apart from the others and extends no block's life. Exit code 3 when one of them is absent. For the
 longest usable prefix ask `match`.
 )";
 

@@ -29,7 +29,8 @@ struct GetOptions {
   std::string out;
 };
 
-constexpr char kFooter[] = R"(With --tokens: writes the longest stored prefix to a .pkv file, which may be shorter than what was asked for; the output
+constexpr char kFooter[] =
+    R"(With --tokens: writes the longest stored prefix to a .pkv file, which may be shorter than what was asked for; the output
 says where it ends and why. With --keys: writes exactly those blocks, or nothing. Every checksum is verified on receipt, and
 the bytes are those that were stored. Exit code 3, and no file, when the first block (--tokens) or any block (--keys) is not
 stored.

@@ -25,7 +25,8 @@ struct InspectOptions {
   bool json = false;
 };
 
-constexpr char kFooter[] = R"(Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
+constexpr char kFooter[] =
+    R"(Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
 block's header is sound, its length is known, and the next block is looked at. Exit code 1 when there is any defect.
 
 Shown are the first block's header, in full, one line for every block, and the bits that a coordinate takes as stored.
@@ -92,7 +93,7 @@ void PrintText(const InspectOptions& options, const std::vector<PkvBlock>& block
   if (options.directory && blocks.front().view.has_value()) PrintDirectory(blocks.front(), file);
   PrintBlocks(blocks);
   const double bits = StoredBits(blocks);
-  if (bits > 0) std::printf("\n%.3f bits per coordinate as stored, %.2fx smaller than fp16\n", bits, 16 / bits);
+  if (bits > 0) std::printf("\n%.3f bits per coordinate as stored, ratio to fp16 %.2f\n", bits, 16 / bits);
 }
 
 Json DescribeBlock(const PkvBlock& block, size_t index, std::span<const uint8_t> file) {

@@ -12,7 +12,8 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Asks for the longest stored prefix of a chain of blocks and says why it ends where it does: all matched, not stored,
+constexpr char kFooter[] =
+    R"(Asks for the longest stored prefix of a chain of blocks and says why it ends where it does: all matched, not stored,
 evicted, deleted, corrupt, lost at restart. A match keeps nothing from being evicted later; `get` does while it fetches.
 Exit code 3 when not even the first block is stored.
 )";

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -13,7 +14,8 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(One line for each namespace: what is stored, and the model, codec and geometry (layers x KV heads x head_dim) that every
+constexpr char kFooter[] =
+    R"(One line for each namespace: what is stored, and the model, codec and geometry (layers x KV heads x head_dim) that every
 block of it has. --json prints the whole descriptors and fingerprints.
 
 Examples:
@@ -48,9 +50,9 @@ nlohmann::ordered_json Describe(const NamespaceInfo& info) {
   return json;
 }
 
-void PrintLine(const NamespaceInfo& info) {
+void PrintLine(const NamespaceInfo& info, int name_width) {
   const NamespaceDescriptor& d = info.descriptor;
-  std::printf("%-24s %8llu %12s  ", d.name.c_str(), static_cast<unsigned long long>(info.blocks),
+  std::printf("%-*s %8llu %12s  ", name_width, d.name.c_str(), static_cast<unsigned long long>(info.blocks),
               HumanBytes(info.bytes).c_str());
   if (!info.problem.empty()) {
     std::printf("not usable: %s\n", info.problem.c_str());
@@ -76,9 +78,12 @@ absl::Status RunNamespaces(const ServerOptions& options) {
     std::printf("%s has no namespace; `polarkv put` makes one\n", options.server.c_str());
     return absl::OkStatus();
   }
-  std::printf("%-24s %8s %12s  %-22s %-14s %7s  %s\n", "namespace", "blocks", "bytes", "codec", "geometry", "tokens",
-              "model");
-  for (const NamespaceInfo& info : *known) PrintLine(info);
+  size_t name_width = 24;
+  for (const NamespaceInfo& info : *known) name_width = std::max(name_width, info.descriptor.name.size());
+  const int width = static_cast<int>(name_width);
+  std::printf("%-*s %8s %12s  %-22s %-14s %7s  %s\n", width, "namespace", "blocks", "bytes", "codec", "geometry",
+              "tokens", "model");
+  for (const NamespaceInfo& info : *known) PrintLine(info, width);
   return absl::OkStatus();
 }
 

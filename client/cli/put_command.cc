@@ -28,7 +28,8 @@ struct PutOptions {
   std::string in, parent;
 };
 
-constexpr char kFooter[] = R"(The namespace is made on first use, or confirmed: everything that must agree before two workers may share blocks is in its
+constexpr char kFooter[] =
+    R"(The namespace is made on first use, or confirmed: everything that must agree before two workers may share blocks is in its
 descriptor, most of it from the blocks' headers (layers, heads, head_dim, RoPE, dtype, codec, tokens in a block), the rest
 from the options here. An existing namespace with another descriptor is refused with the name of the field.
 

@@ -3,10 +3,27 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/cli/cli_status.h"
 
 namespace polarkv::cli {
+namespace {
+
+// The resolver takes port 70000 for 4464. Targets with a scheme ("dns:///...", "unix:...") are left to it.
+absl::Status CheckPort(const std::string& target) {
+  constexpr uint64_t kLargestPort = 65535;
+  const size_t colon = target.rfind(':');
+  if (target.find('/') != std::string::npos || colon == std::string::npos) return absl::OkStatus();
+  uint64_t port = 0;
+  if (!absl::SimpleAtoi(absl::string_view(target).substr(colon + 1), &port) || port <= kLargestPort) {
+    return absl::OkStatus();
+  }
+  return UsageError("--server: port " + std::to_string(port) + " is over " + std::to_string(kLargestPort));
+}
+
+}  // namespace
 
 void AddServerOptions(CLI::App* command, ServerOptions* options) {
   command->add_option("--server", options->server, "Server, as HOST:PORT or in gRPC's naming syntax")
@@ -32,6 +49,7 @@ absl::StatusOr<std::chrono::milliseconds> ParseDuration(const std::string& optio
 absl::StatusOr<std::unique_ptr<KvClient>> Connect(const ServerOptions& options) {
   const absl::StatusOr<std::chrono::milliseconds> deadline = ParseDuration("--deadline", options.deadline);
   if (!deadline.ok()) return deadline.status();
+  if (absl::Status s = CheckPort(options.server); !s.ok()) return s;
   ClientOptions client;
   client.target = options.server;
   client.deadline = *deadline;
@@ -41,9 +59,8 @@ absl::StatusOr<std::unique_ptr<KvClient>> Connect(const ServerOptions& options) 
 }
 
 absl::Status ExplainServerError(const absl::Status& status, const ServerOptions& options) {
-  const absl::Status annotated = Annotate(status, options.server);
-  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return annotated;
-  return absl::Status(status.code(), MessageOf(annotated) + "\n  no answer within " + options.deadline +
+  if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+  return absl::Status(status.code(), MessageOf(status) + "\n  no answer within " + options.deadline +
                                          "; is polarkv-server running there? For a slow link give a longer --deadline");
 }
 

@@ -11,7 +11,8 @@
 namespace polarkv::cli {
 namespace {
 
-constexpr char kFooter[] = R"(Counters since the server's start, and gauges. *_bytes and *_budget are bytes; lost_blocks were known before the last start
+constexpr char kFooter[] =
+    R"(Counters since the server's start, and gauges. *_bytes and *_budget are bytes; lost_blocks were known before the last start
 and gone after it.
 
 Examples:

@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +15,6 @@
 namespace polarkv::testing {
 namespace {
 
-constexpr char kProgram[] = POLARKV_BIN_DIR "/polarkv";
 constexpr std::chrono::minutes kLongest{2};
 
 int OpenUnnamedFile() {
@@ -40,23 +39,36 @@ std::string ReadAndClose(int fd) {
 
 }  // namespace
 
-CliProcess::CliProcess(std::vector<std::string> arguments) : out_(OpenUnnamedFile()), err_(OpenUnnamedFile()) {
-  std::vector<char*> argv = {const_cast<char*>(kProgram)};
+CliProcess::CliProcess(std::vector<std::string> arguments, const std::string& program)
+    : out_(OpenUnnamedFile()), err_(OpenUnnamedFile()) {
+  std::string path = POLARKV_BIN_DIR "/" + program;
+  std::vector<char*> argv = {path.data()};
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out_, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, err_, STDERR_FILENO);
-  if (posix_spawn(&pid_, kProgram, &actions, nullptr, argv.data(), environ) != 0) pid_ = -1;
-  posix_spawn_file_actions_destroy(&actions);
+  pid_ = fork();
+  if (pid_ != 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing behind
+  dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+  dup2(out_, STDOUT_FILENO);
+  dup2(err_, STDERR_FILENO);
+  execv(path.c_str(), argv.data());
+  _exit(127);
 }
 
 CliProcess::~CliProcess() {
-  if (pid_ < 0) return;
-  kill(pid_, SIGKILL);
-  waitpid(pid_, nullptr, 0);
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  for (const int fd : {out_, err_}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+bool CliProcess::IsRunning() const {
+  siginfo_t info{};
+  return pid_ > 0 && waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == 0;
 }
 
 void CliProcess::Signal(int number) const {

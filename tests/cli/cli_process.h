@@ -1,4 +1,4 @@
-// Runs the real program `polarkv`, without a shell.
+// Runs the real programs, without a shell.
 #ifndef POLARKV_TESTS_CLI_CLI_PROCESS_H_
 #define POLARKV_TESTS_CLI_CLI_PROCESS_H_
 
@@ -18,12 +18,13 @@ struct CliResult {
 class CliProcess {
  public:
   // `arguments` without the program's name. Standard input is empty.
-  explicit CliProcess(std::vector<std::string> arguments);
+  explicit CliProcess(std::vector<std::string> arguments, const std::string& program = "polarkv");
   ~CliProcess();
   CliProcess(const CliProcess&) = delete;
   CliProcess& operator=(const CliProcess&) = delete;
 
   void Signal(int number) const;
+  bool IsRunning() const;  // no longer, once it has ended, even before Wait
   // Kills it after two minutes, so that no test hangs.
   CliResult Wait();
 
