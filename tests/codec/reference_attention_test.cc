@@ -251,6 +251,24 @@ TEST(AttendOnMixedBlocks, CodecsAndRotationsMayDiffer) {
   ExpectExact(AttendTo(blocks, q, 1, 1, .088f), q, 0, 1, k.data(), v.data(), 5 * 70, 128, .088f);
 }
 
+TEST(UnverifiedBlocks, ArbitraryPayloadIsReadWithoutHarm) {
+  // Numbers may come out that are not finite; under the sanitizers nothing else may happen.
+  const uint32_t seed = 680;
+  SCOPED_TRACE(SeedText(seed));
+  std::mt19937 random(seed);
+  for (const testing::CodecCase& c : testing::AllCodecCases()) {
+    const BlockSpec spec = testing::OneHead(c.codec, c.head_dim, 70);
+    std::vector<uint8_t> bytes = Encode(spec, GaussianKv(spec, seed));
+    const uint64_t payload = BlockLayout::Make(spec)->payload_offset();
+    for (uint64_t i = payload; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(random());
+    const absl::StatusOr<BlockView> block = BlockView::Parse(bytes, VerifyPayload::kNo);
+    ASSERT_TRUE(block.ok()) << block.status();
+    std::vector<float> k(70 * c.head_dim), v(70 * c.head_dim);
+    EXPECT_EQ(reference::DecodeBlock(*block, k, v), absl::OkStatus());
+    AttendTo({&*block, 1}, Gaussian(c.head_dim, seed), 1, 1, .1f);
+  }
+}
+
 TEST(MergeAttention, AnEmptySideChangesNothingAndTwoStayEmpty) {
   const std::vector<float> value = {1, -2}, zero = {0, 0};
   std::vector<float> o = value;
