@@ -2,9 +2,14 @@
 #ifndef POLARKV_TESTS_CLIENT_CLIENT_OVER_FAKE_H_
 #define POLARKV_TESTS_CLIENT_CLIENT_OVER_FAKE_H_
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <mutex>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "client/kv_client.h"
 #include "gtest/gtest.h"
@@ -31,6 +36,26 @@ struct ClientOverFake {
     client = KvClient::Create(QuickOptions(server.target())).value();
   }
   KvClient* operator->() const { return client.get(); }
+};
+
+// What the server's threads saw, for the test's thread.
+template <typename T>
+class Record {
+ public:
+  // How many there are now.
+  size_t Add(T entry) {
+    const std::lock_guard lock(mutex_);
+    entries_.push_back(std::move(entry));
+    return entries_.size();
+  }
+  std::vector<T> All() const {
+    const std::lock_guard lock(mutex_);
+    return entries_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<T> entries_;
 };
 
 // Milliseconds since construction.

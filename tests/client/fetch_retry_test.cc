@@ -1,5 +1,4 @@
 // Fetches over streams that break, stall or never end; requests as the server sees them.
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,28 +26,20 @@ size_t ChainIndex(const BlockKey& key) {
   return static_cast<size_t>(std::find(Chain().keys.begin(), Chain().keys.end(), key) - Chain().keys.begin());
 }
 
-// The requests a server got, and the first `blocks` blocks of each in answer.
-struct Recorder {
-  std::mutex mutex;
-  std::vector<v1::FetchRequest> requests;
+// Answers with the first `blocks` of the blocks asked for.
+void Serve(const v1::FetchRequest& request, FrameWriter* writer, size_t blocks = 1000) {
+  const std::vector<BlockKey> keys = UnpackKeys(request.keys()).value();
+  for (uint32_t i = 0; i < std::min(keys.size(), blocks); ++i) {
+    writer->Write(WholeFrame(i, keys[i], Chain().blocks[ChainIndex(keys[i])]));
+  }
+}
 
-  size_t Record(const v1::FetchRequest& request) {
-    const std::lock_guard lock(mutex);
-    requests.push_back(request);
-    return requests.size();
-  }
-  static void Serve(const v1::FetchRequest& request, FrameWriter* writer, size_t blocks = 1000) {
-    const std::vector<BlockKey> keys = UnpackKeys(request.keys()).value();
-    for (uint32_t i = 0; i < std::min(keys.size(), blocks); ++i) {
-      writer->Write(WholeFrame(i, keys[i], Chain().blocks[ChainIndex(keys[i])]));
-    }
-  }
-  std::vector<size_t> KeyCounts() {
-    std::vector<size_t> counts;
-    for (const v1::FetchRequest& request : requests) counts.push_back(request.keys().size() / 32);
-    return counts;
-  }
-};
+std::vector<size_t> KeyCounts(const Record<v1::FetchRequest>& requests) {
+  std::vector<size_t> counts;
+  const std::vector<v1::FetchRequest> all = requests.All();
+  for (const v1::FetchRequest& request : all) counts.push_back(request.keys().size() / 32);
+  return counts;
+}
 
 void ExpectAllGood(const FetchBuffers& buffers) {
   for (size_t i = 0; i < buffers.slots.size(); ++i) {
@@ -58,15 +49,15 @@ void ExpectAllGood(const FetchBuffers& buffers) {
 }
 
 TEST(FetchRetry, AsksOnlyForWhatIsMissingAfterAStreamBroke) {
-  Recorder recorder;
+  Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
-    if (recorder.Record(request) >= 3) {
-      Recorder::Serve(request, writer);
+    if (requests.Add(request) >= 3) {
+      Serve(request, writer);
       return grpc::Status::OK;
     }
     // One block, and half of the next one.
-    Recorder::Serve(request, writer, 1);
+    Serve(request, writer, 1);
     const std::vector<BlockKey> keys = UnpackKeys(request.keys()).value();
     writer->Write(FetchFrame(1, keys[1], Chain().blocks[ChainIndex(keys[1])], 0, 5000));
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down");
@@ -76,35 +67,35 @@ TEST(FetchRetry, AsksOnlyForWhatIsMissingAfterAStreamBroke) {
   const absl::Status status = over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots);
   ASSERT_TRUE(status.ok()) << status;
   ExpectAllGood(buffers);
-  EXPECT_THAT(recorder.KeyCounts(), ElementsAre(5, 4, 3));
+  EXPECT_THAT(KeyCounts(requests), ElementsAre(5, 4, 3));
 }
 
 TEST(FetchRetry, OtherErrorsAreNotTriedAgain) {
   for (const grpc::StatusCode code : {grpc::StatusCode::INTERNAL, grpc::StatusCode::DATA_LOSS,
                                       grpc::StatusCode::INVALID_ARGUMENT, grpc::StatusCode::UNIMPLEMENTED}) {
-    Recorder recorder;
+    Record<v1::FetchRequest> requests;
     FakeBehaviour behaviour;
     behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
-      recorder.Record(request);
-      Recorder::Serve(request, writer, 2);
+      requests.Add(request);
+      Serve(request, writer, 2);
       return grpc::Status(code, "no");
     };
     ClientOverFake over(std::move(behaviour));
     FetchBuffers buffers = Buffers();
     const absl::Status status = over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots);
     EXPECT_EQ(static_cast<int>(status.code()), static_cast<int>(code));
-    EXPECT_EQ(recorder.requests.size(), 1u);
+    EXPECT_EQ(requests.All().size(), 1u);
     EXPECT_EQ(buffers.Views().size(), 2u);
     EXPECT_EQ(buffers.slots[2].outcome, FetchOutcome::kNotReceived);
   }
 }
 
 TEST(FetchRetry, OpensTheNamespaceAgainWhenTheServerLostIt) {
-  Recorder recorder;
+  Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
-    if (recorder.Record(request) == 2) return grpc::Status(grpc::StatusCode::NOT_FOUND, "namespace is not open");
-    Recorder::Serve(request, writer);
+    if (requests.Add(request) == 2) return grpc::Status(grpc::StatusCode::NOT_FOUND, "namespace is not open");
+    Serve(request, writer);
     return grpc::Status::OK;
   };
   ClientOverFake over(std::move(behaviour));
@@ -129,13 +120,13 @@ TEST(FetchRetry, GivesUpOnAServerThatForgetsTheNamespaceAtOnce) {
 }
 
 TEST(FetchRetry, SplitsARequestAtTheServersLimitsAndReleasesTheLeaseWithTheLast) {
-  Recorder recorder;
+  Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.max_keys_per_request = 2;
   behaviour.max_frame_bytes = 12345;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
-    recorder.Record(request);
-    Recorder::Serve(request, writer);
+    requests.Add(request);
+    Serve(request, writer);
     return grpc::Status::OK;
   };
   ClientOverFake over(std::move(behaviour));
@@ -143,18 +134,18 @@ TEST(FetchRetry, SplitsARequestAtTheServersLimitsAndReleasesTheLeaseWithTheLast)
   const absl::Status status = over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots, /*lease_id=*/42);
   ASSERT_TRUE(status.ok()) << status;
   ExpectAllGood(buffers);
-  EXPECT_THAT(recorder.KeyCounts(), ElementsAre(2, 2, 1));
-  EXPECT_EQ(recorder.requests[0].release_lease(), 0u);
-  EXPECT_EQ(recorder.requests[1].release_lease(), 0u);
-  EXPECT_EQ(recorder.requests[2].release_lease(), 42u);
-  EXPECT_EQ(recorder.requests[0].frame_bytes(), 12345u);
+  EXPECT_THAT(KeyCounts(requests), ElementsAre(2, 2, 1));
+  EXPECT_EQ(requests.All()[0].release_lease(), 0u);
+  EXPECT_EQ(requests.All()[1].release_lease(), 0u);
+  EXPECT_EQ(requests.All()[2].release_lease(), 42u);
+  EXPECT_EQ(requests.All()[0].frame_bytes(), 12345u);
 }
 
 TEST(FetchRetry, SendsTheSelectionAsTheWireMeansIt) {
-  Recorder recorder;
+  Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter*) {
-    recorder.Record(request);
+    requests.Add(request);
     return grpc::Status(grpc::StatusCode::INTERNAL, "seen");
   };
   ClientOverFake over(std::move(behaviour));
@@ -163,20 +154,20 @@ TEST(FetchRetry, SendsTheSelectionAsTheWireMeansIt) {
   EXPECT_FALSE(
       over->Fetch(Chain().ns, Chain().keys, {.layer_begin = 1, .layer_end = 2, .planes = 0}, buffers.slots).ok());
   EXPECT_FALSE(over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots).ok());
-  ASSERT_EQ(recorder.requests.size(), 2u);
-  EXPECT_EQ(recorder.requests[0].plane_mask(), 1u);
-  EXPECT_EQ(recorder.requests[0].layer_begin(), 1u);
-  EXPECT_EQ(recorder.requests[0].layer_end(), 2u);
-  EXPECT_EQ(recorder.requests[1].plane_mask(), kAllPlanes);
-  EXPECT_EQ(recorder.requests[1].layer_end(), 0u);
+  ASSERT_EQ(requests.All().size(), 2u);
+  EXPECT_EQ(requests.All()[0].plane_mask(), 1u);
+  EXPECT_EQ(requests.All()[0].layer_begin(), 1u);
+  EXPECT_EQ(requests.All()[0].layer_end(), 2u);
+  EXPECT_EQ(requests.All()[1].plane_mask(), kAllPlanes);
+  EXPECT_EQ(requests.All()[1].layer_end(), 0u);
 }
 
 TEST(FetchRetry, DoesNotHaveBlocksShippedThatWouldNotFit) {
-  Recorder recorder;
+  Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
-    recorder.Record(request);
-    Recorder::Serve(request, writer);
+    requests.Add(request);
+    Serve(request, writer);
     return grpc::Status::OK;
   };
   ClientOverFake over(std::move(behaviour));
@@ -189,7 +180,7 @@ TEST(FetchRetry, DoesNotHaveBlocksShippedThatWouldNotFit) {
   EXPECT_EQ(buffers.slots[1].bytes, Chain().blocks[1].size());
   EXPECT_EQ(buffers.slots[3].outcome, FetchOutcome::kBufferTooSmall);
   EXPECT_EQ(buffers.Views().size(), 3u);
-  EXPECT_THAT(recorder.KeyCounts(), ElementsAre(3));
+  EXPECT_THAT(KeyCounts(requests), ElementsAre(3));
 }
 
 TEST(FetchRetry, RefusesSlotsThatDoNotMatchTheKeys) {
@@ -248,7 +239,7 @@ TEST_F(EndlessServer, ThatSaysNothingMeetsTheDeadline) {
 TEST_F(EndlessServer, ThatStopsInTheMiddleMeetsTheDeadline) {
   ExpectBounded(
       [](auto* context, const auto& request, auto* writer) {
-        Recorder::Serve(request, writer, 2);
+        Serve(request, writer, 2);
         writer->Write(FetchFrame(2, Chain().keys[2], Chain().blocks[2], 0, 1000));
         Linger(context);
       },
@@ -270,7 +261,7 @@ TEST_F(EndlessServer, ThatSendsAByteAtATimeMeetsTheDeadline) {
 TEST(FetchRetry, DoesNotWaitForAStreamThatGoesOnAfterTheLastBlock) {
   FakeBehaviour behaviour;
   behaviour.fetch = [](grpc::ServerContext* context, const v1::FetchRequest& request, FrameWriter* writer) {
-    Recorder::Serve(request, writer);
+    Serve(request, writer);
     while (!context->IsCancelled()) writer->Write(WholeFrame(0, Chain().keys[0], Chain().blocks[0]));
     return grpc::Status::OK;
   };

@@ -1,8 +1,5 @@
 // Stores as the server sees them, and acks that are wrong, late or missing.
 #include <functional>
-#include <limits>
-#include <map>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -71,13 +68,15 @@ struct StoreResult {
 
 TEST(StoreFaults, SendsEveryBlockInFramesWithinTheServersLimit) {
   FakeBehaviour behaviour;
-  std::vector<v1::BlockFrame> frames;
+  Record<v1::BlockFrame> record;
   behaviour.max_frame_bytes = 9999;
   behaviour.store = [&](grpc::ServerContext*, StoreStream* stream) {
-    for (v1::BlockFrame frame; stream->Read(&frame);) frames.push_back(frame);
-    for (const v1::BlockFrame& frame : frames) {
-      if (frame.offset() == 0) stream->Write(Ack(frame));
+    std::vector<v1::BlockFrame> first_frames;
+    for (v1::BlockFrame frame; stream->Read(&frame);) {
+      record.Add(frame);
+      if (frame.offset() == 0) first_frames.push_back(frame);
     }
+    for (const v1::BlockFrame& frame : first_frames) stream->Write(Ack(frame));
     return grpc::Status::OK;
   };
   ClientOverFake over(std::move(behaviour));
@@ -86,6 +85,7 @@ TEST(StoreFaults, SendsEveryBlockInFramesWithinTheServersLimit) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_THAT(outcomes, Each(StoreOutcome::kStored));
 
+  const std::vector<v1::BlockFrame> frames = record.All();
   std::vector<std::vector<uint8_t>> received(4);
   EXPECT_EQ(frames[0].fingerprint(), PackFingerprint(Chain().ns.fingerprint));
   for (const v1::BlockFrame& frame : frames) {
@@ -206,26 +206,20 @@ TEST(StoreFaults, AStreamThatEndsEarlyGivesDataLoss) {
 }
 
 TEST(StoreFaults, SendsOnlyWhatIsUnacknowledgedAfterAStreamBroke) {
-  std::mutex mutex;
-  std::vector<std::vector<BlockKey>> keys_by_stream;
+  std::atomic<int> streams{0};
+  Record<BlockKey> second_stream;
   const StoreResult result([&](grpc::ServerContext*, StoreStream* stream) {
-    size_t number;
-    {
-      const std::lock_guard lock(mutex);
-      keys_by_stream.emplace_back();
-      number = keys_by_stream.size();
-    }
-    ReadBlocks(stream, number == 1 ? 2 : 4, [&](const v1::BlockFrame& first) {
-      const std::lock_guard lock(mutex);
-      keys_by_stream.back().push_back(UnpackKey(first.key(), "key").value());
+    const bool first_stream = ++streams == 1;
+    ReadBlocks(stream, first_stream ? 2 : 4, [&](const v1::BlockFrame& first) {
+      if (!first_stream) second_stream.Add(UnpackKey(first.key(), "key").value());
       stream->Write(Ack(first));
     });
-    return number == 1 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down") : grpc::Status::OK;
+    return first_stream ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down") : grpc::Status::OK;
   });
   ASSERT_TRUE(result.status.ok()) << result.status;
   EXPECT_THAT(result.outcomes, Each(StoreOutcome::kStored));
-  ASSERT_EQ(keys_by_stream.size(), 2u);
-  EXPECT_THAT(keys_by_stream[1], ElementsAre(Chain().keys[2], Chain().keys[3]));
+  EXPECT_EQ(streams, 2);
+  EXPECT_THAT(second_stream.All(), ElementsAre(Chain().keys[2], Chain().keys[3]));
 }
 
 TEST(StoreFaults, OpensTheNamespaceAgainWhenTheServerLostIt) {

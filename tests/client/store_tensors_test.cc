@@ -1,6 +1,5 @@
 // Tensors become the blocks that anybody else would encode from them, under the right keys.
 #include <limits>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,25 +22,28 @@ struct StoredBlock {
 
 // A server that keeps what it is sent.
 struct Keeper {
-  std::vector<StoredBlock> blocks;
+  Record<StoredBlock> record;
   ClientOverFake over;
 
   Keeper() : over(Behaviour()) {}
+  std::vector<StoredBlock> blocks() const { return record.All(); }
 
   FakeBehaviour Behaviour() {
     FakeBehaviour behaviour;
     behaviour.store = [this](grpc::ServerContext*, StoreStream* stream) {
+      StoredBlock block;
       uint64_t total = 0;
       for (v1::BlockFrame frame; stream->Read(&frame);) {
         if (frame.offset() == 0) {
-          blocks.push_back({frame.key(), frame.parent_key(), ""});
+          block = {frame.key(), frame.parent_key(), ""};
           total = frame.total_bytes();
         }
-        blocks.back().bytes += frame.body();
-        if (blocks.back().bytes.size() < total) continue;
+        block.bytes += frame.body();
+        if (block.bytes.size() < total) continue;
+        record.Add(block);
         v1::StoreAck ack;
         ack.set_block_index(frame.block_index());
-        ack.set_key(blocks.back().key);
+        ack.set_key(block.key);
         ack.set_status(v1::STORE_STATUS_STORED);
         stream->Write(ack);
       }
@@ -61,11 +63,12 @@ TEST(StoreTensors, SendsTheReferenceEncodersBlocksWithTheirChain) {
       keeper.over->StoreTensors(chain.ns, chain.keys, {}, 0, chain.KeyTensor(), chain.ValueTensor(), outcomes);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_THAT(outcomes, Each(StoreOutcome::kStored));
-  ASSERT_EQ(keeper.blocks.size(), 3u);
+  const std::vector<StoredBlock> blocks = keeper.blocks();
+  ASSERT_EQ(blocks.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(keeper.blocks[i].key, PackKey(chain.keys[i]));
-    EXPECT_EQ(keeper.blocks[i].parent, i == 0 ? "" : PackKey(chain.keys[i - 1]));
-    EXPECT_EQ(keeper.blocks[i].bytes, Text(chain.blocks[i])) << i;
+    EXPECT_EQ(blocks[i].key, PackKey(chain.keys[i]));
+    EXPECT_EQ(blocks[i].parent, i == 0 ? "" : PackKey(chain.keys[i - 1]));
+    EXPECT_EQ(blocks[i].bytes, Text(chain.blocks[i])) << i;
   }
 }
 
@@ -82,9 +85,10 @@ TEST(StoreTensors, ALaterPartOfAChainKeepsItsPlaceInIt) {
   const absl::Status status = keeper.over->StoreTensors(chain.ns, std::span(chain.keys).last(1), chain.keys[1],
                                                         /*first_block=*/2, k, v, outcomes);
   ASSERT_TRUE(status.ok()) << status;
-  ASSERT_EQ(keeper.blocks.size(), 1u);
-  EXPECT_EQ(keeper.blocks[0].parent, PackKey(chain.keys[1]));
-  EXPECT_EQ(keeper.blocks[0].bytes, Text(chain.blocks[2]));
+  const std::vector<StoredBlock> blocks = keeper.blocks();
+  ASSERT_EQ(blocks.size(), 1u);
+  EXPECT_EQ(blocks[0].parent, PackKey(chain.keys[1]));
+  EXPECT_EQ(blocks[0].bytes, Text(chain.blocks[2]));
 }
 
 TEST(StoreTensors, AShardIsStoredUnderItsOwnKeyWithItsHeads) {
@@ -99,12 +103,13 @@ TEST(StoreTensors, AShardIsStoredUnderItsOwnKeyWithItsHeads) {
   const absl::Status status = keeper.over->StoreTensors(ns, content.keys, {}, 0, content.KeyTensor(),
                                                         content.ValueTensor(), outcomes, /*shard=*/1);
   ASSERT_TRUE(status.ok()) << status;
-  ASSERT_EQ(keeper.blocks.size(), 2u);
-  EXPECT_EQ(keeper.blocks[1].key, PackKey(ShardKey(content.keys[1], 1, 2)));
-  EXPECT_EQ(keeper.blocks[1].parent, PackKey(ShardKey(content.keys[0], 1, 2)));
-  EXPECT_EQ(keeper.blocks[0].parent, "");
-  AlignedBuffer block(keeper.blocks[1].bytes.size());
-  std::copy(keeper.blocks[1].bytes.begin(), keeper.blocks[1].bytes.end(), block.span().begin());
+  const std::vector<StoredBlock> blocks = keeper.blocks();
+  ASSERT_EQ(blocks.size(), 2u);
+  EXPECT_EQ(blocks[1].key, PackKey(ShardKey(content.keys[1], 1, 2)));
+  EXPECT_EQ(blocks[1].parent, PackKey(ShardKey(content.keys[0], 1, 2)));
+  EXPECT_EQ(blocks[0].parent, "");
+  AlignedBuffer block(blocks[1].bytes.size());
+  std::copy(blocks[1].bytes.begin(), blocks[1].bytes.end(), block.span().begin());
   const BlockView view = BlockView::Parse(block.span(), VerifyPayload::kYes).value();
   EXPECT_EQ(view.spec().first_kv_head, 2);
   EXPECT_EQ(view.spec().kv_heads, 2);
@@ -134,7 +139,7 @@ TEST(StoreTensors, RefusesTensorsOfAnotherShapeAndSaysWhich) {
           ->StoreTensors(chain.ns, chain.keys, {}, 0, chain.KeyTensor(), chain.ValueTensor(), outcomes, /*shard=*/1)
           .code(),
       absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(keeper.blocks.empty());
+  EXPECT_TRUE(keeper.blocks().empty());
 }
 
 TEST(StoreTensors, RefusesValuesThatAreNotFiniteAndNamesTheBlock) {
