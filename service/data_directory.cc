@@ -104,7 +104,9 @@ DataDirectory::~DataDirectory() {
 
 absl::StatusOr<std::unique_ptr<DataDirectory>> DataDirectory::Open(const std::string& path) {
   std::error_code error;
-  fs::create_directories(path, error);
+  const bool created = fs::create_directories(path, error);
+  // Blocks say much about the prompts they were made from.
+  if (created) fs::permissions(path, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec, error);
   if (error) return CannotWrite(path, error.value());
   absl::StatusOr<int> lock = TakeLock(path);
   if (!lock.ok()) return lock.status();

@@ -20,11 +20,11 @@ grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* call, const absl::St
   return reactor;
 }
 
-// Off gRPC's threads: `work` may write to the disk.
+// Off gRPC's threads, since `work` may write to the disk; and not among the writers, which may wait for it to keep up.
 template <typename Work>
-grpc::ServerUnaryReactor* DoneLater(WorkerPool& pool, grpc::CallbackServerContext* call, Work work) {
+grpc::ServerUnaryReactor* DoneLater(ServiceContext& context, grpc::CallbackServerContext* call, Work work) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  pool.Submit([reactor, work = std::move(work)] { reactor->Finish(ToGrpcStatus(work())); });
+  context.readers.Submit([reactor, work = std::move(work)] { reactor->Finish(ToGrpcStatus(work())); });
   return reactor;
 }
 
@@ -135,7 +135,7 @@ void KvService::Drain() {
 grpc::ServerUnaryReactor* KvService::OpenNamespace(grpc::CallbackServerContext* call,
                                                    const v1::OpenNamespaceRequest* request,
                                                    v1::OpenNamespaceResponse* response) {
-  return DoneLater(context_.writers, call, [this, request, response] { return Open(context_, *request, response); });
+  return DoneLater(context_, call, [this, request, response] { return Open(context_, *request, response); });
 }
 
 grpc::ServerUnaryReactor* KvService::ListNamespaces(grpc::CallbackServerContext* call,
@@ -158,7 +158,7 @@ grpc::ServerUnaryReactor* KvService::BatchExists(grpc::CallbackServerContext* ca
 
 grpc::ServerUnaryReactor* KvService::Delete(grpc::CallbackServerContext* call, const v1::DeleteRequest* request,
                                             v1::DeleteResponse* response) {
-  return DoneLater(context_.writers, call,
+  return DoneLater(context_, call,
                    [this, request, response] { return DeleteBlocks(context_, *request, response); });
 }
 

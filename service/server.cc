@@ -113,7 +113,7 @@ void Server::WatchStreams() {
 std::string Server::StartLine() const {
   std::string address = options_.listen;
   const size_t colon = address.rfind(':');
-  if (port_ > 0 && colon != std::string::npos) address = absl::StrCat(address.substr(0, colon), ":", port_);
+  if (!address.starts_with("unix:") && colon != std::string::npos) address = absl::StrCat(address.substr(0, colon), ":", port_);
   std::string line = absl::StrCat("polarkv-server ", POLARKV_VERSION, " listens on ", address, "; memory ",
                                   FormatByteSize(options_.memory_budget));
   if (directory_ == nullptr) {

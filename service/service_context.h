@@ -51,7 +51,7 @@ struct ServiceContext {
   const std::shared_ptr<ByteBudget> receiving;
   std::atomic<uint32_t> streams{0};
   std::atomic<bool> draining{false};
-  // Apart, so that writers that wait for the disk keep no reader waiting. Last: they end first.
+  // Two pools, so that blocks that wait for the disk to keep up (writers) keep nobody else waiting. Last: they end first.
   WorkerPool readers;
   WorkerPool writers;
 };
