@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
+#include <numbers>
 
 #include "codec/block_spec.h"
 
@@ -37,6 +39,35 @@ inline constexpr float kTurn = 65536.0f;
 }
 
 [[gnu::always_inline]] inline float PolarRadius(float x, float y) { return std::sqrt(std::fma(x, x, y * y)); }
+
+struct Direction {
+  float cosine;
+  float sine;
+};
+
+// `angle` in 1/65536 turn, at least 0; exact up to 2^30. Reduced to an eighth of a turn without rounding, then Taylor
+// polynomials in double, whose error is far below a float's: no platform's library takes part. The order of operations
+// is part of the format. Defined, if without meaning, for infinity and NaN.
+inline Direction DirectionOf(double angle) {
+  constexpr double kQuarter = 16384;
+  const double quarters = std::floor(angle / kQuarter + 0.5);
+  const double x = (angle - quarters * kQuarter) * (2 * std::numbers::pi / 65536);
+  const double s = x * x;
+  double sine = 0, cosine = 0;  // the polynomials' terms but for their first
+  for (const double divisor : {14.0 * 15, 12.0 * 13, 10.0 * 11, 8.0 * 9, 6.0 * 7, 4.0 * 5, 2.0 * 3}) {
+    sine = -s / divisor * (1 + sine);
+  }
+  for (const double divisor : {15.0 * 16, 13.0 * 14, 11.0 * 12, 9.0 * 10, 7.0 * 8, 5.0 * 6, 3.0 * 4, 1.0 * 2}) {
+    cosine = -s / divisor * (1 + cosine);
+  }
+  const auto c = static_cast<float>(1 + cosine);
+  const auto y = static_cast<float>(x + x * sine);
+  const double quadrant = quarters - 4 * std::floor(quarters / 4);
+  if (quadrant == 0) return {c, y};
+  if (quadrant == 1) return {-y, c};
+  if (quadrant == 2) return {-c, -y};
+  return {y, -c};
+}
 
 struct CoordinatePair {
   uint32_t first;

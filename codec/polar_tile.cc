@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "codec/block_format.h"
 #include "codec/fma_target.h"
@@ -138,9 +137,9 @@ PolarPair ReadPolarPair(const uint8_t* payload, uint32_t head_dim, uint32_t pair
   const float radius_min = HalfToFloat(parameters.radius_min);
   for (uint32_t m = 0; m < kPolarLevels; ++m) {
     const double middle = m + 0.5;
-    const double radians = (parameters.angle_min + middle * angle_step) * (2 * std::numbers::pi / kTurn);
-    out.cosine[m] = static_cast<float>(std::cos(radians));
-    out.sine[m] = static_cast<float>(std::sin(radians));
+    const Direction direction = DirectionOf(parameters.angle_min + middle * angle_step);
+    out.cosine[m] = direction.cosine;
+    out.sine[m] = direction.sine;
     out.radius[m] = static_cast<float>(radius_min + middle * radius_step);
   }
   out.codes = payload + head_dim / 2 * sizeof parameters + pair * kTileTokens;

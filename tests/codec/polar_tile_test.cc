@@ -86,6 +86,27 @@ TEST(PolarAngle, IsExactOnTheAxesAndNeverAFullTurn) {
   EXPECT_EQ(PolarAngle(1, -1e-30f), 0);
 }
 
+TEST(PolarDirection, IsTheCosineAndSineRoundedToFloat) {
+  const long double unit = 2 * std::numbers::pi_v<long double> / 65536;
+  for (uint32_t i = 0; i < 200000; ++i) {
+    const double angle = i * 5.3671875 + i % 16 * 0x1p-20;  // sixteen turns and more, exact in double
+    const Direction direction = DirectionOf(angle);
+    ASSERT_EQ(direction.cosine, static_cast<float>(std::cos(angle * unit))) << angle;
+    ASSERT_EQ(direction.sine, static_cast<float>(std::sin(angle * unit))) << angle;
+  }
+}
+
+TEST(PolarDirection, IsExactOnTheAxes) {
+  for (int turn = 0; turn < 20; ++turn) {
+    const float expected[4][2] = {{1, 0}, {0, 1}, {-1, 0}, {0, -1}};
+    for (int quarter = 0; quarter < 4; ++quarter) {
+      const Direction direction = DirectionOf(65536.0 * turn + 16384.0 * quarter);
+      EXPECT_EQ(direction.cosine, expected[quarter][0]);
+      EXPECT_EQ(direction.sine, expected[quarter][1]);
+    }
+  }
+}
+
 TEST(PolarPairs, FollowRope) {
   const auto expect = [](Rope rope, uint32_t pair, uint32_t first, uint32_t second) {
     const CoordinatePair p = PairOf(rope, 128, pair);
