@@ -288,6 +288,19 @@ TEST(MergeAttention, AnEmptySideChangesNothingAndTwoStayEmpty) {
   EXPECT_EQ(lse, kMinusInfinity);
 }
 
+TEST(MergeAttention, SaturatedOutputsStayFinite) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  for (const float lse_b : {3.0f, 2.3f, 3.7f, -40.0f}) {
+    std::vector<float> o = {kLargest, -kLargest, kLargest};
+    const std::vector<float> other = {kLargest, -kLargest, -kLargest};
+    float lse = 3;
+    MergeAttention(o.data(), &lse, other.data(), lse_b, 3);
+    EXPECT_NEAR(o[0] / kLargest, 1, 0x1p-22) << lse_b;
+    EXPECT_NEAR(o[1] / kLargest, -1, 0x1p-22) << lse_b;
+    EXPECT_LE(std::fabs(o[2]), kLargest) << lse_b;
+  }
+}
+
 TEST(AttendInput, NoBlocksGiveAnEmptyState) {
   const Attention out = AttendTo({}, Gaussian(2 * 64, 1), 2, 1, 1);
   EXPECT_THAT(out.o, Each(0.0f));
