@@ -10,7 +10,9 @@
 
 #include "codec/codec_id.h"
 #include "codec/reference_codec.h"
+#include "kernels/cpu/turbo_head.h"
 #include "tests/codec/random_kv.h"
+#include "tests/kernels/rounded_attention.h"
 
 namespace polarkv {
 namespace {
@@ -91,7 +93,29 @@ Bound BoundRow(const Problem& p, size_t row, const Result& exact) {
   return bound;
 }
 
+// The fast body against its own arithmetic in double: what is allowed is fp32's and no more, so that a code, a scale or a
+// weight in a wrong place shows, which the roundings' bounds would hide.
+void ExpectRounded(const Problem& p) {
+  const Result fast = Compute(p, InstructionSet::kAvx512);
+  const BlockSpec& spec = p.blocks[0].spec();
+  double largest_value = 0;
+  for (const BlockView& block : p.blocks) {
+    for (float x : Decode(block).v) largest_value = std::max(largest_value, std::fabs(double{x}));
+  }
+  for (size_t row = 0; row < p.rows(); ++row) {
+    const uint32_t kv_head = static_cast<uint32_t>(row / p.queries / (p.q_heads / spec.kv_heads));
+    const testing::RoundedAttention model(p.blocks, kv_head, &p.q[row * spec.head_dim], p.scale);
+    ASSERT_NEAR(fast.lse[row], model.lse, kFloatSlack * (1 + std::fabs(model.lse))) << "row " << row;
+    for (uint32_t j = 0; j < spec.head_dim; ++j) {
+      ASSERT_NEAR(fast.o[row * spec.head_dim + j], model.o[j], kFloatSlack * largest_value + model.either_way)
+          << "row " << row << ", dim " << j;
+    }
+  }
+}
+
 void ExpectClose(const Problem& p) {
+  const auto is_fast = [](const BlockView& block) { return cpu::HasTurboBody(block, InstructionSet::kAvx512); };
+  if (std::all_of(p.blocks.begin(), p.blocks.end(), is_fast)) ExpectRounded(p);
   const Result exact = Compute(p, InstructionSet::kScalar);
   const Result fast = Compute(p, InstructionSet::kAvx512);
   const uint32_t d = p.blocks[0].spec().head_dim;
@@ -179,6 +203,25 @@ TEST_F(CpuAttention, MixesBlocksWithAndWithoutAFastBody) {
   ExpectClose(p);
 }
 
+TEST_F(CpuAttention, RotationsOfItsBlocksMayDiffer) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 64, 70, 2), 1, 2, 1, seed_);
+  BlockSpec other = Spec({CodecId::kTurbo3, CodecId::kTurbo4}, 64, 80, 2);
+  other.rotation_seed = 42;
+  p.bytes.push_back(Encode(other, testing::GaussianKv(other, seed_ + 99)));
+  p.bytes.push_back(p.bytes[0]);
+  p.blocks.clear();
+  for (const auto& bytes : p.bytes) p.blocks.push_back(Parse(bytes));
+  ExpectClose(p);
+}
+
+TEST_F(CpuAttention, NoQueriesAreNoWork) {
+  const Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 64, 70, 2), 1, 2, 0, seed_);
+  const Result none = Compute(p, InstructionSet::kAvx512);
+  EXPECT_TRUE(none.o.empty());
+  EXPECT_TRUE(none.lse.empty());
+}
+
 TEST_F(CpuAttention, LaterLargerLogitsTakeOver) {
   SCOPED_TRACE(testing::SeedText(seed_));
   // Keys grow along the sequence, so that nearly every tile brings a new maximum.
@@ -230,6 +273,10 @@ TEST_F(CpuAttention, MagnitudesThatFp32CannotHoldFallBackToTheReference) {
     const Result fast = Compute(p, InstructionSet::kAvx512);
     for (float x : fast.o) EXPECT_TRUE(std::isfinite(x)) << magnitude;
     EXPECT_NEAR(fast.lse[0] / exact.lse[0], 1, 0.02) << magnitude;
+    if (magnitude == 1e30f) {  // logits near 1e50
+      EXPECT_EQ(fast.o, exact.o);
+      EXPECT_EQ(fast.lse, exact.lse);
+    }
   }
 }
 
