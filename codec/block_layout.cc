@@ -68,7 +68,7 @@ absl::StatusOr<BlockLayout> BlockLayout::Make(const BlockSpec& spec) {
   if (k.refine_planes >= 2) layout.AddPlane(PlaneKind::kKeyRefine0, refine);
   if (v.refine_planes >= 2) layout.AddPlane(PlaneKind::kValueRefine0, refine);
 
-  // 64-bit throughout: with every field at its limit a block would have 2^47 bytes.
+  // 64-bit throughout: with every field at its limit a block would have more than 2^46 bytes.
   const uint64_t head_tiles = uint64_t{spec.kv_heads} * layout.tiles_;
   for (uint32_t plane = 0; plane < layout.planes_; ++plane) {
     layout.plane_offset_[plane] = layout.layer_bytes_;

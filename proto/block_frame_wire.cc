@@ -99,14 +99,13 @@ absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffe
     if (!frame.head_.ParseFromString(head)) return absl::DataLossError("a frame is not a polarkv.v1.BlockFrame");
     frame.body_offset_ = place.offset;
     frame.body_bytes_ = place.bytes;
-    // Protobuf's rule: of a field given twice the last one counts.
-    frame.head_.clear_body();
     return frame;
   }
   grpc::ProtoBufferReader reader(&bytes);
   if (!reader.status().ok() || !frame.head_.ParseFromZeroCopyStream(&reader)) {
     return absl::DataLossError("a frame is not a polarkv.v1.BlockFrame");
   }
+  // Protobuf's rule: of a field given twice the last one counts.
   frame.unordered_body_ = std::move(*frame.head_.mutable_body());
   frame.head_.clear_body();
   frame.body_bytes_ = frame.unordered_body_.size();

@@ -133,7 +133,8 @@ void AddValues(const __m512i table[4], const TurboTiles& tiles, uint32_t tile, c
   }
 }
 
-// 2^x for x <= 0. Relative error below 2e-7 (degree-6 Taylor polynomial on [-1/2, 1/2]).
+// 2^x for x <= 0. Relative error below 2e-7 (degree-6 Taylor polynomial on [-1/2, 1/2]). For -inf, the logit of a token
+// past the end, the polynomial is NaN, and scalef gives NaN * 2^-inf as 0.
 inline __m512 Exp2(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 f = _mm512_sub_ps(x, whole);

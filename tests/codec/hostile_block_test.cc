@@ -49,7 +49,8 @@ bool ParseEverything(const BlockBytes& bytes) {
     }
   }
   EXPECT_LE(testing::LargestAllocation(), kMessageBytes);
-  EXPECT_GE(sum, 0u);
+  static volatile uint64_t sink;  // keeps the reads
+  sink = sum;
   return accepted;
 }
 
