@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "codec/block_key.h"
-#include "service/block_bytes.h"
+#include "service/block_arena.h"
 
 namespace polarkv {
 

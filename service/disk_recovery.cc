@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "service/block_bytes.h"
 #include "service/stored_block_check.h"
 
 namespace polarkv {
@@ -99,16 +98,15 @@ void DiskRecovery::FindUnwritten() {
 
 bool DiskRecovery::Intact(const BlockRow& row) const {
   if (result_.report.closed_cleanly || row.sequence <= durable_sequence_) return true;
-  const std::shared_ptr<BlockBuffer> buffer =
-      BlockBuffer::TryAllocate(std::make_shared<ByteBudget>(BlockBuffer::Charge(row.size)), row.size);
-  if (buffer == nullptr) return false;
-  std::span<uint8_t> rest = buffer->writable();
+  std::vector<uint64_t> buffer((row.size + 7) / 8);  // aligned as a block must be
+  const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(buffer.data()), row.size);
+  std::span<uint8_t> rest = bytes;
   for (const ExtentRun& run : row.extents) {
     const uint64_t length = std::min<uint64_t>(rest.size(), run.units * kExtentBytes);
     if (!file_.Read(run.begin * kExtentBytes, rest.first(length)).ok()) return false;
     rest = rest.subspan(length);
   }
-  return CheckStoredBlock(buffer->bytes(), row.header_xxh3).ok();
+  return CheckStoredBlock(bytes, row.header_xxh3).ok();
 }
 
 void DiskRecovery::Drop(const BlockName& name, AbsenceReason reason) {

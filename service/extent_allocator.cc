@@ -23,14 +23,29 @@ Extents ExtentAllocator::Allocate(uint64_t units) {
   while (units > 0) {
     auto fit = by_size_.lower_bound({static_cast<uint32_t>(units), 0});
     if (fit == by_size_.end()) fit = std::prev(fit);  // none is large enough: the largest
-    const auto [length, begin] = *fit;
-    const uint32_t taken = static_cast<uint32_t>(std::min<uint64_t>(length, units));
-    RemoveRun(by_begin_.find(begin));
-    if (taken < length) AddRun(begin + taken, length - taken);
-    extents.push_back({begin, taken});
-    units -= taken;
+    extents.push_back(TakeFrom(by_begin_.find(fit->second), units));
+    units -= extents.back().units;
   }
   return extents;
+}
+
+ExtentRun ExtentAllocator::AllocateRun(uint64_t units) {
+  if (units == 0 || units > free_) return {};
+  const auto fit = by_size_.lower_bound({static_cast<uint32_t>(units), 0});
+  if (fit == by_size_.end()) return {};
+  return TakeFrom(by_begin_.find(fit->second), units);
+}
+
+ExtentRun ExtentAllocator::TakeFrom(std::map<uint32_t, uint32_t>::iterator run, uint64_t units) {
+  const auto [begin, length] = *run;
+  const uint32_t taken = static_cast<uint32_t>(std::min<uint64_t>(length, units));
+  RemoveRun(run);
+  if (taken < length) AddRun(begin + taken, length - taken);
+  return {begin, taken};
+}
+
+void ExtentAllocator::ForEachFreeRun(const std::function<void(ExtentRun)>& visit) const {
+  for (const auto& [begin, units] : by_begin_) visit({begin, units});
 }
 
 void ExtentAllocator::Free(const Extents& extents) {

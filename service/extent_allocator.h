@@ -1,9 +1,9 @@
-// Which parts of the block file are in use. Space is given in units of 4 KiB; a block may lie in several runs, so that
-// space is never unusable because it is scattered.
+// Which parts of a space are in use, in units of 4 KiB: of the block file, and of the memory for blocks.
 #ifndef POLARKV_SERVICE_EXTENT_ALLOCATOR_H_
 #define POLARKV_SERVICE_EXTENT_ALLOCATOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -28,17 +28,23 @@ class ExtentAllocator {
  public:
   // Appends units to the space; they are free.
   void Grow(uint64_t units);
-  // The smallest single run that is large enough, else the fewest runs. Empty when less than `units` are free.
+  // The smallest single run that is large enough, else the largest ones until it is enough: space is never unusable
+  // because it is scattered. Empty when less than `units` are free.
   Extents Allocate(uint64_t units);
+  // The smallest single run that is large enough; 0 units when there is none.
+  ExtentRun AllocateRun(uint64_t units);
   void Free(const Extents& extents);
   // Takes exactly these units out of the free space. False, with nothing taken, when one of them is not free.
   bool Reserve(const Extents& extents);
+
+  void ForEachFreeRun(const std::function<void(ExtentRun)>& visit) const;
 
   uint64_t total_units() const { return total_; }
   uint64_t free_units() const { return free_; }
 
  private:
   void AddRun(uint32_t begin, uint32_t units);
+  ExtentRun TakeFrom(std::map<uint32_t, uint32_t>::iterator run, uint64_t units);
   void RemoveRun(std::map<uint32_t, uint32_t>::iterator run);
   bool ReserveRun(ExtentRun run);
 

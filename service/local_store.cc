@@ -20,9 +20,9 @@ absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::Allocate(uint64_t bytes
 
 absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::AllocateLeaving(uint64_t bytes, uint64_t leave) {
   if (bytes == 0) return absl::InvalidArgumentError("a block of 0 bytes");
-  if (bytes > budget_->limit() - leave) {
+  if (bytes > arena_->limit() - leave) {
     return absl::ResourceExhaustedError(absl::StrCat("a block of ", bytes, " bytes is larger than the memory budget (",
-                                                     budget_->limit(), " bytes, ", leave, " of them for reading)"));
+                                                     arena_->limit(), " bytes, ", leave, " of them for reading)"));
   }
   const auto deadline = std::chrono::steady_clock::now() + options_.max_wait;
   Lock lock(mu_);
@@ -32,7 +32,7 @@ absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::AllocateLeaving(uint64_
     // Blocks that wait for the disk can be dropped from memory once they are there; nothing else here ends by itself.
     if (pending_blocks_ == 0 || progress_.wait_until(lock, deadline) == std::cv_status::timeout) {
       return absl::ResourceExhaustedError(absl::StrCat(
-          "no memory for a block of ", bytes, " bytes: ", budget_->used(), " of ", budget_->limit(),
+          "no memory for a block of ", bytes, " bytes: ", arena_->used(), " of ", arena_->limit(),
           " bytes are used by blocks that are leased, being received or read, or waiting for the disk; try again later"));
     }
   }
@@ -40,7 +40,7 @@ absl::StatusOr<std::shared_ptr<BlockBuffer>> LocalStore::AllocateLeaving(uint64_
 
 std::shared_ptr<BlockBuffer> LocalStore::TryAllocateLocked(uint64_t bytes, uint64_t leave) {
   for (;;) {
-    if (std::shared_ptr<BlockBuffer> buffer = BlockBuffer::TryAllocate(budget_, bytes, leave)) return buffer;
+    if (std::shared_ptr<BlockBuffer> buffer = arena_->TryAllocate(bytes, leave)) return buffer;
     if (!EvictFromMemoryLocked()) return nullptr;
   }
 }
@@ -62,7 +62,7 @@ void LocalStore::VanishLocked(BlockEntry* entry, AbsenceReason reason) {
   if (!entry->doomed) absences_.Record(entry->name, reason);
   if (!entry->disk.empty()) graveyard_.push_back(index_.TakeDisk(entry));
   index_.Remove(entry);
-  budget_->Release(kEntryBytes);
+  arena_->ReleaseOther(kEntryBytes);
 }
 
 void LocalStore::UnpinLocked(BlockEntry* entry) {
@@ -133,7 +133,7 @@ PutResult LocalStore::InsertLocked(const BlockName& name, const PutItem& item, s
   const absl::StatusOr<BlockEntry*> entry = index_.Insert(name, item.parent, item.block_index, item.bytes->size(),
                                                           HeaderChecksum(item.bytes->bytes()));
   if (!entry.ok()) {
-    budget_->Release(kEntryBytes);
+    arena_->ReleaseOther(kEntryBytes);
     return {PutOutcome::kMismatch, std::string(entry.status().message())};
   }
   index_.SetMemory(*entry, item.bytes);
@@ -150,7 +150,7 @@ bool LocalStore::MakeRoomForEntryLocked(std::vector<BlockName>& evicted_rows) {
     ++evicted_;
     VanishLocked(victim, AbsenceReason::kEvicted);
   }
-  while (!budget_->TryCharge(kEntryBytes)) {
+  while (!arena_->TryChargeOther(kEntryBytes)) {
     if (!EvictFromMemoryLocked()) return false;
   }
   return true;
@@ -283,8 +283,8 @@ BlockStoreStats LocalStore::Stats() const {
   Lock lock(mu_);
   BlockStoreStats stats;
   stats.memory = index_.memory();
-  stats.memory_used = budget_->used();
-  stats.memory_budget = budget_->limit();
+  stats.memory_used = arena_->used();
+  stats.memory_budget = arena_->limit();
   stats.disk = index_.disk();
   if (disk_ != nullptr) {
     stats.disk_used = disk_->used_bytes();

@@ -71,7 +71,7 @@ class LocalStore final : public BlockStore {
   // disk_mu_ is held and mu_ is not.
   using Lock = std::unique_lock<std::mutex>;
 
-  explicit LocalStore(const LocalStoreOptions& options);
+  LocalStore(const LocalStoreOptions& options, std::shared_ptr<BlockArena> arena);
   absl::Status OpenDisk(DataDirectory& directory, const std::set<NamespaceId>& namespaces);
   void AdoptRows(std::vector<BlockRow> rows);
 
@@ -107,7 +107,7 @@ class LocalStore final : public BlockStore {
   void MaintenanceLoop();
 
   const LocalStoreOptions options_;
-  const std::shared_ptr<ByteBudget> budget_;
+  const std::shared_ptr<BlockArena> arena_;
   const uint64_t max_pending_bytes_;
   // Memory that blocks being received may not use: a block on disk can always be read, or its lease would be worth nothing.
   uint64_t read_reserve_ = 0;

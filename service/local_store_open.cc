@@ -18,9 +18,9 @@ absl::Status TooSmall(absl::string_view what, uint64_t bytes) {
 
 }  // namespace
 
-LocalStore::LocalStore(const LocalStoreOptions& options)
+LocalStore::LocalStore(const LocalStoreOptions& options, std::shared_ptr<BlockArena> arena)
     : options_(options),
-      budget_(std::make_shared<ByteBudget>(options.memory_budget)),
+      arena_(std::move(arena)),
       max_pending_bytes_(options.max_pending_bytes != 0 ? options.max_pending_bytes : options.memory_budget / 4),
       leases_(options.max_lease_pins),
       absences_(options.absence_slots) {}
@@ -29,7 +29,9 @@ absl::StatusOr<std::unique_ptr<LocalStore>> LocalStore::Open(const LocalStoreOpt
                                                              DataDirectory* directory,
                                                              const std::set<NamespaceId>& namespaces) {
   if (options.memory_budget < kLeastBudget) return TooSmall("memory", options.memory_budget);
-  std::unique_ptr<LocalStore> store(new LocalStore(options));
+  absl::StatusOr<std::shared_ptr<BlockArena>> arena = BlockArena::Make(options.memory_budget);
+  if (!arena.ok()) return arena.status();
+  std::unique_ptr<LocalStore> store(new LocalStore(options, *std::move(arena)));
   if (directory != nullptr) {
     if (options.disk_budget < kLeastBudget) return TooSmall("disk", options.disk_budget);
     if (absl::Status s = store->OpenDisk(*directory, namespaces); !s.ok()) return s;
@@ -62,7 +64,7 @@ void LocalStore::AdoptRows(std::vector<BlockRow> rows) {
   for (BlockRow& row : rows) {
     absl::StatusOr<BlockEntry*> entry =
         index_.Insert(row.name, row.parent, row.block_index, row.size, row.header_xxh3);
-    if (entry.ok() && budget_->TryCharge(kEntryBytes)) {
+    if (entry.ok() && arena_->TryChargeOther(kEntryBytes)) {
       index_.SetDisk(*entry, std::move(row.extents));
       continue;
     }

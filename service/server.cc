@@ -15,6 +15,8 @@ namespace polarkv {
 namespace {
 
 constexpr std::chrono::milliseconds kLastWordsTimeout{200};  // for answers on their way out
+// gRPC's buffers, of all connections together. Beyond it streams are reset, which clients see as a transient failure.
+constexpr uint64_t kLeastNetworkBytes = uint64_t{128} << 20;
 constexpr int kFrameHeadBytes = 64 << 10;  // more than any frame's fields but its body
 
 int WorkerThreads(int wanted) {
@@ -23,7 +25,7 @@ int WorkerThreads(int wanted) {
 }
 
 // A client that vanished without a word is found by pings; one that opens streams without end is refused.
-void SetTransportArguments(grpc::ServerBuilder& builder, const ServiceLimits& limits) {
+void SetTransportArguments(grpc::ServerBuilder& builder, const ServiceLimits& limits, uint64_t network_bytes) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers could share a port by accident
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
@@ -31,6 +33,8 @@ void SetTransportArguments(grpc::ServerBuilder& builder, const ServiceLimits& li
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits.max_frame_bytes) + kFrameHeadBytes);
+  grpc::ResourceQuota quota("polarkv");
+  builder.SetResourceQuota(quota.Resize(network_bytes));
 }
 
 std::string RecoveryText(const RecoveryReport& report) {
@@ -93,7 +97,7 @@ absl::Status Server::Listen() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  SetTransportArguments(builder, limits);
+  SetTransportArguments(builder, limits, std::max(kLeastNetworkBytes, options_.memory_budget / 10));
   builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(service_.get());
   grpc_ = builder.BuildAndStart();

@@ -22,7 +22,7 @@ constexpr int kNotAllWritten = 3;
 // more than moving the bytes; and with many arenas freed blocks would pile up in those that no thread uses just then.
 void SetUpMemoryAllocator() {
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
   ::mallopt(M_ARENA_MAX, 2);
 }
 
