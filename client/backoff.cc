@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <thread>
 
 namespace polarkv {
 namespace {
@@ -27,13 +26,6 @@ std::optional<std::chrono::nanoseconds> Backoff::NextDelay(std::chrono::nanoseco
   if (last_chance_taken_ || remaining.count() == 0) return std::nullopt;
   last_chance_taken_ = true;
   return remaining / 2;
-}
-
-bool Backoff::Wait(const CallDeadline& deadline) {
-  const std::optional<std::chrono::nanoseconds> delay = NextDelay(deadline.Remaining());
-  if (!delay) return false;
-  std::this_thread::sleep_for(*delay);
-  return true;
 }
 
 }  // namespace polarkv

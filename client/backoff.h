@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "client/call_deadline.h"
 
 namespace polarkv {
 
@@ -21,9 +20,6 @@ class Backoff {
   // How long to wait before the next attempt: half to all of a delay that doubles up to the maximum. Where that would
   // outlast the deadline, half of what is left, once. Nothing: no time for another attempt.
   std::optional<std::chrono::nanoseconds> NextDelay(std::chrono::nanoseconds remaining);
-
-  // Sleeps for NextDelay. False: no time for another attempt.
-  bool Wait(const CallDeadline& deadline);
 
  private:
   std::chrono::nanoseconds next_;

@@ -22,7 +22,10 @@ absl::Status KvClient::Impl::WithRetries(const char* call, const CallDeadline& d
   for (int attempts = 1;; ++attempts) {
     const absl::Status status = deadline.Expired() ? absl::DeadlineExceededError("the deadline has passed") : attempt();
     if (status.ok()) return status;
-    if (IsTransient(status) && backoff.Wait(deadline)) {
+    const std::optional<std::chrono::nanoseconds> delay =
+        IsTransient(status) ? backoff.NextDelay(deadline.Remaining()) : std::nullopt;
+    if (delay) {
+      node.WaitBeforeRetry(*delay);
       history = absl::StrCat(" (attempt ", attempts + 1, "; the one before: ", status.message(), ")");
       continue;
     }

@@ -4,6 +4,10 @@
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
 namespace polarkv {
 namespace {
 
@@ -32,7 +36,7 @@ grpc::ChannelArguments Arguments(const ClientOptions& options) {
 
 }  // namespace
 
-NodeConnection::NodeConnection(const ClientOptions& options) {
+NodeConnection::NodeConnection(const ClientOptions& options) : shortest_wait_(options.backoff_initial) {
   const grpc::ChannelArguments arguments = Arguments(options);
   for (int i = 0; i < options.channels; ++i) {
     std::shared_ptr<grpc::Channel> channel =
@@ -40,6 +44,18 @@ NodeConnection::NodeConnection(const ClientOptions& options) {
     std::unique_ptr<v1::KvStore::Stub> stub = v1::KvStore::NewStub(channel);
     endpoints_.push_back({std::move(channel), std::move(stub)});
   }
+}
+
+void NodeConnection::WaitBeforeRetry(std::chrono::nanoseconds delay) {
+  // A server that accepts connections only to drop them must not be asked without a pause.
+  const std::chrono::nanoseconds pause = std::min(delay, shortest_wait_);
+  std::this_thread::sleep_for(pause);
+  // gRPC connects only while some thread waits on its behalf: a mere sleep would leave the connection half made.
+  grpc::Channel& next = *endpoints_[turn_.load(std::memory_order_relaxed) % endpoints_.size()].channel;
+  const auto end = std::chrono::system_clock::now() + (delay - pause);
+  grpc_connectivity_state state = next.GetState(/*try_to_connect=*/true);
+  if (state == GRPC_CHANNEL_READY) return std::this_thread::sleep_for(delay - pause);
+  while (state != GRPC_CHANNEL_READY && next.WaitForStateChange(state, end)) state = next.GetState(true);
 }
 
 }  // namespace polarkv

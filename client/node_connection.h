@@ -29,6 +29,9 @@ class NodeConnection {
   // Channels take turns, call by call.
   const std::shared_ptr<grpc::Channel>& NextChannel() { return NextEndpoint().channel; }
 
+  // Sleeps for `delay`; less when the connection was lost and comes back meanwhile.
+  void WaitBeforeRetry(std::chrono::nanoseconds delay);
+
   template <typename Request, typename Response>
   using UnaryMethod = grpc::Status (v1::KvStore::Stub::*)(grpc::ClientContext*, const Request&, Response*);
 
@@ -49,6 +52,7 @@ class NodeConnection {
 
   Endpoint& NextEndpoint() { return endpoints_[turn_.fetch_add(1, std::memory_order_relaxed) % endpoints_.size()]; }
 
+  const std::chrono::nanoseconds shortest_wait_;
   std::vector<Endpoint> endpoints_;
   std::atomic<uint32_t> turn_{0};
 };
