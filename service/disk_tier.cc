@@ -109,14 +109,14 @@ absl::Status DiskTier::Commit(BlockRow row) {
   return absl::OkStatus();
 }
 
-absl::Status DiskTier::Erase(std::span<const BlockName> names) {
+absl::Status DiskTier::Erase(std::span<const BlockName> names, MetadataDb::Survives survives) {
   if (names.empty()) return absl::OkStatus();
   std::vector<MetadataDb::Change> changes;
   for (const BlockName& name : names) {
     changes.push_back({BlockRowKey(name), std::nullopt});
     changes.push_back({IntentRowKey(name), std::nullopt});
   }
-  return db_.Write(changes, MetadataDb::Survives::kProcess);
+  return db_.Write(changes, survives);
 }
 
 absl::Status DiskTier::NoteIntents(std::span<const BlockName> names) {

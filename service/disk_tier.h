@@ -61,7 +61,7 @@ class DiskTier {
   // Index section. Makes a written block part of the index; ends its intent. Sets the row's sequence.
   absl::Status Commit(BlockRow row);
   // Index section. Removes rows and intents.
-  absl::Status Erase(std::span<const BlockName> names);
+  absl::Status Erase(std::span<const BlockName> names, MetadataDb::Survives survives);
   // Index section. Notes blocks that are acknowledged before they are written.
   absl::Status NoteIntents(std::span<const BlockName> names);
 

@@ -247,7 +247,7 @@ BlockTotals LocalStore::DeleteNamed(std::span<const BlockName> names) {
       if (entry->pins == 0) VanishLocked(entry, AbsenceReason::kDeleted);
     }
   }
-  EraseRowsDisk(rows);
+  EraseRowsDisk(rows, MetadataDb::Survives::kPower);  // somebody wanted them gone
   return deleted;
 }
 

@@ -98,7 +98,8 @@ class LocalStore final : public BlockStore {
   absl::StatusOr<Extents> AllocateOnDisk(uint64_t bytes);
   absl::Status CommitDisk(BlockEntry* entry, Extents& extents);
   void FreeGraveyardDisk();
-  void EraseRowsDisk(const std::vector<BlockName>& names);
+  void EraseRowsDisk(const std::vector<BlockName>& names,
+                     MetadataDb::Survives survives = MetadataDb::Survives::kProcess);
   void WarnOfFailedWrite(const absl::Status& status);
   absl::StatusOr<BlockBytes> ReadFromDisk(BlockEntry* entry);
   void DropCorrupt(BlockEntry* entry, const Extents& where);

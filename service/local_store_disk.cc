@@ -172,10 +172,10 @@ void LocalStore::FreeGraveyardDisk() {
   for (const Extents& extents : freed) disk_->Free(extents);
 }
 
-void LocalStore::EraseRowsDisk(const std::vector<BlockName>& names) {
+void LocalStore::EraseRowsDisk(const std::vector<BlockName>& names, MetadataDb::Survives survives) {
   if (disk_ == nullptr) return;
   // A row that stays behind points at bytes that fail the check of its header: never served, only found late.
-  if (absl::Status s = disk_->Erase(names); !s.ok()) WarnOfFailedWrite(s);
+  if (absl::Status s = disk_->Erase(names, survives); !s.ok()) WarnOfFailedWrite(s);
 }
 
 void LocalStore::WarnOfFailedWrite(const absl::Status& status) {

@@ -151,6 +151,29 @@ TEST_F(ServerTest, HealthServesUntilItStops) {
   EXPECT_NE(CheckHealth(channel), kServing);
 }
 
+TEST_F(ServerTest, ReflectionNamesTheService) {
+  const auto server = Server::Start(options_).value();
+  const auto channel = ChannelTo(*server);
+  grpc::ClientContext call;
+  const grpc::internal::RpcMethod method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                         grpc::internal::RpcMethod::BIDI_STREAMING, channel);
+  using Stream = grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+  const std::unique_ptr<Stream> stream(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(channel.get(), method, &call));
+  const grpc::Slice list_services(std::string("\x3a\x00", 2));
+  ASSERT_TRUE(stream->Write(grpc::ByteBuffer(&list_services, 1)));
+  grpc::ByteBuffer answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  std::vector<grpc::Slice> slices;
+  ASSERT_TRUE(answer.Dump(&slices).ok());
+  std::string text;
+  for (const grpc::Slice& slice : slices) text.append(slice.begin(), slice.end());
+  EXPECT_THAT(text, HasSubstr("polarkv.v1.KvStore"));
+  EXPECT_THAT(text, HasSubstr("grpc.health.v1.Health"));
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(ServerTest, AReadThatIsRunningEndsBeforeTheServerStops) {
   auto server = Server::Start(options_).value();
   const auto channel = ChannelTo(*server);
