@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/aligned_buffer.h"
 #include "codec/block_key.h"
 #include "codec/block_view.h"
 #include "codec/namespace_descriptor.h"

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "client/kv_client.h"
-#include "tests/testing/aligned_buffer.h"
 
 namespace polarkv::testing {
 
