@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,6 +22,12 @@ class PosixBlockFile final : public BlockFile {
   ~PosixBlockFile() override { ::close(fd_); }
 
   uint64_t size() const override { return size_; }
+
+  uint64_t SpaceLeft() const override {
+    struct statvfs info {};
+    if (::fstatvfs(fd_, &info) != 0) return UINT64_MAX;  // then growing will tell
+    return uint64_t{info.f_bavail} * info.f_frsize;
+  }
 
   absl::Status Resize(uint64_t bytes) override {
     if (bytes > size_) {

@@ -20,6 +20,8 @@ class BlockFile {
   virtual ~BlockFile() = default;
 
   virtual uint64_t size() const = 0;
+  // Bytes that are free on the file's disk.
+  virtual uint64_t SpaceLeft() const = 0;
   // Changes the size; new space is reserved on the disk where the file system can do that.
   virtual absl::Status Resize(uint64_t bytes) = 0;
   virtual absl::Status Write(uint64_t offset, std::span<const uint8_t> bytes) = 0;

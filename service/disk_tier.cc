@@ -19,17 +19,14 @@ constexpr std::chrono::seconds kFullDiskPause{1};
 // The part of the budget that the index may use.
 uint64_t IndexReserve(uint64_t budget) { return std::max(std::min(64 * kMiB, budget / 8), budget / 128); }
 
-uint64_t LimitUnits(uint64_t budget) {
-  return std::min<uint64_t>((budget - IndexReserve(budget)) / kExtentBytes, UINT32_MAX);
-}
-
 }  // namespace
 
 DiskTier::DiskTier(MetadataDb& db, std::unique_ptr<BlockFile> file, const DiskTierOptions& options)
     : db_(db),
       file_(std::move(file)),
-      limit_units_(LimitUnits(options.budget)),
-      max_blocks_(std::min(options.max_blocks, IndexReserve(options.budget) / kRowBytes)) {}
+      index_reserve_(IndexReserve(options.budget)),
+      limit_units_(std::min<uint64_t>((options.budget - index_reserve_) / kExtentBytes, UINT32_MAX)),
+      max_blocks_(std::min(options.max_blocks, index_reserve_ / kRowBytes)) {}
 
 DiskTier::~DiskTier() = default;
 
@@ -77,22 +74,28 @@ absl::Status DiskTier::Grow(uint64_t wanted_units) {
   const auto now = std::chrono::steady_clock::now();
   if (now < grow_again_) return grow_error_;
   // Where a large step does not fit a small one may.
-  for (const uint64_t units : {std::min(room, std::max(wanted_units, kGrowthUnits)), wanted_units}) {
-    absl::Status grown = file_->Resize((allocator_.total_units() + units) * kExtentBytes);
-    if (grown.ok()) {
-      allocator_.Grow(units);
-      grow_error_ = absl::OkStatus();
-      return grown;
-    }
-    if (units > wanted_units) continue;
+  absl::Status grown = GrowBy(std::min(room, std::max(wanted_units, kGrowthUnits)));
+  if (!grown.ok()) grown = GrowBy(wanted_units);
+  if (!grown.ok()) {
     if (grow_error_.ok()) {
       LogWarning(absl::StrCat(grown.message(), "; going on with the ", allocator_.total_units() * kExtentBytes,
                               " bytes that the block file has"));
     }
-    grow_error_ = std::move(grown);
+    grow_again_ = now + kFullDiskPause;
   }
-  grow_again_ = now + kFullDiskPause;
-  return grow_error_;
+  return grow_error_ = grown;
+}
+
+absl::Status DiskTier::GrowBy(uint64_t units) {
+  const uint64_t bytes = units * kExtentBytes;
+  if (const uint64_t left = file_->SpaceLeft(); left < bytes + index_reserve_) {
+    return absl::ResourceExhaustedError(absl::StrCat("No space left on device: the block file wants to grow by ", bytes,
+                                                     " bytes and to leave ", index_reserve_,
+                                                     " to its index, and the disk has ", left));
+  }
+  if (absl::Status s = file_->Resize((allocator_.total_units() + units) * kExtentBytes); !s.ok()) return s;
+  allocator_.Grow(units);
+  return absl::OkStatus();
 }
 
 void DiskTier::Free(const Extents& extents) {

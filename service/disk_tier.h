@@ -81,10 +81,12 @@ class DiskTier {
   DiskTier(MetadataDb& db, std::unique_ptr<BlockFile> file, const DiskTierOptions& options);
   absl::Status Recover(const DiskTierOptions& options, Recovered& recovered);
   absl::Status Grow(uint64_t wanted_units);
+  absl::Status GrowBy(uint64_t units);
   absl::Status WriteMark(uint64_t sequence, bool closed_cleanly);
 
   MetadataDb& db_;
   const std::unique_ptr<BlockFile> file_;
+  const uint64_t index_reserve_;  // bytes of the budget, and of the disk, that the block file leaves to the index
   const uint64_t limit_units_;
   const uint64_t max_blocks_;
   ExtentAllocator allocator_;

@@ -1,10 +1,15 @@
 #include "service/metadata_db.h"
 
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstdarg>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,6 +30,22 @@ absl::Status FromRocks(const rocksdb::Status& status) {
   return absl::UnavailableError(text);
 }
 
+// RocksDB's own log file stops the whole program when the disk is full (an assertion that Debian's build keeps), and
+// whatever matters comes back as a status.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+// Recovery from a full disk happens where the next write finds it (Write), not in a thread that races with it.
+class NoAutomaticRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* automatic) override {
+    *automatic = false;
+  }
+};
+
 // Rows are small and few bytes in all: small buffers, no compression, a short log.
 rocksdb::Options TableOptions() {
   rocksdb::BlockBasedTableOptions table;
@@ -42,8 +63,8 @@ rocksdb::Options TableOptions() {
   options.max_background_jobs = 2;
   options.max_open_files = 256;
   options.allow_fallocate = false;  // it would reserve more than a small budget has
-  options.keep_log_file_num = 2;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = std::make_shared<NoLog>();
+  options.listeners.push_back(std::make_shared<NoAutomaticRecovery>());
   return options;
 }
 
@@ -55,7 +76,19 @@ class MetadataDb::Impl {
   ~Impl() { db_->Close().PermitUncheckedError(); }
   rocksdb::DB& db() { return *db_; }
 
+  // After a failed write RocksDB refuses all others until it is told that the cause may be gone. Which is costly, so it
+  // is not tried at every write.
+  bool Resume() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    if (now < next_resume_.load()) return false;
+    if (db_->Resume().ok()) return true;
+    next_resume_ = now + kResumePause;
+    return false;
+  }
+
  private:
+  static constexpr std::chrono::seconds kResumePause{1};
+  std::atomic<std::chrono::steady_clock::duration> next_resume_{};
   std::unique_ptr<rocksdb::DB> db_;
 };
 
@@ -81,10 +114,7 @@ absl::Status MetadataDb::Write(std::span<const Change> changes, Survives survive
     if (!status.ok()) return FromRocks(status);
   }
   rocksdb::Status status = impl_->db().Write(options, &batch);
-  if (!status.ok() && impl_->db().Resume().ok()) {
-    // After a failed write RocksDB refuses all others until it is told that the cause may be gone.
-    status = impl_->db().Write(options, &batch);
-  }
+  if (!status.ok() && impl_->Resume()) status = impl_->db().Write(options, &batch);
   return FromRocks(status);
 }
 

@@ -26,6 +26,7 @@ class FaultyBlockFile final : public BlockFile {
       : inner_(std::move(inner)), faults_(std::move(faults)) {}
 
   uint64_t size() const override { return inner_->size(); }
+  uint64_t SpaceLeft() const override { return inner_->SpaceLeft(); }
   absl::Status Resize(uint64_t bytes) override {
     if (bytes > faults_->full_at) return FileError(ENOSPC, "injected: cannot grow");
     return inner_->Resize(bytes);
