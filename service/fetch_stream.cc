@@ -29,31 +29,43 @@ class FetchStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   void Start(const grpc::ByteBuffer& bytes) {
     const absl::StatusOr<v1::FetchRequest> request = ParseRequest(bytes);
-    if (!request.ok()) return Finish(ToGrpcStatus(request.status()));
+    if (!request.ok()) return End(ToGrpcStatus(request.status()));
     lease_ = request->release_lease();
-    if (absl::Status s = slot_.Take(context_); !s.ok()) return Finish(ToGrpcStatus(s));
+    if (absl::Status s = slot_.Take(context_); !s.ok()) return End(ToGrpcStatus(s));
     absl::StatusOr<FetchSource> source = FetchSource::Make(context_, *request);
-    if (!source.ok()) return Finish(ToGrpcStatus(source.status()));
+    if (!source.ok()) return End(ToGrpcStatus(source.status()));
     source_.emplace(*std::move(source));
     SendNext();
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::CANCELLED);
+    if (!ok) return End(grpc::Status::CANCELLED);
     SendNext();
   }
 
   void OnDone() override {
-    if (lease_ != 0) context_.store.ReleaseLease(lease_);
+    GiveBack();
     delete this;
   }
 
  private:
+  // What the stream held is free before its end goes out: a client that saw the end may count on it.
+  void End(grpc::Status status) {
+    GiveBack();
+    Finish(std::move(status));
+  }
+
+  void GiveBack() {
+    slot_.Release();
+    if (lease_ != 0) context_.store.ReleaseLease(lease_);
+    lease_ = 0;
+  }
+
   void SendNext() {
     context_.readers.Submit([this] {
-      if (call_->IsCancelled()) return Finish(grpc::Status::CANCELLED);
+      if (call_->IsCancelled()) return End(grpc::Status::CANCELLED);
       std::optional<grpc::ByteBuffer> frame = source_->Next();
-      if (!frame.has_value()) return Finish(grpc::Status::OK);
+      if (!frame.has_value()) return End(grpc::Status::OK);
       frame_ = *std::move(frame);
       StartWrite(&frame_);
     });

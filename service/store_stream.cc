@@ -115,6 +115,7 @@ class StoreStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
     if (end_.has_value()) {
       if (working_ || writing_) return;
       finished_ = true;
+      slot_.Release();
       Finish(ToGrpcStatus(*end_));
     } else if (!reading_ && !working_ && acks_.size() < kMaxAcksWaiting) {
       reading_ = true;

@@ -8,13 +8,12 @@
 
 namespace polarkv {
 
-// Given back when it goes away.
+// Given back before the stream's end goes out, so that a client that saw one stream end can start the next; at the latest
+// when it goes away. Not thread-safe.
 class StreamSlot {
  public:
   StreamSlot() = default;
-  ~StreamSlot() {
-    if (context_ != nullptr) --context_->streams;
-  }
+  ~StreamSlot() { Release(); }
   StreamSlot(const StreamSlot&) = delete;
   StreamSlot& operator=(const StreamSlot&) = delete;
 
@@ -31,6 +30,11 @@ class StreamSlot {
     }
     context_ = &context;
     return absl::OkStatus();
+  }
+
+  void Release() {
+    if (context_ != nullptr) --context_->streams;
+    context_ = nullptr;
   }
 
  private:
