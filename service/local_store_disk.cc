@@ -145,20 +145,32 @@ absl::StatusOr<Extents> LocalStore::AllocateOnDisk(uint64_t bytes) {
   for (;;) {
     absl::StatusOr<Extents> extents = disk_->Allocate(bytes);
     if (extents.ok() || bytes > disk_->capacity_bytes()) return extents;
-    BlockName name;
+    BlockEntry* victim = nullptr;
     {
       Lock lock(mu_);
       EndExpiredLeasesLocked();
-      BlockEntry* victim = index_.DiskVictim();
+      victim = index_.DiskVictim();
       if (victim == nullptr) {
         return absl::ResourceExhaustedError(
-            absl::StrCat(extents.status().message(), ", and nothing there can be evicted: what is there is leased, or has children that are not there"));
+            absl::StrCat(extents.status().message(),
+                         ", and nothing there can be evicted: what is there is leased, or has children that are not "
+                         "there"));
       }
-      name = victim->name;
-      ++evicted_;
-      VanishLocked(victim, AbsenceReason::kEvicted);
+      index_.Pin(victim);
     }
-    EraseRowsDisk({name});
+    // The row first: where it cannot be removed nothing can be written either, and the block had better stay.
+    const BlockName names[] = {victim->name};
+    const absl::Status erased = disk_->Erase(names, MetadataDb::Survives::kProcess);
+    {
+      Lock lock(mu_);
+      if (erased.ok()) {
+        ++evicted_;
+        absences_.Record(victim->name, AbsenceReason::kEvicted);
+        index_.SetDoomed(victim, true);  // it stays readable for those who leased it just now
+      }
+      UnpinLocked(victim);
+    }
+    if (!erased.ok()) return erased;
     FreeGraveyardDisk();
   }
 }
