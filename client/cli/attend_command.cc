@@ -22,7 +22,7 @@ namespace {
 struct AttendOptions {
   std::vector<std::string> blocks;
   std::string query, out;
-  int planes = 4;
+  uint32_t planes = 4;
   bool json = false;
 };
 
@@ -58,7 +58,7 @@ absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& 
 }
 
 // Views of one layer of all blocks, in order: the blocks themselves, or copies with fewer planes in `copies`.
-absl::StatusOr<std::vector<BlockView>> LayerViews(const std::vector<PkvFile>& files, uint32_t layer, int bits,
+absl::StatusOr<std::vector<BlockView>> LayerViews(const std::vector<PkvFile>& files, uint32_t layer, uint32_t bits,
                                                   std::vector<SelectedBlock>* copies) {
   std::vector<BlockView> views;
   copies->clear();
@@ -78,7 +78,8 @@ absl::StatusOr<std::vector<BlockView>> LayerViews(const std::vector<PkvFile>& fi
   return views;
 }
 
-absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, int bits, SafetensorsWriter* out) {
+absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, uint32_t bits,
+                       SafetensorsWriter* out) {
   ProgressLine progress("attending", query.layers(), "layers");
   const float scale = 1 / std::sqrt(static_cast<float>(query.head_dim()));
   const size_t rows = size_t{query.heads()} * query.queries();
@@ -139,22 +140,16 @@ absl::Status RunAttend(const AttendOptions& options) {
 
 }  // namespace
 
-void AddAttendCommand(CLI::App& app, Invocation& invocation) {
+void AddAttendCommand(CommandLine& line) {
   auto options = std::make_shared<AttendOptions>();
-  CLI::App* command = app.add_subcommand("attend", "Attention of queries over compressed blocks");
-  command->add_option("--block", options->blocks, "File of blocks (.pkv); may be repeated")
-      ->required()
-      ->type_name("FILE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--query", options->query, "Safetensors file with tensor q")->required()->type_name("FILE");
-  command->add_option("--out", options->out, "Safetensors file to write")->required()->type_name("FILE");
-  command->add_option("--planes", options->planes, "Read turbo codes at this many bits: 2, 3 or 4")
-      ->type_name("BITS")
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "Print the summary as JSON");
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunAttend(*options); }; });
+  Subcommand command =
+      line.Add("attend", "Attention of queries over compressed blocks", [options] { return RunAttend(*options); });
+  command.RepeatedText("--block", &options->blocks, "FILE", "File of blocks (.pkv); may be repeated");
+  command.RequiredText("--query", &options->query, "FILE", "Safetensors file with tensor q");
+  command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
+  command.Number("--planes", &options->planes, "Read turbo codes at this many bits: 2, 3 or 4");
+  command.Flag("--json", &options->json, "Print the summary as JSON");
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

@@ -90,13 +90,13 @@ absl::Status RunCodecs(const CodecsOptions& options) {
 
 }  // namespace
 
-void AddCodecsCommand(CLI::App& app, Invocation& invocation) {
+void AddCodecsCommand(CommandLine& line) {
   auto options = std::make_shared<CodecsOptions>();
-  CLI::App* command = app.add_subcommand("codecs", "List the codecs and what they take");
-  command->add_option("--head-dim", options->head_dim, "Head dimension to compute for")->capture_default_str();
-  command->add_flag("--json", options->json, "Print JSON");
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunCodecs(*options); }; });
+  Subcommand command =
+      line.Add("codecs", "List the codecs and what they take", [options] { return RunCodecs(*options); });
+  command.Number("--head-dim", &options->head_dim, "Head dimension to compute for");
+  command.Flag("--json", &options->json, "Print JSON");
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

@@ -2,33 +2,24 @@
 #ifndef POLARKV_CLIENT_CLI_COMMANDS_H_
 #define POLARKV_CLIENT_CLI_COMMANDS_H_
 
-#include <functional>
-
-#include "CLI/CLI.hpp"
-#include "absl/status/status.h"
+#include "client/cli/command_line.h"
 
 namespace polarkv::cli {
 
-// What the parsed command line asks for. Its status decides the exit code (cli_status.h).
-struct Invocation {
-  std::function<absl::Status()> run;
-};
+// Each declares its subcommand, its options and its help.
+void AddCodecsCommand(CommandLine& line);
+void AddEncodeCommand(CommandLine& line);
+void AddDecodeCommand(CommandLine& line);
+void AddAttendCommand(CommandLine& line);
+void AddInspectCommand(CommandLine& line);
 
-// Each declares its subcommand, options and help, and sets `invocation.run` when it is the one that was chosen.
-// `invocation` outlives the parse.
-void AddCodecsCommand(CLI::App& app, Invocation& invocation);
-void AddEncodeCommand(CLI::App& app, Invocation& invocation);
-void AddDecodeCommand(CLI::App& app, Invocation& invocation);
-void AddAttendCommand(CLI::App& app, Invocation& invocation);
-void AddInspectCommand(CLI::App& app, Invocation& invocation);
-
-void AddPutCommand(CLI::App& app, Invocation& invocation);
-void AddGetCommand(CLI::App& app, Invocation& invocation);
-void AddMatchCommand(CLI::App& app, Invocation& invocation);
-void AddExistsCommand(CLI::App& app, Invocation& invocation);
-void AddDeleteCommand(CLI::App& app, Invocation& invocation);
-void AddStatsCommand(CLI::App& app, Invocation& invocation);
-void AddNamespacesCommand(CLI::App& app, Invocation& invocation);
+void AddPutCommand(CommandLine& line);
+void AddGetCommand(CommandLine& line);
+void AddMatchCommand(CommandLine& line);
+void AddExistsCommand(CommandLine& line);
+void AddDeleteCommand(CommandLine& line);
+void AddStatsCommand(CommandLine& line);
+void AddNamespacesCommand(CommandLine& line);
 
 }  // namespace polarkv::cli
 

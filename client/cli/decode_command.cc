@@ -121,14 +121,14 @@ absl::Status RunDecode(const DecodeOptions& options) {
 
 }  // namespace
 
-void AddDecodeCommand(CLI::App& app, Invocation& invocation) {
+void AddDecodeCommand(CommandLine& line) {
   auto options = std::make_shared<DecodeOptions>();
-  CLI::App* command = app.add_subcommand("decode", "Turn a file of blocks back into a safetensors file");
-  command->add_option("--in", options->in, "File of blocks (.pkv)")->required()->type_name("FILE");
-  command->add_option("--out", options->out, "Safetensors file to write")->required()->type_name("FILE");
-  command->add_flag("--json", options->json, "Print the summary as JSON");
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunDecode(*options); }; });
+  Subcommand command = line.Add("decode", "Turn a file of blocks back into a safetensors file",
+                                [options] { return RunDecode(*options); });
+  command.RequiredText("--in", &options->in, "FILE", "File of blocks (.pkv)");
+  command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
+  command.Flag("--json", &options->json, "Print the summary as JSON");
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

@@ -61,14 +61,14 @@ absl::Status RunDelete(const DeleteOptions& options) {
 
 }  // namespace
 
-void AddDeleteCommand(CLI::App& app, Invocation& invocation) {
+void AddDeleteCommand(CommandLine& line) {
   auto options = std::make_shared<DeleteOptions>();
-  CLI::App* command = app.add_subcommand("delete", "Delete blocks, or a whole namespace");
-  AddLookupOptions(command, &options->lookup);
-  command->add_flag("--all", options->all, "Delete the whole namespace");
-  command->add_flag("--yes", options->yes, "Confirms --all");
-  command->footer(kFooter + KeyHelp() + kExamples);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunDelete(*options); }; });
+  Subcommand command =
+      line.Add("delete", "Delete blocks, or a whole namespace", [options] { return RunDelete(*options); });
+  AddLookupOptions(&command, &options->lookup);
+  command.Flag("--all", &options->all, "Delete the whole namespace");
+  command.Flag("--yes", &options->yes, "Confirms --all");
+  command.Explain(kFooter + KeyHelp() + kExamples);
 }
 
 }  // namespace polarkv::cli

@@ -156,25 +156,22 @@ absl::Status RunEncode(const EncodeOptions& options) {
 
 }  // namespace
 
-void AddEncodeCommand(CLI::App& app, Invocation& invocation) {
+void AddEncodeCommand(CommandLine& line) {
   auto options = std::make_shared<EncodeOptions>();
-  CLI::App* command = app.add_subcommand("encode", "Compress the keys and values of a safetensors file");
-  command->add_option("--codec", options->codec, "turbo4, k=polar44,v=turbo3, ...")->required()->type_name("CODEC");
-  command->add_option("--in", options->in, "Safetensors file with tensors k and v")->required()->type_name("FILE");
-  command->add_option("--out", options->out, "File of blocks to write (.pkv)")->required()->type_name("FILE");
-  command->add_option("--block-tokens", options->block_tokens, "Tokens in a block, a multiple of 64")
-      ->capture_default_str();
-  command->add_option("--rope", options->metadata.rope, "half, interleaved or none")->type_name("KIND");
-  command->add_option("--rope-base", options->metadata.rope_base, "RoPE's theta")->type_name("NUMBER");
-  command->add_option("--rope-dims", options->metadata.rope_dims, "Coordinates that RoPE rotates")->type_name("N");
-  command->add_option("--first-position", options->metadata.first_position, "Position of token 0")->type_name("N");
-  command
-      ->add_option("--first-kv-head", options->first_kv_head,
-                   "Global index of the first head, for a shard of a tensor-parallel model")
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "Print the summary as JSON");
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunEncode(*options); }; });
+  Subcommand command = line.Add("encode", "Compress the keys and values of a safetensors file",
+                                [options] { return RunEncode(*options); });
+  command.RequiredText("--codec", &options->codec, "CODEC", "turbo4, k=polar44,v=turbo3, ...");
+  command.RequiredText("--in", &options->in, "FILE", "Safetensors file with tensors k and v");
+  command.RequiredText("--out", &options->out, "FILE", "File of blocks to write (.pkv)");
+  command.Number("--block-tokens", &options->block_tokens, "Tokens in a block, a multiple of 64");
+  command.OptionalText("--rope", &options->metadata.rope, "KIND", "half, interleaved or none");
+  command.OptionalText("--rope-base", &options->metadata.rope_base, "NUMBER", "RoPE's theta");
+  command.OptionalText("--rope-dims", &options->metadata.rope_dims, "N", "Coordinates that RoPE rotates");
+  command.OptionalText("--first-position", &options->metadata.first_position, "N", "Position of token 0");
+  command.Number("--first-kv-head", &options->first_kv_head,
+                 "Global index of the first head, for a shard of a tensor-parallel model");
+  command.Flag("--json", &options->json, "Print the summary as JSON");
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

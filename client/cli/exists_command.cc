@@ -47,12 +47,11 @@ absl::Status RunExists(const LookupOptions& options) {
 
 }  // namespace
 
-void AddExistsCommand(CLI::App& app, Invocation& invocation) {
+void AddExistsCommand(CommandLine& line) {
   auto options = std::make_shared<LookupOptions>();
-  CLI::App* command = app.add_subcommand("exists", "Ask which blocks are stored");
-  AddLookupOptions(command, options.get());
-  command->footer(kFooter + KeyHelp() + kExamples);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunExists(*options); }; });
+  Subcommand command = line.Add("exists", "Ask which blocks are stored", [options] { return RunExists(*options); });
+  AddLookupOptions(&command, options.get());
+  command.Explain(kFooter + KeyHelp() + kExamples);
 }
 
 }  // namespace polarkv::cli

@@ -172,13 +172,13 @@ absl::Status RunGet(const GetOptions& options) {
 
 }  // namespace
 
-void AddGetCommand(CLI::App& app, Invocation& invocation) {
+void AddGetCommand(CommandLine& line) {
   auto options = std::make_shared<GetOptions>();
-  CLI::App* command = app.add_subcommand("get", "Fetch the longest stored prefix into a file");
-  AddLookupOptions(command, &options->lookup);
-  command->add_option("--out", options->out, "File of blocks to write (.pkv)")->required()->type_name("FILE");
-  command->footer(kFooter + KeyHelp() + kExamples);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunGet(*options); }; });
+  Subcommand command =
+      line.Add("get", "Fetch the longest stored prefix into a file", [options] { return RunGet(*options); });
+  AddLookupOptions(&command, &options->lookup);
+  command.RequiredText("--out", &options->out, "FILE", "File of blocks to write (.pkv)");
+  command.Explain(kFooter + KeyHelp() + kExamples);
 }
 
 }  // namespace polarkv::cli

@@ -146,14 +146,14 @@ absl::Status RunInspect(const InspectOptions& options) {
 
 }  // namespace
 
-void AddInspectCommand(CLI::App& app, Invocation& invocation) {
+void AddInspectCommand(CommandLine& line) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = app.add_subcommand("inspect", "Show what a file of blocks holds and check it");
-  command->add_option("file", options->in, "File of blocks (.pkv)")->required()->type_name("FILE");
-  command->add_flag("--directory", options->directory, "List the first block's segments");
-  command->add_flag("--json", options->json, "Print JSON");
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunInspect(*options); }; });
+  Subcommand command =
+      line.Add("inspect", "Show what a file of blocks holds and check it", [options] { return RunInspect(*options); });
+  command.RequiredText("file", &options->in, "FILE", "File of blocks (.pkv)");
+  command.Flag("--directory", &options->directory, "List the first block's segments");
+  command.Flag("--json", &options->json, "Print JSON");
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

@@ -19,21 +19,16 @@ absl::StatusOr<std::vector<BlockKey>> ParseKeys(const std::vector<std::string>& 
 
 }  // namespace
 
-void AddKeyOptions(CLI::App* command, KeyOptions* options) {
-  command->add_option("--tokens", options->tokens, "File of the token ids, from the first of the sequence on")
-      ->type_name("FILE");
-  command->add_option("--keys", options->keys, "Block keys instead of tokens, in chain order")
-      ->type_name("HEX,...")
-      ->delimiter(',');
-  command
-      ->add_option("--salt", options->salt, "Text that keeps chains of equal tokens apart, such as a tenant's secret")
-      ->type_name("TEXT");
+void AddKeyOptions(Subcommand* command, KeyOptions* options) {
+  command->Text("--tokens", &options->tokens, "FILE", "File of the token ids, from the first of the sequence on");
+  command->CommaList("--keys", &options->keys, "HEX",
+                     "Block keys instead of tokens, in chain order, with commas between");
+  command->Text("--salt", &options->salt, "TEXT",
+                "Text that keeps chains of equal tokens apart, such as a tenant's secret");
 }
 
-void AddShardOption(CLI::App* command, KeyOptions* options) {
-  command->add_option("--shard", options->shard, "Shard, for a namespace whose blocks are split by KV heads")
-      ->type_name("N")
-      ->capture_default_str();
+void AddShardOption(Subcommand* command, KeyOptions* options) {
+  command->Number("--shard", &options->shard, "Shard, for a namespace whose blocks are split by KV heads");
 }
 
 std::string KeyHelp() {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "client/cli/command_line.h"
 #include "codec/block_key.h"
 #include "codec/namespace_descriptor.h"
 
@@ -21,8 +21,8 @@ struct KeyOptions {
 };
 
 // --tokens, --keys, --salt. (--shard is for those who look blocks up; who stores them has it in the header.)
-void AddKeyOptions(CLI::App* command, KeyOptions* options);
-void AddShardOption(CLI::App* command, KeyOptions* options);
+void AddKeyOptions(Subcommand* command, KeyOptions* options);
+void AddShardOption(Subcommand* command, KeyOptions* options);
 // One paragraph for --help.
 std::string KeyHelp();
 

@@ -55,12 +55,12 @@ absl::Status RunMatch(const LookupOptions& options) {
 
 }  // namespace
 
-void AddMatchCommand(CLI::App& app, Invocation& invocation) {
+void AddMatchCommand(CommandLine& line) {
   auto options = std::make_shared<LookupOptions>();
-  CLI::App* command = app.add_subcommand("match", "Find the longest stored prefix of a token sequence");
-  AddLookupOptions(command, options.get());
-  command->footer(kFooter + KeyHelp() + kExamples);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunMatch(*options); }; });
+  Subcommand command =
+      line.Add("match", "Find the longest stored prefix of a token sequence", [options] { return RunMatch(*options); });
+  AddLookupOptions(&command, options.get());
+  command.Explain(kFooter + KeyHelp() + kExamples);
 }
 
 }  // namespace polarkv::cli

@@ -6,9 +6,9 @@
 
 namespace polarkv::cli {
 
-void AddLookupOptions(CLI::App* command, LookupOptions* options) {
+void AddLookupOptions(Subcommand* command, LookupOptions* options) {
   AddServerOptions(command, &options->server);
-  command->add_option("--namespace", options->ns, "Name of the namespace")->required()->type_name("NAME");
+  command->RequiredText("--namespace", &options->ns, "NAME", "Name of the namespace");
   AddKeyOptions(command, &options->keys);
   AddShardOption(command, &options->keys);
 }

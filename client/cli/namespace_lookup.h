@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "client/cli/command_line.h"
 #include "client/cli/key_selection.h"
 #include "client/cli/server_connection.h"
 #include "client/kv_client.h"
@@ -21,7 +21,7 @@ struct LookupOptions {
 };
 
 // --server, --deadline, --json, --namespace, --tokens, --keys, --salt, --shard.
-void AddLookupOptions(CLI::App* command, LookupOptions* options);
+void AddLookupOptions(Subcommand* command, LookupOptions* options);
 
 struct Lookup {
   std::unique_ptr<KvClient> client;

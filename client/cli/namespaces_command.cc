@@ -89,12 +89,12 @@ absl::Status RunNamespaces(const ServerOptions& options) {
 
 }  // namespace
 
-void AddNamespacesCommand(CLI::App& app, Invocation& invocation) {
+void AddNamespacesCommand(CommandLine& line) {
   auto options = std::make_shared<ServerOptions>();
-  CLI::App* command = app.add_subcommand("namespaces", "List a server's namespaces");
-  AddServerOptions(command, options.get());
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunNamespaces(*options); }; });
+  Subcommand command =
+      line.Add("namespaces", "List a server's namespaces", [options] { return RunNamespaces(*options); });
+  AddServerOptions(&command, options.get());
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

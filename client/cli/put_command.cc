@@ -131,6 +131,10 @@ absl::Status Report(const PutOptions& options, const NamespaceHandle& ns, const 
 
 absl::Status RunPut(const PutOptions& options) {
   if (absl::Status s = CheckKeyOptions(options.keys); !s.ok()) return s;
+  if (options.ns.shards == 0 || options.ns.shards > kMaxKvHeads) {
+    return UsageError("--shards is " + std::to_string(options.ns.shards) + "; it must be from 1 to " +
+                      std::to_string(kMaxKvHeads));
+  }
   if (!options.parent.empty() && options.keys.keys.empty())
     return UsageError("--parent has a meaning with --keys only");
   absl::StatusOr<PkvFile> file = PkvFile::Open(options.in);
@@ -152,34 +156,27 @@ absl::Status RunPut(const PutOptions& options) {
   return Report(options, *ns, *plan, *outcomes, short_blocks);
 }
 
-void AddDescriptorOptions(CLI::App* command, NamespaceOptions* options) {
-  command->add_option("--namespace", options->name, "Name: letters, digits, . _ / -")->required()->type_name("NAME");
-  command->add_option("--model", options->model, "Model id")->required()->type_name("TEXT");
-  command->add_option("--tenant", options->tenant, "Whose blocks these are")->type_name("TEXT");
-  command->add_option("--weights-digest", options->weights_digest, "Text that changes with the weights")
-      ->type_name("TEXT");
-  command->add_option("--tokenizer-digest", options->tokenizer_digest, "Text that changes with the tokenizer")
-      ->type_name("TEXT");
-  command->add_option("--rope-scaling", options->rope_scaling, "RoPE scaling in the engine's own words")
-      ->type_name("TEXT");
-  command->add_option("--shards", options->shards, "Into how many blocks the model's KV heads are split")
-      ->capture_default_str()
-      ->check(CLI::Range(1U, kMaxKvHeads));
+void AddDescriptorOptions(Subcommand* command, NamespaceOptions* options) {
+  command->RequiredText("--namespace", &options->name, "NAME", "Name: letters, digits, . _ / -");
+  command->RequiredText("--model", &options->model, "TEXT", "Model id");
+  command->Text("--tenant", &options->tenant, "TEXT", "Whose blocks these are");
+  command->Text("--weights-digest", &options->weights_digest, "TEXT", "Text that changes with the weights");
+  command->Text("--tokenizer-digest", &options->tokenizer_digest, "TEXT", "Text that changes with the tokenizer");
+  command->Text("--rope-scaling", &options->rope_scaling, "TEXT", "RoPE scaling in the engine's own words");
+  command->Number("--shards", &options->shards, "Into how many blocks the model's KV heads are split");
 }
 
 }  // namespace
 
-void AddPutCommand(CLI::App& app, Invocation& invocation) {
+void AddPutCommand(CommandLine& line) {
   auto options = std::make_shared<PutOptions>();
-  CLI::App* command = app.add_subcommand("put", "Store a file of blocks on a server");
-  AddServerOptions(command, &options->server);
-  AddDescriptorOptions(command, &options->ns);
-  command->add_option("--in", options->in, "File of blocks (.pkv)")->required()->type_name("FILE");
-  AddKeyOptions(command, &options->keys);
-  command->add_option("--parent", options->parent, "With --keys: key of the block before the first one")
-      ->type_name("HEX");
-  command->footer(kFooter + KeyHelp() + kExamples);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunPut(*options); }; });
+  Subcommand command = line.Add("put", "Store a file of blocks on a server", [options] { return RunPut(*options); });
+  AddServerOptions(&command, &options->server);
+  AddDescriptorOptions(&command, &options->ns);
+  command.RequiredText("--in", &options->in, "FILE", "File of blocks (.pkv)");
+  AddKeyOptions(&command, &options->keys);
+  command.Text("--parent", &options->parent, "HEX", "With --keys: key of the block before the first one");
+  command.Explain(kFooter + KeyHelp() + kExamples);
 }
 
 }  // namespace polarkv::cli

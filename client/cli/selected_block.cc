@@ -23,7 +23,7 @@ absl::StatusOr<SelectedBlock> SelectedBlock::Copy(const BlockView& whole, const 
   return SelectedBlock(std::move(bytes), *std::move(view));
 }
 
-PlaneMask PlanesForBits(int bits) {
+PlaneMask PlanesForBits(uint32_t bits) {
   PlaneMask planes = PlaneBit(PlaneKind::kBase);
   if (bits >= 3) planes |= PlaneBit(PlaneKind::kKeyRefine1) | PlaneBit(PlaneKind::kValueRefine1);
   if (bits >= 4) planes |= PlaneBit(PlaneKind::kKeyRefine0) | PlaneBit(PlaneKind::kValueRefine0);

@@ -22,7 +22,7 @@ class SelectedBlock {
 };
 
 // Planes that a reader of turbo codecs needs for `bits` bits of each code, 2, 3 or 4.
-PlaneMask PlanesForBits(int bits);
+PlaneMask PlanesForBits(uint32_t bits);
 
 }  // namespace polarkv::cli
 

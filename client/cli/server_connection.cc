@@ -25,14 +25,10 @@ absl::Status CheckPort(const std::string& target) {
 
 }  // namespace
 
-void AddServerOptions(CLI::App* command, ServerOptions* options) {
-  command->add_option("--server", options->server, "Server, as HOST:PORT or in gRPC's naming syntax")
-      ->required()
-      ->type_name("HOST:PORT");
-  command->add_option("--deadline", options->deadline, "Longest wait for each call: 500ms, 5s, 2m")
-      ->type_name("TIME")
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "Print JSON");
+void AddServerOptions(Subcommand* command, ServerOptions* options) {
+  command->RequiredText("--server", &options->server, "HOST:PORT", "Server, as HOST:PORT or in gRPC's naming syntax");
+  command->Text("--deadline", &options->deadline, "TIME", "Longest wait for each call: 500ms, 5s, 2m");
+  command->Flag("--json", &options->json, "Print JSON");
 }
 
 absl::StatusOr<std::chrono::milliseconds> ParseDuration(const std::string& option, const std::string& text) {

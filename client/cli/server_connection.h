@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/cli/command_line.h"
 #include "client/kv_client.h"
 
 namespace polarkv::cli {
@@ -20,7 +20,7 @@ struct ServerOptions {
 };
 
 // --server, --deadline, --json.
-void AddServerOptions(CLI::App* command, ServerOptions* options);
+void AddServerOptions(Subcommand* command, ServerOptions* options);
 
 // "500ms", "5s", "2m"; a usage error names the option otherwise. Positive.
 absl::StatusOr<std::chrono::milliseconds> ParseDuration(const std::string& option, const std::string& text);

@@ -42,12 +42,11 @@ absl::Status RunStats(const ServerOptions& options) {
 
 }  // namespace
 
-void AddStatsCommand(CLI::App& app, Invocation& invocation) {
+void AddStatsCommand(CommandLine& line) {
   auto options = std::make_shared<ServerOptions>();
-  CLI::App* command = app.add_subcommand("stats", "Show a server's counters");
-  AddServerOptions(command, options.get());
-  command->footer(kFooter);
-  command->callback([options, &invocation] { invocation.run = [options] { return RunStats(*options); }; });
+  Subcommand command = line.Add("stats", "Show a server's counters", [options] { return RunStats(*options); });
+  AddServerOptions(&command, options.get());
+  command.Explain(kFooter);
 }
 
 }  // namespace polarkv::cli

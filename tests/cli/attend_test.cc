@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(Codecs, AttendCodecTest,
                            return name;
                          });
 
-class AttendPlanesTest : public AttendTest, public ::testing::WithParamInterface<std::tuple<std::string, int>> {};
+class AttendPlanesTest : public AttendTest, public ::testing::WithParamInterface<std::tuple<std::string, uint32_t>> {};
 
 TEST_P(AttendPlanesTest, ReadsFewerPlanesOfTheSameBlocks) {
   const auto& [codec, bits] = GetParam();
@@ -136,7 +136,7 @@ TEST_P(AttendPlanesTest, ReadsFewerPlanesOfTheSameBlocks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bits, AttendPlanesTest,
-                         Combine(Values("turbo2", "turbo3", "turbo4", "polar44"), Values(2, 3, 4)),
+                         Combine(Values("turbo2", "turbo3", "turbo4", "polar44"), Values(2u, 3u, 4u)),
                          [](const auto& param) {
                            return std::get<0>(param.param) + "_at_" + std::to_string(std::get<1>(param.param));
                          });
