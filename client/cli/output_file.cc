@@ -55,10 +55,13 @@ absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path) {
   }
   if (exists && access(file.target_.c_str(), W_OK) != 0) return file.Error("write");
   std::string temporary = TemporaryTemplate(file.target_);
-  file.fd_ = mkostemp(temporary.data(), O_CLOEXEC);
-  if (file.fd_ < 0) return file.Error("create");
-  file.temporary_ = temporary;
-  SetFileToRemove(temporary);
+  {
+    const TerminationDeferral whole;
+    file.fd_ = mkostemp(temporary.data(), O_CLOEXEC);
+    if (file.fd_ < 0) return file.Error("create");
+    file.temporary_ = temporary;
+    SetFileToRemove(temporary);
+  }
   if (fchmod(file.fd_, FinalMode(exists ? &replaced : nullptr)) != 0) return file.Error("set permissions");
   return file;
 }

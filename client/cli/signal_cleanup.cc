@@ -53,6 +53,15 @@ void InstallSignalHandlers() {
   Install(SIGBUS, OnBusError, 0);
 }
 
+TerminationDeferral::TerminationDeferral() {
+  sigset_t termination;
+  sigemptyset(&termination);
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&termination, signal_number);
+  pthread_sigmask(SIG_BLOCK, &termination, &before_);
+}
+
+TerminationDeferral::~TerminationDeferral() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
 void SetFileToRemove(const std::string& path) {
   has_file_to_remove = false;
   if (path.empty() || path.size() >= file_to_remove.size()) return;

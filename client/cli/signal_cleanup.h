@@ -2,6 +2,8 @@
 #ifndef POLARKV_CLIENT_CLI_SIGNAL_CLEANUP_H_
 #define POLARKV_CLIENT_CLI_SIGNAL_CLEANUP_H_
 
+#include <signal.h>
+
 #include <string>
 
 namespace polarkv::cli {
@@ -13,6 +15,18 @@ void InstallSignalHandlers();
 
 // The file that the handlers remove; one at a time, "" for none. The path must be shorter than 4096 bytes.
 void SetFileToRemove(const std::string& path);
+
+// While one lives, SIGINT, SIGTERM and SIGHUP wait on this thread: a file is made and named for removal in one step.
+class TerminationDeferral {
+ public:
+  TerminationDeferral();
+  ~TerminationDeferral();
+  TerminationDeferral(const TerminationDeferral&) = delete;
+  TerminationDeferral& operator=(const TerminationDeferral&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 }  // namespace polarkv::cli
 
