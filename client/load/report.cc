@@ -67,6 +67,7 @@ Json ScheduleJson(const RunDescription& run) {
   json["max_rate"] = run.arrivals.max_rate;
   json["threads"] = run.replay.threads;
   json["ordered"] = run.replay.ordered || run.replay.threads == 1;
+  json["seed"] = run.replay.seed;
   json["duration_limit_s"] = Seconds(run.replay.duration);
   return json;
 }

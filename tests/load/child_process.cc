@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -20,25 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kPoll{20};
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 }  // namespace
-
-ScratchFolder::ScratchFolder() {
-  std::string name = std::filesystem::temp_directory_path() / "polarkv_load_XXXXXX";
-  EXPECT_NE(mkdtemp(name.data()), nullptr);
-  path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
 
 ChildProcess::ChildProcess(const std::string& program, const std::vector<std::string>& arguments, std::string log)
     : log_(std::move(log)) {
@@ -72,33 +53,11 @@ int ChildProcess::Wait(std::chrono::seconds timeout) {
   return -1;
 }
 
-std::string ChildProcess::output() const { return ReadFile(log_); }
-
-ServerProcess::ServerProcess(const ScratchFolder& folder, std::vector<std::string> flags)
-    : folder_(folder), flags_(std::move(flags)) {
-  Start();
-}
-
-void ServerProcess::Start() {
-  const std::string port_file = folder_ / "port";
-  std::filesystem::remove(port_file);
-  std::vector<std::string> flags = flags_;
-  flags.insert(flags.end(), {"--listen", address_, "--port-file", port_file});
-  process_ = std::make_unique<ChildProcess>("polarkv-server", flags, folder_ / "server.log");
-  std::string port;
-  for (const Clock::time_point end = Clock::now() + std::chrono::seconds{60}; port.empty() && Clock::now() < end;) {
-    std::this_thread::sleep_for(kPoll);
-    port = ReadFile(port_file);
-  }
-  ASSERT_FALSE(port.empty()) << process_->output();
-  port.erase(port.find_last_not_of(" \n") + 1);
-  address_ = "127.0.0.1:" + port;
-}
-
-void ServerProcess::Restart(int signal) {
-  process_->Signal(signal);
-  EXPECT_NE(process_->Wait(), -1);
-  Start();
+std::string ChildProcess::output() const {
+  std::ifstream in(log_);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
 }
 
 }  // namespace polarkv::load

@@ -5,25 +5,10 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
 namespace polarkv::load {
-
-// A folder that goes away with its owner.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 class ChildProcess {
  public:
@@ -41,23 +26,6 @@ class ChildProcess {
  private:
   pid_t pid_ = -1;
   std::string log_;
-};
-
-// polarkv-server on a free port of this machine, which it keeps when started anew.
-class ServerProcess {
- public:
-  ServerProcess(const ScratchFolder& folder, std::vector<std::string> flags);
-  // Ends the server, if it runs, by the signal, and starts another one on the same port and data.
-  void Restart(int signal);
-  const std::string& address() const { return address_; }
-
- private:
-  void Start();
-
-  const ScratchFolder& folder_;
-  std::vector<std::string> flags_;
-  std::string address_ = "127.0.0.1:0";
-  std::unique_ptr<ChildProcess> process_;
 };
 
 }  // namespace polarkv::load

@@ -9,10 +9,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/load/child_process.h"
+#include "tests/testing/server_process.h"
 
 namespace polarkv::load {
 namespace {
 
+using polarkv::testing::ServerProcess;
+using polarkv::testing::TempDir;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
@@ -20,15 +23,12 @@ using Flags = std::vector<std::string>;
 
 class LoadProgramTest : public ::testing::Test {
  protected:
-  std::unique_ptr<ServerProcess> StartServer(Flags flags = {}) {
-    flags.insert(flags.begin(), {"--data-dir", folder_ / "data"});
-    return std::make_unique<ServerProcess>(folder_, flags);
-  }
+  std::string Path(const std::string& name) const { return folder_.path() + "/" + name; }
 
   std::unique_ptr<ChildProcess> StartLoad(const std::string& address, Flags flags) {
-    flags.insert(flags.begin(), {"--server", address, "--report", folder_ / "report.json"});
-    std::filesystem::remove(folder_ / "report.json");
-    return std::make_unique<ChildProcess>("polarkv-load", flags, folder_ / "load.log");
+    flags.insert(flags.begin(), {"--server", address, "--report", Path("report.json")});
+    std::filesystem::remove(Path("report.json"));
+    return std::make_unique<ChildProcess>("polarkv-load", flags, Path("load.log"));
   }
 
   int Load(const std::string& address, const Flags& flags) {
@@ -39,19 +39,19 @@ class LoadProgramTest : public ::testing::Test {
   }
 
   Json Report() const {
-    std::ifstream in(folder_ / "report.json");
+    std::ifstream in(Path("report.json"));
     return Json::parse(in, nullptr, false);
   }
 
-  ScratchFolder folder_;
+  TempDir folder_;
   std::string output_;
 };
 
 TEST_F(LoadProgramTest, OrderedRunReachesTheIdealWithEveryByteRight) {
-  const auto server = StartServer();
+  ServerProcess server({"--data-dir", Path("data")});
   for (const char* workload : {"chat", "agent", "document"}) {
-    ASSERT_EQ(Load(server->address(), {"--workload", workload, "--sessions", "8", "--shared-tokens", "900",
-                                       "--document-tokens", "1500", "--as-fast-as-possible", "--ordered", "--attend"}),
+    ASSERT_EQ(Load(server.target(), {"--workload", workload, "--sessions", "8", "--shared-tokens", "900",
+                                     "--document-tokens", "1500", "--as-fast-as-possible", "--ordered", "--attend"}),
               kExitOk)
         << output_;
     const Json report = Report();
@@ -60,16 +60,17 @@ TEST_F(LoadProgramTest, OrderedRunReachesTheIdealWithEveryByteRight) {
     EXPECT_EQ(report["verification"]["failures"], 0);
     EXPECT_GT(report["attention"]["checked"], 0);
     EXPECT_TRUE(report["errors"].empty()) << report["errors"];
-    EXPECT_EQ(report["server_stats"]["fetched_blocks"].get<uint64_t>() > 0, true);
+    EXPECT_GT(report["server_stats"]["fetched_blocks"], 0);
   }
 }
 
 TEST_F(LoadProgramTest, SecondRunVerifiesWhatTheFirstOneStored) {
-  auto server = StartServer();
+  ServerProcess server({"--data-dir", Path("data")});
   const Flags flags{"--workload", "chat", "--sessions", "5", "--as-fast-as-possible", "--threads", "1"};
-  ASSERT_EQ(Load(server->address(), flags), kExitOk) << output_;
-  server->Restart(SIGTERM);
-  ASSERT_EQ(Load(server->address(), flags), kExitOk) << output_;
+  ASSERT_EQ(Load(server.target(), flags), kExitOk) << output_;
+  EXPECT_EQ(server.Terminate(), 0);
+  server.Start();
+  ASSERT_EQ(Load(server.target(), flags), kExitOk) << output_;
   const Json report = Report();
   EXPECT_EQ(report["hits"]["full_block_ratio"], 1.0);
   EXPECT_GT(report["hit_blocks_beyond_ideal"], 0);
@@ -79,14 +80,19 @@ TEST_F(LoadProgramTest, SecondRunVerifiesWhatTheFirstOneStored) {
 
 class RestartTest : public LoadProgramTest, public ::testing::WithParamInterface<int> {};
 
-TEST_P(RestartTest, InTheMiddleMakesMissesButNoWrongByte) {
-  auto server = StartServer();
+TEST_P(RestartTest, InTheMiddleOfARunGivesNoWrongByte) {
+  ServerProcess server({"--data-dir", Path("data")});
   const auto load =
-      StartLoad(server->address(), {"--workload", "agent", "--duration", "6", "--time-scale", "4", "--shared-tokens",
-                                    "1000", "--threads", "4", "--deadline-ms", "500", "--attend"});
+      StartLoad(server.target(), {"--workload", "agent", "--duration", "6", "--time-scale", "4", "--shared-tokens",
+                                  "1000", "--threads", "4", "--deadline-ms", "500", "--attend"});
   for (int i = 0; i < 2; ++i) {
     std::this_thread::sleep_for(milliseconds{1500});
-    server->Restart(GetParam());
+    if (GetParam() == SIGKILL) {
+      server.Kill();
+    } else {
+      EXPECT_EQ(server.Terminate(), 0);
+    }
+    server.Start();
   }
   ASSERT_EQ(load->Wait(), kExitOk) << load->output();
   const Json report = Report();
@@ -99,11 +105,9 @@ INSTANTIATE_TEST_SUITE_P(Signals, RestartTest, ::testing::Values(SIGTERM, SIGKIL
                          [](const auto& param) { return param.param == SIGKILL ? "Kill" : "Terminate"; });
 
 TEST_F(LoadProgramTest, SmallBudgetEvictsAndStaysRight) {
-  ScratchFolder none;
-  ServerProcess server(folder_, {"--memory-budget", "1MiB"});
-  ASSERT_EQ(
-      Load(server.address(), {"--workload", "document", "--sessions", "30", "--as-fast-as-possible", "--ordered"}),
-      kExitOk)
+  ServerProcess server({"--memory-budget", "1MiB"});
+  ASSERT_EQ(Load(server.target(), {"--workload", "document", "--sessions", "30", "--as-fast-as-possible", "--ordered"}),
+            kExitOk)
       << output_;
   const Json report = Report();
   EXPECT_LT(report["hits"]["blocks"], report["ideal_hits"]["blocks"]);
@@ -112,14 +116,14 @@ TEST_F(LoadProgramTest, SmallBudgetEvictsAndStaysRight) {
 }
 
 TEST_F(LoadProgramTest, WrongBytesUnderARightChecksumEndWithCode1) {
-  const auto server = StartServer();
+  ServerProcess server({"--data-dir", Path("data")});
   LoadOptions options;
   options.workload = "chat";
   options.session.sessions = 3;
   const std::unique_ptr<LoadSetup> setup = *MakeSetup(options);
   const std::vector<BlockKey> keys = setup->keys->Keys(setup->workload.requests[0]);
   ClientOptions client_options;
-  client_options.target = server->address();
+  client_options.target = server.target();
   const std::unique_ptr<KvClient> client = *KvClient::Create(client_options);
   const absl::StatusOr<NamespaceHandle> handle = client->OpenNamespace(setup->descriptor, milliseconds{20000});
   ASSERT_TRUE(handle.ok()) << handle.status();
@@ -132,7 +136,7 @@ TEST_F(LoadProgramTest, WrongBytesUnderARightChecksumEndWithCode1) {
   ASSERT_TRUE(client->Store(*handle, {&item, 1}, {&outcome, 1}).ok());
   ASSERT_EQ(outcome, StoreOutcome::kStored);
 
-  EXPECT_EQ(Load(server->address(), {"--workload", "chat", "--sessions", "3", "--as-fast-as-possible"}),
+  EXPECT_EQ(Load(server.target(), {"--workload", "chat", "--sessions", "3", "--as-fast-as-possible"}),
             kExitVerificationFailed);
   EXPECT_THAT(output_, HasSubstr("WRONG: block " + keys[0].ToHex() + " differs from its content at byte"));
   EXPECT_THAT(output_, HasSubstr("FAILED     wrong bytes"));
@@ -141,8 +145,8 @@ TEST_F(LoadProgramTest, WrongBytesUnderARightChecksumEndWithCode1) {
 }
 
 TEST_F(LoadProgramTest, InterruptEndsWithTheReportSoFar) {
-  const auto server = StartServer();
-  const auto load = StartLoad(server->address(), {"--workload", "chat", "--sessions", "500", "--session-rate", "5"});
+  ServerProcess server({"--data-dir", Path("data")});
+  const auto load = StartLoad(server.target(), {"--workload", "chat", "--sessions", "500", "--session-rate", "5"});
   std::this_thread::sleep_for(milliseconds{2500});
   load->Signal(SIGINT);
   EXPECT_EQ(load->Wait(), kExitOk) << load->output();
@@ -154,39 +158,39 @@ TEST_F(LoadProgramTest, InterruptEndsWithTheReportSoFar) {
 }
 
 TEST_F(LoadProgramTest, HitRatioBelowTheRequiredEndsWithCode4) {
-  const auto server = StartServer();
+  ServerProcess server({"--data-dir", Path("data")});
   const Flags flags{"--workload",          "chat", "--sessions", "3", "--as-fast-as-possible", "--ordered",
                     "--require-hit-ratio", "0.99"};
-  EXPECT_EQ(Load(server->address(), flags), kExitHitRatioTooLow);
+  EXPECT_EQ(Load(server.target(), flags), kExitHitRatioTooLow);
   EXPECT_THAT(output_, HasSubstr("is below the required 99.00 %"));
 }
 
 TEST_F(LoadProgramTest, NoServerEndsWithCode3) {
   EXPECT_EQ(Load("127.0.0.1:1", {"--workload", "chat", "--connect-timeout-ms", "300"}), kExitNoServer);
   EXPECT_THAT(output_, HasSubstr("cannot use the server 127.0.0.1:1"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "report.json"));
+  EXPECT_FALSE(std::filesystem::exists(Path("report.json")));
 }
 
 TEST_F(LoadProgramTest, NamespaceOfAnotherGeometryEndsWithCode3) {
-  const auto server = StartServer();
+  ServerProcess server({"--data-dir", Path("data")});
   const Flags flags{"--workload", "chat", "--requests", "1", "--namespace", "mine"};
-  ASSERT_EQ(Load(server->address(), flags), kExitOk) << output_;
+  ASSERT_EQ(Load(server.target(), flags), kExitOk) << output_;
   Flags other = flags;
   other.insert(other.end(), {"--layers", "2"});
-  EXPECT_EQ(Load(server->address(), other), kExitNoServer);
+  EXPECT_EQ(Load(server.target(), other), kExitNoServer);
   EXPECT_THAT(output_, HasSubstr("layers"));
 }
 
 TEST_F(LoadProgramTest, BadTraceEndsWithCode2AndNamesTheLine) {
-  std::ofstream(folder_ / "trace.jsonl") << "{\"timestamp\": 0}\n";
-  EXPECT_EQ(Load("127.0.0.1:1", {"--workload", folder_ / "trace.jsonl"}), kExitUsage);
+  std::ofstream(Path("trace.jsonl")) << "{\"timestamp\": 0}\n";
+  EXPECT_EQ(Load("127.0.0.1:1", {"--workload", Path("trace.jsonl")}), kExitUsage);
   EXPECT_THAT(output_, HasSubstr("trace.jsonl: line 1: no \"input_length\""));
 }
 
 TEST_F(LoadProgramTest, UnwritableReportIsToldBeforeTheRun) {
   ChildProcess load("polarkv-load",
-                    {"--server", "127.0.0.1:1", "--workload", "chat", "--report", folder_ / "no/such/report.json"},
-                    folder_ / "load.log");
+                    {"--server", "127.0.0.1:1", "--workload", "chat", "--report", Path("no/such/report.json")},
+                    Path("load.log"));
   EXPECT_EQ(load.Wait(), kExitUsage);
   EXPECT_THAT(load.output(), HasSubstr("No such file or directory"));
 }

@@ -29,6 +29,7 @@ Workload Sessions(const char* kind, uint64_t sessions) {
   SessionShape shape = *NamedSessionShape(kind);
   shape.sessions = sessions;
   shape.shared_tokens = 700;
+  shape.turns = 5;  // small enough for the sanitizers
   shape.document_tokens = std::min(shape.document_tokens, 1000u);
   return *GenerateSessions(kind, shape);
 }
@@ -38,7 +39,7 @@ TEST(ReplayTest, OrderedThreadsReachTheIdealHitRatio) {
     LoadFixture fixture;
     // Slow enough that requests overlap all the time.
     fixture.cache.before_match = [](std::span<const BlockKey>) { std::this_thread::sleep_for(milliseconds{1}); };
-    const Workload workload = Sessions(kind, 20);
+    const Workload workload = Sessions(kind, 8);
     const ReplayState state = Play(fixture, workload, std::vector<nanoseconds>(workload.requests.size()),
                                    {.threads = 8, .ordered = true, .open_loop = false});
     EXPECT_EQ(state.tally.requests, workload.requests.size());

@@ -84,6 +84,7 @@ TEST(ReportTest, HasEveryPartOfTheSchema) {
                               "/geometry/block_bytes",
                               "/schedule/mode",
                               "/schedule/ordered",
+                              "/schedule/seed",
                               "/requests/finished",
                               "/requests/overdue_not_started",
                               "/hits/token_ratio",
