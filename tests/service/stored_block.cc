@@ -51,13 +51,21 @@ BlockBytes BytesFor(BlockStore& store, const std::vector<uint8_t>& bytes) {
   return buffer;
 }
 
-PutItem ChainItem(BlockStore& store, uint32_t chain, uint32_t index, uint32_t variant) {
+absl::StatusOr<PutItem> ChainItemIfRoom(BlockStore& store, uint32_t chain, uint32_t index, uint32_t variant) {
   PutItem item;
   item.key = ChainKey(chain, index);
   if (index > 0) item.parent = ChainKey(chain, index - 1);
   item.block_index = index;
-  item.bytes = BytesFor(store, SealedBlock(ServiceDescriptor(), item.key, index, variant));
+  const std::vector<uint8_t> bytes = SealedBlock(ServiceDescriptor(), item.key, index, variant);
+  absl::StatusOr<std::shared_ptr<BlockBuffer>> buffer = store.Allocate(bytes.size());
+  if (!buffer.ok()) return buffer.status();
+  std::ranges::copy(bytes, (*buffer)->writable().begin());
+  item.bytes = *std::move(buffer);
   return item;
+}
+
+PutItem ChainItem(BlockStore& store, uint32_t chain, uint32_t index, uint32_t variant) {
+  return ChainItemIfRoom(store, chain, index, variant).value();
 }
 
 std::vector<uint8_t> Copy(const BlockBytes& bytes) { return {bytes->bytes().begin(), bytes->bytes().end()}; }

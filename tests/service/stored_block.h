@@ -23,10 +23,12 @@ std::vector<BlockKey> ChainKeys(uint32_t chain, uint32_t count);
 std::vector<uint8_t> SealedBlock(const NamespaceDescriptor& descriptor, const BlockKey& key, uint64_t index,
                                  uint32_t variant = 0);
 
-// Copies the bytes into memory of the store. The store must have room.
+// Copies the bytes into memory of the store, which must have room.
 BlockBytes BytesFor(BlockStore& store, const std::vector<uint8_t>& bytes);
 
-// Block `index` of chain `chain`, ready to be put.
+// Block `index` of chain `chain`, ready to be put. Statuses as BlockStore::Allocate.
+absl::StatusOr<PutItem> ChainItemIfRoom(BlockStore& store, uint32_t chain, uint32_t index, uint32_t variant = 0);
+// The same in a store that must have room.
 PutItem ChainItem(BlockStore& store, uint32_t chain, uint32_t index, uint32_t variant = 0);
 
 std::vector<uint8_t> Copy(const BlockBytes& bytes);
