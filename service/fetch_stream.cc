@@ -25,13 +25,14 @@ absl::StatusOr<v1::FetchRequest> ParseRequest(const grpc::ByteBuffer& bytes) {
 // At any time one thread works on it: a reader of the pool, or gRPC between a write's start and its end.
 class FetchStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  FetchStream(ServiceContext& context, grpc::CallbackServerContext* call) : context_(context), call_(call) {}
+  FetchStream(ServiceContext& context, grpc::CallbackServerContext* call)
+      : context_(context), call_(call), slot_(context) {}
 
   void Start(const grpc::ByteBuffer& bytes) {
     const absl::StatusOr<v1::FetchRequest> request = ParseRequest(bytes);
     if (!request.ok()) return End(ToGrpcStatus(request.status()));
     lease_ = request->release_lease();
-    if (absl::Status s = slot_.Take(context_); !s.ok()) return End(ToGrpcStatus(s));
+    if (absl::Status s = slot_.Take(); !s.ok()) return End(ToGrpcStatus(s));
     absl::StatusOr<FetchSource> source = FetchSource::Make(context_, *request);
     if (!source.ok()) return End(ToGrpcStatus(source.status()));
     source_.emplace(*std::move(source));

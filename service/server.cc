@@ -14,7 +14,7 @@
 namespace polarkv {
 namespace {
 
-constexpr std::chrono::milliseconds kLastWordsTimeout{200};  // for answers on their way out
+constexpr std::chrono::milliseconds kLastWordsTimeout{200};  // for answers of unary rpcs on their way out
 // gRPC's buffers, of all connections together. Beyond it streams are reset, which clients see as a transient failure.
 constexpr uint64_t kLeastNetworkBytes = uint64_t{128} << 20;
 constexpr int kFrameHeadBytes = 64 << 10;  // more than any frame's fields but its body
@@ -144,12 +144,13 @@ absl::Status Server::Shutdown() {
   return closed;
 }
 
-// gRPC's own shutdown waits for idle clients to hang up, too; so the streams are waited for here.
+// gRPC's own shutdown waits for idle clients to hang up, too; so the streams are waited for here, until the last byte of
+// each went to its connection.
 void Server::StopServing() {
   const auto deadline = std::chrono::steady_clock::now() + options_.drain_timeout;
   grpc_->GetHealthCheckService()->SetServingStatus(false);
   service_->Drain();
-  while (context_->streams > 0 && std::chrono::steady_clock::now() < deadline) {
+  while (context_->open_streams > 0 && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   grpc_->Shutdown(std::chrono::system_clock::now() + kLastWordsTimeout);

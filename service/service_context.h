@@ -49,7 +49,8 @@ struct ServiceContext {
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   ServiceCounters counters;
   const std::shared_ptr<ByteBudget> receiving;
-  std::atomic<uint32_t> streams{0};
+  std::atomic<uint32_t> streams{0};       // that have a place among max_streams
+  std::atomic<uint32_t> open_streams{0};  // those, those refused, and those whose end is on its way to the client
   std::atomic<bool> draining{false};
   // Two pools, so that blocks that wait for the disk to keep up (writers) keep nobody else waiting. Last: they end first.
   WorkerPool readers;

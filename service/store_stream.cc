@@ -31,11 +31,12 @@ absl::Status ShuttingDown() {
 class StoreStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                           public std::enable_shared_from_this<StoreStream> {
  public:
-  StoreStream(ServiceContext& context, StoreStreams& home) : context_(context), home_(home), receiver_(context) {}
+  StoreStream(ServiceContext& context, StoreStreams& home)
+      : context_(context), home_(home), slot_(context), receiver_(context) {}
 
   void Begin() {
     const std::lock_guard lock(mu_);
-    absl::Status slot = slot_.Take(context_);
+    absl::Status slot = slot_.Take();
     if (!slot.ok()) EndLocked(std::move(slot));
     AdvanceLocked();
   }
