@@ -38,6 +38,12 @@ class NoLog final : public rocksdb::Logger {
   void Logv(const char*, va_list) override {}
 };
 
+// One for all tables, and never destroyed: RocksDB's own threads outlive a table and log last words about it.
+std::shared_ptr<rocksdb::Logger> TheNoLog() {
+  static const auto* const log = new std::shared_ptr<rocksdb::Logger>(std::make_shared<NoLog>());
+  return *log;
+}
+
 // Recovery from a full disk happens where the next write finds it (Write), not in a thread that races with it.
 class NoAutomaticRecovery final : public rocksdb::EventListener {
  public:
@@ -63,7 +69,7 @@ rocksdb::Options TableOptions() {
   options.max_background_jobs = 2;
   options.max_open_files = 256;
   options.allow_fallocate = false;  // it would reserve more than a small budget has
-  options.info_log = std::make_shared<NoLog>();
+  options.info_log = TheNoLog();
   options.listeners.push_back(std::make_shared<NoAutomaticRecovery>());
   return options;
 }
