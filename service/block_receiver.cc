@@ -46,8 +46,7 @@ absl::Status BlockReceiver::Receive(const ReceivedFrame& frame, Acks& acks) {
     }
   }
   if (complete_) return absl::InvalidArgumentError("offset: a frame beyond the end of its block");
-  if (buffer_ != nullptr) AcceptBody(frame, acks);
-  return absl::OkStatus();
+  return buffer_ == nullptr ? absl::OkStatus() : AcceptBody(frame, acks);
 }
 
 absl::Status BlockReceiver::CheckNamespace(const v1::BlockFrame& head) {
@@ -100,7 +99,7 @@ absl::Status BlockReceiver::BeginBlock(const v1::BlockFrame& head, const BlockKe
   return absl::OkStatus();
 }
 
-void BlockReceiver::AcceptBody(const ReceivedFrame& frame, Acks& acks) {
+absl::Status BlockReceiver::AcceptBody(const ReceivedFrame& frame, Acks& acks) {
   const uint64_t offset = frame.head().offset();
   if (offset != received_) {
     Decide(v1::STORE_STATUS_BAD_FRAME,
@@ -114,25 +113,30 @@ void BlockReceiver::AcceptBody(const ReceivedFrame& frame, Acks& acks) {
   } else {
     if (frame.body_bytes() > 0) frame.CopyBodyTo(buffer_->writable().data() + received_);
     received_ += frame.body_bytes();
-    if (received_ == buffer_->size()) Finish(acks);
+    if (received_ == buffer_->size()) return Finish(acks);
   }
+  return absl::OkStatus();
 }
 
-void BlockReceiver::Finish(Acks& acks) {
+absl::Status BlockReceiver::Finish(Acks& acks) {
   complete_ = true;
   const absl::StatusOr<BlockView> view = BlockView::Parse(buffer_->bytes(), VerifyPayload::kYes);
   if (!view.ok()) {
     const bool unsupported = absl::IsFailedPrecondition(view.status());
     Decide(unsupported ? v1::STORE_STATUS_UNSUPPORTED : v1::STORE_STATUS_BAD_CHECKSUM,
            std::string(view.status().message()), acks);
-    return;
+    return absl::OkStatus();
   }
   if (absl::Status s = CheckBlockBelongs(view->spec(), ns_->descriptor, ns_->fingerprint, *key_); !s.ok()) {
     Decide(v1::STORE_STATUS_MISMATCH, std::string(s.message()), acks);
-    return;
+    return absl::OkStatus();
   }
   const PutItem item = Item(view->spec().first_position / ns_->descriptor.block_tokens);
   const PutResult result = context_.store.Put(ns_->id, std::span(&item, 1)).front();
+  if (absl::Status s = StillOpen(); !s.ok()) {
+    context_.store.Delete(ns_->id, std::span(&item.key, 1));
+    return s;
+  }
   ServiceCounters& counters = context_.counters;
   if (result.outcome == PutOutcome::kStored) {
     ++counters.stored_blocks;
@@ -140,6 +144,16 @@ void BlockReceiver::Finish(Acks& acks) {
   }
   if (result.outcome == PutOutcome::kDuplicate) ++counters.duplicate_blocks;
   Decide(ToStoreStatus(result.outcome), result.message, acks);
+  return absl::OkStatus();
+}
+
+// Asked after a block was stored: whoever deletes the namespace makes it unknown first and then drops its blocks, so either
+// that dropped this one, too, or it is seen here.
+absl::Status BlockReceiver::StillOpen() const {
+  const absl::StatusOr<NamespacePtr> now = context_.namespaces.Find(ns_->fingerprint);
+  if (!now.ok()) return now.status();
+  if ((*now)->id == ns_->id) return absl::OkStatus();
+  return absl::NotFoundError("the namespace was deleted and opened again while blocks were stored; call OpenNamespace");
 }
 
 PutItem BlockReceiver::Item(uint64_t block_index) const { return {*key_, parent_, block_index, buffer_}; }

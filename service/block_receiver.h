@@ -25,7 +25,7 @@ class BlockReceiver {
   BlockReceiver& operator=(const BlockReceiver&) = delete;
 
   // Appends an ack for each block that this frame decides. An error ends the stream: INVALID_ARGUMENT (a field is
-  // malformed), NOT_FOUND (the namespace).
+  // malformed), NOT_FOUND (the namespace: it is unknown, or was deleted since the stream began).
   absl::Status Receive(const ReceivedFrame& frame, Acks& acks);
   // No more frames come: an unfinished block is refused.
   void End(Acks& acks);
@@ -35,8 +35,9 @@ class BlockReceiver {
  private:
   absl::Status CheckNamespace(const v1::BlockFrame& head);
   absl::Status BeginBlock(const v1::BlockFrame& head, const BlockKey& key, Acks& acks);
-  void AcceptBody(const ReceivedFrame& frame, Acks& acks);
-  void Finish(Acks& acks);
+  absl::Status AcceptBody(const ReceivedFrame& frame, Acks& acks);
+  absl::Status Finish(Acks& acks);
+  absl::Status StillOpen() const;
   PutItem Item(uint64_t block_index) const;
   void Decide(v1::StoreStatus status, std::string message, Acks& acks);
   void DropBuffer();

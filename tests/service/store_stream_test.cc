@@ -8,6 +8,7 @@
 #include "proto/packed_keys.h"
 #include "tests/codec/test_block.h"
 #include "tests/service/service_fixture.h"
+#include "tests/testing/eventually.h"
 
 namespace polarkv::testing {
 namespace {
@@ -39,11 +40,8 @@ class StoreStreamTest : public ::testing::Test {
   bool Exists(uint32_t chain, uint32_t index) { return service_.Match(chain, index + 1).matched_blocks() > index; }
   // Nothing is being received and no stream runs.
   bool ComesToRest() {
-    for (int i = 0; i < 500; ++i) {
-      if (service_.context().streams == 0 && service_.context().receiving->used() == 0) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
+    return Eventually(
+        [this] { return service_.context().open_streams == 0 && service_.context().receiving->used() == 0; });
   }
 
   ServiceLimits limits_ = [] {
@@ -236,6 +234,28 @@ TEST_F(StoreStreamTest, AnUnknownNamespaceEndsTheStream) {
   EXPECT_EQ(StreamStatus(frames).error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
+TEST_F(StoreStreamTest, ANamespaceDeletedMeanwhileEndsTheStreamAndKeepsNothing) {
+  for (const bool opened_again : {false, true}) {
+    grpc::ClientContext call, drop_call;
+    const StoreCall stream = service_.stub().Store(&call);
+    ASSERT_TRUE(stream->Write(ChainFrames(1, 0).front()));
+    v1::StoreAck ack;
+    ASSERT_TRUE(stream->Read(&ack));
+    ASSERT_EQ(ack.status(), v1::STORE_STATUS_STORED);
+    v1::DeleteRequest drop;
+    drop.set_fingerprint(ServiceFingerprint());
+    drop.set_whole_namespace(true);
+    v1::DeleteResponse dropped;
+    ASSERT_TRUE(service_.stub().Delete(&drop_call, drop, &dropped).ok());
+    if (opened_again) service_.OpenNamespace();
+    stream->Write(ChainFrames(1, 1).front());
+    EXPECT_FALSE(stream->Read(&ack));
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+    EXPECT_EQ(service_.store().Stats().memory.blocks, 0u);
+    service_.OpenNamespace();
+  }
+}
+
 TEST_F(StoreStreamTest, BytesThatAreNoFrameEndTheStream) {
   grpc::ClientContext call;
   grpc::internal::RpcMethod method("/polarkv.v1.KvStore/Store", grpc::internal::RpcMethod::BIDI_STREAMING,
@@ -267,9 +287,7 @@ TEST_F(StoreStreamTest, BlocksBeingReceivedAreLimited) {
     streams[i] = service_.stub().Store(&calls[i]);
     ASSERT_TRUE(streams[i]->Write(ChainFrames(10 + i, 0, 5000).front()));
   }
-  for (int i = 0; i < 500 && service_.context().receiving->used() < 30000; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  ASSERT_TRUE(Eventually([this] { return service_.context().receiving->used() >= 30000; }));
   const v1::StoreAck ack = StoreOne(ChainFrames(1, 0));
   EXPECT_EQ(ack.status(), v1::STORE_STATUS_NO_SPACE);
   EXPECT_THAT(ack.message(), HasSubstr("being received"));
@@ -319,9 +337,7 @@ TEST_F(StoreStreamTest, StreamsAreLimited) {
   grpc::ClientContext calls[5];
   StoreCall streams[5];
   for (int i = 0; i < 4; ++i) streams[i] = service_.stub().Store(&calls[i]);
-  for (int i = 0; i < 500 && service_.context().streams < 4; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  ASSERT_TRUE(Eventually([this] { return service_.context().streams == 4; }));
   streams[4] = service_.stub().Store(&calls[4]);
   EXPECT_EQ(streams[4]->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   for (int i = 0; i < 4; ++i) {
@@ -361,9 +377,7 @@ TEST_F(StoreStreamTest, DrainingLetsTheBlockUnderWayFinishAndRefusesTheRest) {
   const StoreCall busy = service_.stub().Store(&busy_call);
   const std::vector<v1::BlockFrame> frames = ChainFrames(1, 0, 10000);
   ASSERT_TRUE(busy->Write(frames[0]));
-  for (int i = 0; i < 500 && service_.context().receiving->used() == 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  ASSERT_TRUE(Eventually([this] { return service_.context().receiving->used() > 0; }));
   service_.service().Drain();
   EXPECT_EQ(idle->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   const StoreCall late = service_.stub().Store(&late_call);
