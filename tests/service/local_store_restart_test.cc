@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/service/local_store_fixture.h"
+#include "tests/testing/thread_sanitizer.h"
 
 namespace polarkv::testing {
 namespace {
@@ -129,6 +130,7 @@ TEST_F(LocalStoreRestartTest, AMissingBlockFileIsAnEmptyStore) {
 }
 
 TEST_F(LocalStoreRestartTest, AfterAKillWhatWasWrittenIsThereAndTheRestIsCounted) {
+  if (kThreadSanitizer) GTEST_SKIP() << kForksWithThreads;
   InKilledChild([this](LocalStore& store) {
     for (uint32_t i = 0; i < 10; ++i) {
       const PutItem item = ChainItem(store, 1, i);
@@ -155,6 +157,7 @@ TEST_F(LocalStoreRestartTest, AfterAKillWhatWasWrittenIsThereAndTheRestIsCounted
 }
 
 TEST_F(LocalStoreRestartTest, BlocksNotKnownToBeDurableAreCheckedAfterAKill) {
+  if (kThreadSanitizer) GTEST_SKIP() << kForksWithThreads;
   options_.sync_interval = std::chrono::hours(1);
   InKilledChild([](LocalStore& store) {
     for (uint32_t i = 0; i < 10; ++i) {
@@ -171,6 +174,7 @@ TEST_F(LocalStoreRestartTest, BlocksNotKnownToBeDurableAreCheckedAfterAKill) {
 }
 
 TEST_F(LocalStoreRestartTest, KilledAtAnyTimeItOpensAndServesOnlyIntactBlocks) {
+  if (kThreadSanitizer) GTEST_SKIP() << kForksWithThreads;
   options_.disk_budget = kSmallDisk;
   for (uint32_t round = 0; round < 8; ++round) {
     InKilledChild([this, round](LocalStore& store) {

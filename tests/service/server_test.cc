@@ -17,6 +17,7 @@
 #include "proto/packed_keys.h"
 #include "tests/service/service_fixture.h"
 #include "tests/service/temporary_directory.h"
+#include "tests/testing/thread_sanitizer.h"
 
 namespace polarkv::testing {
 namespace {
@@ -175,6 +176,7 @@ TEST_F(ServerTest, ReflectionNamesTheService) {
 }
 
 TEST_F(ServerTest, AReadThatIsRunningEndsBeforeTheServerStops) {
+  options_.drain_timeout = std::chrono::minutes(2);  // more than the read takes on any machine
   auto server = Server::Start(options_).value();
   const auto channel = ChannelTo(*server);
   ASSERT_EQ(StoreSome(channel, 1), 1);
@@ -209,7 +211,7 @@ TEST_F(ServerTest, AReadThatNeverEndsIsCutAtTheDrainTimeout) {
   ASSERT_TRUE(stream->Read(&frame));
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(server->Shutdown().ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
   while (stream->Read(&frame)) continue;
   EXPECT_FALSE(stream->Finish().ok());
 }
@@ -246,6 +248,7 @@ TEST_F(ServerTest, ADataDirectoryThatCannotBeMadeOrWrittenIsSaidSo) {
   std::ofstream(place_.path() + "/file") << "x";
   options_.data_dir = place_.path() + "/file";
   EXPECT_THAT(WhyNot(options_), HasSubstr("data directory " + options_.data_dir));
+  if (kThreadSanitizer) GTEST_SKIP() << kForksWithThreads;
   // As a user who may not write there.
   const std::string path = place_.path() + "/readonly";
   std::filesystem::create_directory(path);
