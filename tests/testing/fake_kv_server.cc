@@ -80,7 +80,7 @@ void FakeKvServer::Stop() {
 
 void FakeKvServer::Restart() {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(target(), grpc::InsecureServerCredentials(), &port_);
+  builder.AddListeningPort(target(), grpc::InsecureServerCredentials());
   builder.RegisterService(service_.get());
   builder.SetMaxReceiveMessageSize(64 * 1024 * 1024);
   server_ = builder.BuildAndStart();

@@ -12,6 +12,7 @@
 
 #include "codec/block_key.h"
 #include "polarkv/v1/kv_store.grpc.pb.h"
+#include "tests/testing/reserved_port.h"
 
 namespace polarkv::testing {
 
@@ -43,7 +44,7 @@ class FakeKvServer {
   explicit FakeKvServer(FakeBehaviour behaviour);
   ~FakeKvServer();
 
-  std::string target() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string target() const { return "127.0.0.1:" + std::to_string(port_.number()); }
   int opens() const;  // namespaces opened so far
 
   // Cuts every stream and connection.
@@ -55,7 +56,7 @@ class FakeKvServer {
   class Service;
   std::unique_ptr<Service> service_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  const ReservedPort port_;
 };
 
 // A frame of a whole-block fetch: `block_index` in the request, bytes [offset, offset + length) of `block`.

@@ -75,8 +75,8 @@ void ServerProcess::Spawn() {
 void ServerProcess::WaitForPort() {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(kStartSeconds);
   while (std::chrono::steady_clock::now() < end) {
-    // The file appears whole, by a rename.
-    if (std::ifstream in(dir_.path() + "/port"); in >> port_) return;
+    // The file appears when the server listens.
+    if (std::filesystem::exists(dir_.path() + "/port")) return;
     int status = 0;
     if (::waitpid(pid_, &status, WNOHANG) == pid_) {
       pid_ = -1;

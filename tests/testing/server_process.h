@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/reserved_port.h"
+
 namespace polarkv::testing {
 
 // A directory that goes away with its contents.
@@ -33,7 +35,7 @@ class ServerProcess {
   ServerProcess(const ServerProcess&) = delete;
   ServerProcess& operator=(const ServerProcess&) = delete;
 
-  std::string target() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string target() const { return "127.0.0.1:" + std::to_string(port_.number()); }
 
   void Kill();              // kill -9, and waits
   int Terminate();          // SIGTERM, and waits; the exit code
@@ -47,8 +49,8 @@ class ServerProcess {
   int Wait(int timeout_seconds);
 
   TempDir dir_;
+  const ReservedPort port_;
   std::vector<std::string> flags_;
-  int port_ = 0;
   pid_t pid_ = -1;
 };
 
