@@ -58,6 +58,10 @@ class Record {
   std::vector<T> entries_;
 };
 
+// What a call with a short deadline takes at most: far less than QuickOptions' deadline, and far more than the short one on
+// a machine that is busy with other things, too.
+constexpr milliseconds kBounded{12000};
+
 // Milliseconds since construction.
 class Stopwatch {
  public:

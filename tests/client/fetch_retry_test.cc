@@ -207,11 +207,11 @@ TEST(FetchRetry, AHandleWithAnotherFingerprintIsNotUsed) {
   EXPECT_EQ(over->Fetch(ns, Chain().keys, {}, buffers.slots).code(), absl::StatusCode::kInvalidArgument);
 }
 
-// Servers that would keep a client for ever. The deadline is 400 ms; what is verified before stays good.
+// Servers that would keep a client for ever. What is verified before the deadline stays good.
 class EndlessServer : public ::testing::Test {
  protected:
   void ExpectBounded(std::function<void(grpc::ServerContext*, const v1::FetchRequest&, FrameWriter*)> serve,
-                     size_t good_blocks) {
+                     size_t good_blocks, milliseconds deadline = milliseconds(400)) {
     FakeBehaviour behaviour;
     behaviour.fetch = [serve](grpc::ServerContext* context, const v1::FetchRequest& request, FrameWriter* writer) {
       serve(context, request, writer);
@@ -221,9 +221,9 @@ class EndlessServer : public ::testing::Test {
     FetchBuffers buffers = Buffers();
     const Stopwatch stopwatch;
     const absl::Status status =
-        over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots, 0, /*deadline=*/milliseconds(400));
+        over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots, 0, deadline);
     EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
-    EXPECT_LT(stopwatch.Elapsed(), milliseconds(5000));
+    EXPECT_LT(stopwatch.Elapsed(), kBounded);
     EXPECT_EQ(buffers.Views().size(), good_blocks);
     EXPECT_EQ(buffers.slots[good_blocks].outcome, FetchOutcome::kNotReceived);
   }
@@ -243,7 +243,7 @@ TEST_F(EndlessServer, ThatStopsInTheMiddleMeetsTheDeadline) {
         writer->Write(FetchFrame(2, Chain().keys[2], Chain().blocks[2], 0, 1000));
         Linger(context);
       },
-      2);
+      2, /*deadline=*/milliseconds(3000));  // time enough for two blocks on a busy machine, too
 }
 
 TEST_F(EndlessServer, ThatSendsAByteAtATimeMeetsTheDeadline) {
@@ -270,7 +270,7 @@ TEST(FetchRetry, DoesNotWaitForAStreamThatGoesOnAfterTheLastBlock) {
   const Stopwatch stopwatch;
   const absl::Status status = over->Fetch(Chain().ns, Chain().keys, {}, buffers.slots);
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(10000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   ExpectAllGood(buffers);
 }
 

@@ -185,7 +185,7 @@ TEST_P(EveryCall, IsBoundedByItsDeadlineWhenNobodyListens) {
   const absl::Status status = GetParam().call(*client, milliseconds(200));
   EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) << status;
   EXPECT_GE(stopwatch.Elapsed(), milliseconds(90));  // it did try for a while
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(2000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:1"));
 }
 
@@ -193,7 +193,7 @@ TEST_P(EveryCall, FailsAtOnceWhenItsDeadlineHasPassed) {
   ClientOverFake over{FakeBehaviour()};
   const Stopwatch stopwatch;
   EXPECT_EQ(GetParam().call(*over.client, milliseconds(-1)).code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(1000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   EXPECT_EQ(over.server.opens(), 0);
 }
 
@@ -205,7 +205,7 @@ TEST(Reconnect, ASilentAddressIsBoundedByTheDeadline) {
   const auto client = KvClient::Create(QuickOptions("no-such-host.invalid:7070")).value();
   const Stopwatch stopwatch;
   EXPECT_FALSE(client->Stats(milliseconds(300)).ok());
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(3000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
 }
 
 TEST(Reconnect, ACallInFlightWaitsForTheServerToComeBack) {
@@ -221,10 +221,10 @@ TEST(Reconnect, ACallInFlightWaitsForTheServerToComeBack) {
       over.server.Restart();
     });
     const Stopwatch stopwatch;
-    const absl::Status status = over->Stats(milliseconds(10000)).status();
+    const absl::Status status = over->Stats().status();
     restart.join();
     EXPECT_TRUE(status.ok()) << status;
-    EXPECT_LT(stopwatch.Elapsed(), milliseconds(3000));
+    EXPECT_LT(stopwatch.Elapsed(), kBounded);
   }
 }
 

@@ -246,7 +246,7 @@ TEST(StoreFaults, AServerThatNeverReadsMeetsTheDeadline) {
   std::vector<StoreOutcome> outcomes(1);
   const Stopwatch stopwatch;
   EXPECT_EQ(over->Store(Chain().ns, items, outcomes, milliseconds(400)).code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(5000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   EXPECT_THAT(outcomes, ElementsAre(StoreOutcome::kNotAcknowledged));
 }
 
@@ -260,7 +260,7 @@ TEST(StoreFaults, AServerThatNeverAcksMeetsTheDeadline) {
       },
       milliseconds(400));
   EXPECT_EQ(result.status.code(), absl::StatusCode::kDeadlineExceeded) << result.status;
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(5000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   EXPECT_THAT(result.outcomes, Each(StoreOutcome::kNotAcknowledged));
 }
 
@@ -276,7 +276,7 @@ TEST(StoreFaults, DoesNotWaitForAStreamThatAcksForEver) {
     return grpc::Status::OK;
   });
   EXPECT_TRUE(result.status.ok()) << result.status;
-  EXPECT_LT(stopwatch.Elapsed(), milliseconds(10000));
+  EXPECT_LT(stopwatch.Elapsed(), kBounded);
   EXPECT_THAT(result.outcomes, Each(StoreOutcome::kStored));
 }
 

@@ -71,7 +71,7 @@ TEST(Restart, ADeadServerCostsNoMoreThanTheDeadline) {
   const auto start = std::chrono::steady_clock::now();
   FetchBuffers buffers(1, FetchBytes(SmallDescriptor()).value());
   EXPECT_FALSE(over->Fetch(chain.ns, chain.keys, {}, buffers.slots, 0, milliseconds(300)).ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(3000));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(15000));
   EXPECT_EQ(buffers.slots[0].outcome, FetchOutcome::kNotReceived);
 }
 
@@ -84,7 +84,7 @@ TEST(Restart, AStoppedServerCostsNoMoreThanTheDeadlineAndServesAgainAfter) {
   FetchBuffers buffers(2, FetchBytes(SmallDescriptor()).value());
   EXPECT_EQ(over->Fetch(chain.ns, chain.keys, {}, buffers.slots, 0, milliseconds(300)).code(),
             absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(3000));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(15000));
   over.server.Signal(SIGCONT);
   ExpectAllGood(*over.client, chain);
 }
@@ -100,7 +100,7 @@ TEST(Restart, AStreamUnderWayEndsBeforeTheServerDoes) {
   std::thread reader([&] {
     while (!stop) {
       FetchBuffers buffers(chain.keys.size(), FetchBytes(chain.ns.descriptor).value());
-      over->Fetch(chain.ns, chain.keys, {}, buffers.slots, 0, milliseconds(500)).IgnoreError();
+      over->Fetch(chain.ns, chain.keys, {}, buffers.slots, 0, milliseconds(3000)).IgnoreError();
       for (size_t i = 0; i < buffers.slots.size(); ++i) {
         if (buffers.slots[i].outcome != FetchOutcome::kOk) continue;
         EXPECT_TRUE(SpanEquals(buffers.slots[i].view[0].bytes(), chain.blocks[i]));

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/load/child_process.h"
+#include "tests/testing/eventually.h"
 #include "tests/testing/server_process.h"
 
 namespace polarkv::load {
@@ -41,6 +42,14 @@ class LoadProgramTest : public ::testing::Test {
   Json Report() const {
     std::ifstream in(Path("report.json"));
     return Json::parse(in, nullptr, false);
+  }
+
+  static uint64_t StoredBlocks(KvClient& client) {
+    const ServerStats stats = client.Stats().value();
+    for (const auto& [name, value] : stats.values) {
+      if (name == "stored_blocks") return value;
+    }
+    return 0;
   }
 
   TempDir folder_;
@@ -147,7 +156,10 @@ TEST_F(LoadProgramTest, WrongBytesUnderARightChecksumEndWithCode1) {
 TEST_F(LoadProgramTest, InterruptEndsWithTheReportSoFar) {
   ServerProcess server({"--data-dir", Path("data")});
   const auto load = StartLoad(server.target(), {"--workload", "chat", "--sessions", "500", "--session-rate", "5"});
-  std::this_thread::sleep_for(milliseconds{2500});
+  ClientOptions options;
+  options.target = server.target();
+  const std::unique_ptr<KvClient> client = *KvClient::Create(options);
+  ASSERT_TRUE(testing::Eventually([&] { return StoredBlocks(*client) > 0; })) << load->output();
   load->Signal(SIGINT);
   EXPECT_EQ(load->Wait(), kExitOk) << load->output();
   EXPECT_THAT(load->output(), HasSubstr(", interrupted"));

@@ -1,12 +1,12 @@
 #include "service/fetch_stream.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/packed_keys.h"
 #include "tests/service/service_fixture.h"
+#include "tests/testing/eventually.h"
 
 namespace polarkv::testing {
 namespace {
@@ -48,8 +48,7 @@ class FetchStreamTest : public ::testing::Test {
   }
   uint64_t Leases() { return service_.store().Stats().leases; }
   bool LeasesEnd() {
-    for (int i = 0; i < 500 && Leases() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return Leases() == 0;
+    return Eventually([this] { return Leases() == 0; });
   }
 
   ServiceFixture service_;
@@ -184,16 +183,12 @@ TEST_F(FetchStreamTest, StopsAtTheDeadlineOfAClientThatDoesNotRead) {
   v1::FetchRequest request = FetchOf(1, 0);
   request.set_keys(PackKeys(many));
   grpc::ClientContext call;
-  call.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(300));
+  call.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(1500));
   const auto stream = service_.stub().Fetch(&call, request);
-  for (int i = 0; i < 500 && service_.context().streams == 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  for (int i = 0; i < 500 && service_.context().streams > 0; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_EQ(service_.context().streams, 0u);
-  for (v1::BlockFrame frame; stream->Read(&frame);) continue;
+  v1::BlockFrame frame;
+  ASSERT_TRUE(stream->Read(&frame));
+  EXPECT_TRUE(Eventually([this] { return service_.context().open_streams == 0; }));
+  while (stream->Read(&frame)) continue;
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 

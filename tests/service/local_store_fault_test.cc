@@ -75,7 +75,7 @@ TEST_F(LocalStoreFaultTest, ABlockThatCannotBeReadMakesRoomForAGoodCopy) {
   EXPECT_TRUE(Get(1, 1).ok());
 }
 
-TEST_F(LocalStoreFaultTest, PutWaitsForADiskThatDoesNotKeepUpAndThenRefuses) {
+TEST_F(LocalStoreFaultTest, PutRefusesWhenTheDiskDoesNotKeepUpForTooLong) {
   options_.max_pending_bytes = 100000;
   options_.max_wait = milliseconds(300);
   Reopen();
@@ -85,8 +85,20 @@ TEST_F(LocalStoreFaultTest, PutWaitsForADiskThatDoesNotKeepUpAndThenRefuses) {
   EXPECT_GE(stored, 5u);
   EXPECT_THAT(Put(99, 0).message, HasSubstr("the disk does not keep up"));
   EXPECT_TRUE(Get(0, 0).ok());
+  faults_->hold_writes = false;
+  faults_->hold_writes.notify_all();
+  ASSERT_TRUE(store_->Flush().ok());
+  EXPECT_EQ(Put(99, 0).outcome, PutOutcome::kStored);
+}
+
+TEST_F(LocalStoreFaultTest, PutWaitsForTheDiskToKeepUp) {
+  options_.max_pending_bytes = 100000;
+  options_.max_wait = std::chrono::minutes(2);
+  Reopen();
+  faults_->hold_writes = true;
+  PutChain(1, 5);  // as many as may wait
   std::future<PutResult> waiting = std::async(std::launch::async, [this] { return Put(50, 0); });
-  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(waiting.wait_for(milliseconds(50)), std::future_status::timeout);
   faults_->hold_writes = false;
   faults_->hold_writes.notify_all();
   EXPECT_EQ(waiting.get().outcome, PutOutcome::kStored);
