@@ -20,6 +20,11 @@ class AlignedBuffer {
   explicit AlignedBuffer(size_t size)
       : bytes_(static_cast<uint8_t*>(::operator new (size, std::align_val_t{kSegmentAlignment}))), size_(size) {}
 
+  // Grows to at least `size` bytes; what was in it is lost then.
+  void Reserve(size_t size) {
+    if (size > size_) *this = AlignedBuffer(size);
+  }
+
   std::span<uint8_t> span() { return {bytes_.get(), size_}; }
   std::span<const uint8_t> span() const { return {bytes_.get(), size_}; }
 

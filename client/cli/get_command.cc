@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/cli/aligned_buffer.h"
+#include "client/aligned_buffer.h"
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
 #include "client/cli/namespace_lookup.h"

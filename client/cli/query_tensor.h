@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/cli/aligned_buffer.h"
+#include "client/aligned_buffer.h"
 #include "client/cli/input_file.h"
 #include "codec/block_spec.h"
 #include "codec/tensor_view.h"

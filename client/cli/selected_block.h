@@ -3,7 +3,7 @@
 #define POLARKV_CLIENT_CLI_SELECTED_BLOCK_H_
 
 #include "absl/status/statusor.h"
-#include "client/cli/aligned_buffer.h"
+#include "client/aligned_buffer.h"
 #include "codec/block_view.h"
 
 namespace polarkv::cli {

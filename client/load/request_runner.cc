@@ -93,7 +93,7 @@ bool RequestRunner::FetchWindow(Prefix& prefix, uint32_t begin, uint32_t end, Na
   const uint64_t stride = AlignedBlock(options_.block_bytes);
   buffer_.Reserve(keys.size() * stride);
   std::vector<FetchSlot> slots(keys.size());
-  for (size_t i = 0; i < slots.size(); ++i) slots[i].buffer = buffer_.span(i * stride, options_.block_bytes);
+  for (size_t i = 0; i < slots.size(); ++i) slots[i].buffer = buffer_.span().subspan(i * stride, options_.block_bytes);
   // The last window's fetch ends the lease.
   const uint64_t lease = end == prefix.matched ? prefix.lease : 0;
   const Clock::time_point start = Clock::now();

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "client/load/aligned_buffer.h"
+#include "client/aligned_buffer.h"
 #include "client/load/block_verifier.h"
 #include "client/load/first_token_estimate.h"
 #include "client/load/prefix_attention.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "client/load/aligned_buffer.h"
+#include "client/aligned_buffer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/load/load_fixture.h"
@@ -23,9 +23,9 @@ struct Prefix {
       keys.emplace_back();
       keys.back().bytes[0] = static_cast<uint8_t>(i + 1);
       const std::vector<uint8_t> block = *content.Encode(keys.back(), i);
-      buffers[i].Reserve(block.size());
-      std::ranges::copy(block, buffers[i].span(0, block.size()).begin());
-      views.push_back(*BlockView::Parse(buffers[i].span(0, block.size()), VerifyPayload::kYes));
+      buffers[i] = AlignedBuffer(block.size());
+      std::ranges::copy(block, buffers[i].span().begin());
+      views.push_back(*BlockView::Parse(buffers[i].span(), VerifyPayload::kYes));
     }
   }
 };
