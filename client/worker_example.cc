@@ -65,9 +65,8 @@ absl::Status ServePrompt(KvClient& client, const std::vector<int32_t>& tokens) {
     blocks.push_back(slot.view[0]);
   }
 
-  // 3. Attend on the blocks as fetched, layer by layer. The worker merges o and lse with its own attention over the
-  // tokens
-  //    that it computed itself: MergeAttention in codec/attention_state.h.
+  // 3. Attend on the blocks as fetched, layer by layer. The worker merges o and lse with its own attention over the tokens
+  // that it computed itself: MergeAttention in codec/attention_state.h.
   const std::vector<float> q = ModelOutput(kQueryHeads * model.head_dim, 0.3f);
   std::vector<float> o(q.size()), lse(kQueryHeads);
   for (uint32_t layer = 0; layer < model.layers; ++layer) {
