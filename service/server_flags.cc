@@ -10,6 +10,7 @@ namespace polarkv {
 namespace {
 
 constexpr int kUsageError = 2;
+constexpr double kLongestTime = 365.0 * 24 * 3600 * 1000;  // milliseconds; points in time have 64 bits of nanoseconds
 
 CLI::Option* AddSize(CLI::App& app, const std::string& name, uint64_t& value, const std::string& help) {
   const auto set = [&value, name](const std::string& text) {
@@ -32,8 +33,11 @@ CLI::Option* AddTime(CLI::App& app, const std::string& name, std::chrono::millis
       number = -1;
     }
     const auto unit = units.find(text.substr(used));
-    if (!(number >= 0 && number < 1e9) || unit == units.end()) {
+    if (!(number >= 0) || unit == units.end()) {
       throw CLI::ValidationError(name, "\"" + text + "\" is not a time; write 30s, 5m or 500ms");
+    }
+    if (number * unit->second > kLongestTime) {
+      throw CLI::ValidationError(name, "\"" + text + "\" is too long; at most a year, 8760h");
     }
     value = std::chrono::milliseconds(static_cast<int64_t>(number * unit->second));
   };

@@ -109,6 +109,9 @@ TEST_F(ServerProcessTest, WrongFlagsAreNamed) {
   ServerProcess time({"--max-lease", "soon"});
   EXPECT_EQ(time.Wait(), 2);
   EXPECT_THAT(time.Output(), HasSubstr("--max-lease: \"soon\" is not a time"));
+  ServerProcess long_time({"--drain-timeout", "10000000h"});
+  EXPECT_EQ(long_time.Wait(), 2);
+  EXPECT_THAT(long_time.Output(), HasSubstr("--drain-timeout: \"10000000h\" is too long"));
 }
 
 TEST_F(ServerProcessTest, ReadsAConfigurationFileAndTheCommandLineWins) {
