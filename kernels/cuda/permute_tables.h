@@ -74,6 +74,18 @@ POLARKV_HOST_DEVICE constexpr PermuteTables<2> MakePermuteTables2(const int8_t (
   return tables;
 }
 
+// `image`: as many entries as there are codes are read.
+template <int kBits>
+constexpr PermuteTables<kBits> MakePermuteTables(const int8_t (&image)[16]) {
+  if constexpr (kBits == 4) {
+    return MakePermuteTables4(image);
+  } else if constexpr (kBits == 3) {
+    return MakePermuteTables3({image[0], image[1], image[2], image[3], image[4], image[5], image[6], image[7]});
+  } else {
+    return MakePermuteTables2({image[0], image[1], image[2], image[3]});
+  }
+}
+
 }  // namespace polarkv::cuda
 
 #endif  // POLARKV_KERNELS_CUDA_PERMUTE_TABLES_H_

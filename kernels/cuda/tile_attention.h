@@ -1,8 +1,9 @@
 // Attention of a warp's query rows over one tile of 64 tokens, on the compressed words as they are.
 //
 //   scores   S[token][row] = codes(K) x int8 queries, integer matrix multiply; codes are operand A, decoded in
-//   registers weights  p = 2^(S' - the tile's largest S'); P16 = round(65535/32768 * p * value scale), so that values
-//   need no scale output   O[dim][row] += 2^(...) * (codes(V) x P16), exact integers inside the tile, fp32 across tiles
+//   registers
+//   weights  p = 2^(S' - the tile's largest S'); P16 = round(65535 * p * value scale), so that values need no scale
+//   output   O[dim][row] += 2^(...) * (codes(V) x P16), exact integers inside the tile, fp32 across tiles
 //
 // Fragment coordinates: lane = 4 * g + t. Slot s (0..7) of a lane is token SlotToken(g, s); its columns are 2t, 2t + 1.
 #ifndef POLARKV_KERNELS_CUDA_TILE_ATTENTION_H_
@@ -18,8 +19,8 @@ namespace polarkv::cuda {
 
 inline constexpr int kRowsPerGroup = 8;  // query rows that share one matrix multiply
 
-// p is carried as p * kWeightUnit, so that p * scale, scale <= 32768, rounds to 16 bits.
-inline constexpr float kWeightUnitLog2 = 0.99997799f;  // log2(65535 / 32768), rounded down
+// Weights times value scales, both relative to the tile's largest, are rounded to 16 bits.
+inline constexpr float kWeightLevels = 65535.0f;
 // The output's reference maximum is raised only when a tile's maximum passes it by this much (log2).
 inline constexpr float kReferenceSlack = 12.0f;
 // Integer scores accumulate on top of these bits: read as a float they are 1.5 * 2^23 + score, exact below 2^22.
@@ -59,11 +60,24 @@ struct OutputState {
   }
 };
 
-// What a tile says about itself; uniform over the warp. Exponents are clamped to those of a normal float: a key or a
-// value that the clamp touches is below the smallest normal number.
+// One side's scales: the scale of code c > 0 is factor * 2^((c - 255) * step), of code 0 it is 0 (FORMAT.md, "Scales").
+template <class W>
+struct ScaleFacts {
+  typename W::F32 factor;  // clamped to a normal float: what the clamp touches is below the smallest or above the largest
+  float step;              // octaves
+};
+
+template <class W>
+POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift) {
+  const float step = static_cast<float>(1u << shift) * (1.0f / 32.0f);
+  const typename W::F32 octaves = W::Min(W::Max(static_cast<float>(base + 255) * step, -126.0f), 127.0f);
+  return {W::Exp2(octaves), step};
+}
+
+// What a tile says about itself; uniform over the warp.
+template <class W>
 struct TileFacts {
-  float k_factor;  // 2^k_exponent
-  float v_factor;  // 2^v_exponent
+  ScaleFacts<W> key, value;
   uint32_t tokens;
 };
 
@@ -102,11 +116,23 @@ struct WeightOperand {
   VectorOperand<W> high, low;
 };
 
+// Scales of the tokens of slots 2 * pair and 2 * pair + 1, relative to the tile's factor; `codes`: bits 0-7 and 8-15.
+template <class W>
+POLARKV_WARP_FUNCTION void RelativeScales(typename W::U32 codes, float step, typename W::F32 (&scale)[2]) {
+  using F32 = typename W::F32;
+  POLARKV_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const typename W::U32 code = i == 0 ? codes & 0xFFu : (codes >> 8) & 0xFFu;
+    const F32 octaves = (W::ToFloat(W::AsI32(code)) - 255.0f) * step;
+    scale[i] = W::Select(code > typename W::U32(0u), W::Exp2(octaves), F32(0.0f));
+  }
+}
+
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
-// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): two fp16 of the
-// tokens of slots 2 * pair, 2 * pair + 1.
+// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): the scale codes of
+// the tokens of slots 2 * pair (bits 0-7) and 2 * pair + 1 (bits 8-15).
 template <class W, int kDim, class Source>
-POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts& facts,
+POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts<W>& facts,
                                                  const typename W::F32 (&query_scale)[2],
                                                  const typename W::I32 (&scores)[4][4], OutputState<W, kDim>& state,
                                                  typename W::F32 (&factor)[2]) {
@@ -115,10 +141,11 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   F32 x[8][2], value_scale[8];
   POLARKV_UNROLL
   for (int pair = 0; pair < 4; ++pair) {
-    const U32 keys = tile.KeyScales(pair), values = tile.ValueScales(pair);
-    const F32 key_scale[2] = {W::HalfLow(keys), W::HalfHigh(keys)};
-    value_scale[2 * pair] = W::HalfLow(values);
-    value_scale[2 * pair + 1] = W::HalfHigh(values);
+    F32 key_scale[2], pair_scale[2];
+    RelativeScales<W>(tile.KeyScales(pair), facts.key.step, key_scale);
+    RelativeScales<W>(tile.ValueScales(pair), facts.value.step, pair_scale);
+    value_scale[2 * pair] = pair_scale[0] * kWeightLevels;
+    value_scale[2 * pair + 1] = pair_scale[1] * kWeightLevels;
     POLARKV_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int slot = 2 * pair + i / 2;
@@ -144,9 +171,9 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     for (int mask = 4; mask < 32; mask *= 2) top = W::Max(top, W::ShuffleXor(top, mask));
     // Kept away from zero and infinity, so that a masked or zero score never makes a NaN; logits that the bounds touch
     // are below 1e-18 or above 1e25.
-    scale[c] = W::Min(W::Max(query_scale[c] * facts.k_factor, F32(1e-30f)), F32(1e25f));
+    scale[c] = W::Min(W::Max(query_scale[c] * facts.key.factor, F32(1e-30f)), F32(1e25f));
     const F32 top_log2 = top * scale[c];
-    shift[c] = F32(kWeightUnitLog2) - top_log2;
+    shift[c] = F32(0.0f) - top_log2;
     factor[c] = top_log2;
   }
   if (W::Any(factor[0] > state.reference[0] + kReferenceSlack) ||
@@ -174,7 +201,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     F32 rounded[2];
     POLARKV_UNROLL
     for (int c = 0; c < 2; ++c) {
-      const F32 p = W::Exp2(W::Fma(x[slot][c], scale[c], shift[c]));
+      const F32 p = W::Exp2(W::Min(W::Fma(x[slot][c], scale[c], shift[c]), F32(0.0f)));  // the product is not exact
       sum[c] = sum[c] + p;
       rounded[c] = W::Fma(p, value_scale[slot], F32(8388608.0f));  // its low 16 bits are the rounded product
     }
@@ -184,7 +211,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   for (int c = 0; c < 2; ++c) {
     const F32 weight = W::Exp2(factor[c] - state.reference[c]);
     state.sum[c] = W::Fma(sum[c], weight, state.sum[c]);
-    factor[c] = weight * facts.v_factor;
+    factor[c] = weight * facts.value.factor * (1.0f / kWeightLevels);
   }
   // packed[slot] now holds column g, tokens 16t + 4 * (slot / 2) + slot % 2 (low half) and + 2 (high half).
   WeightOperand<W> weights;
@@ -234,7 +261,7 @@ POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBi
 
 // The whole tile.
 template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts& facts,
+POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& facts,
                                       const PermuteTables<kKeyBits>& key_tables,
                                       const PermuteTables<kValueBits>& value_tables,
                                       const QueryOperand<W, kDim> (&queries)[kRowGroups],
