@@ -242,6 +242,9 @@ absl::Status CheckAttend(std::span<const BlockView> blocks, uint32_t layer, uint
   if (blocks.empty()) return absl::OkStatus();
   absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
   if (!shape.ok()) return shape.status();
+  for (const BlockView& block : blocks) {
+    if (absl::Status s = CheckReferences(block.spec(), layer, layer + 1); !s.ok()) return s;
+  }
   return CheckQueries(*shape, q_heads, queries, q, o.size());
 }
 

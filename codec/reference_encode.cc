@@ -46,7 +46,7 @@ class BlockEncoder {
     const uint32_t first = tile * kTileTokens;
     const uint32_t tokens = std::min(kTileTokens, spec_.tokens - first);
     uint8_t* base = Tile(layer, PlaneKind::kBase, head, tile);
-    const BaseTileLayout& at = layout_.base_tile();
+    const BaseTileLayout& at = layout_.layer(layer).base_tile;
     TileHead tile_head{};
     tile_head.tokens = static_cast<uint16_t>(tokens);
 
@@ -68,9 +68,8 @@ class BlockEncoder {
 
  private:
   uint8_t* Tile(uint32_t layer, PlaneKind kind, uint32_t head, uint32_t tile) const {
-    const int plane = layout_.PlaneIndex(kind);
-    if (plane < 0) return nullptr;
-    return bytes_ + layout_.SegmentOffset(layer, plane) + layout_.TileOffset(plane, head, tile);
+    if (layout_.SegmentBytes(layer, kind) == 0) return nullptr;
+    return bytes_ + layout_.SegmentOffset(layer, kind) + layout_.TileOffset(layer, kind, head, tile);
   }
 
   const BlockSpec& spec_;
@@ -85,6 +84,7 @@ class BlockEncoder {
 absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v) {
   absl::StatusOr<BlockLayout> layout = BlockLayout::Make(spec);
   if (!layout.ok()) return layout.status();
+  if (absl::Status s = CheckReferences(spec, 0, spec.layers); !s.ok()) return s;
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;

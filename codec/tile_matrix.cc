@@ -24,11 +24,12 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
   const uint8_t* base = block.Tile(layer, PlaneKind::kBase, kv_head, tile).data();
   const auto refine1 = block.Tile(layer, key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1, kv_head, tile);
   const auto refine0 = block.Tile(layer, key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, kv_head, tile);
-  const BaseTileLayout& at = block.layout().base_tile();
+  const LayerLayout& shape = block.layout().layer(layer);
+  const BaseTileLayout& at = shape.base_tile;
   TileHead head;
   std::memcpy(&head, base, sizeof head);
   TilePart part{};
-  part.codec = key ? block.spec().codec.k : block.spec().codec.v;
+  part.codec = key ? shape.codec.k : shape.codec.v;
   part.bits = refine1.empty() ? 2 : refine0.empty() ? 3 : 4;
   part.exponent = key ? head.k_exponent : head.v_exponent;
   part.scales = base + (key ? at.k_scales : at.v_scales);
