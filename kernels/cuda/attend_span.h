@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/query_rows.h"
+#include "kernels/cuda/raw_tokens.h"
 #include "kernels/cuda/tile_stage.h"
 
 namespace polarkv::cuda {
@@ -18,12 +19,23 @@ struct TilePlace {
 
 POLARKV_HOST_DEVICE inline uint32_t SmallerOf(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+POLARKV_HOST_DEVICE inline const PageLayer& FindPage(const AttentionArgs& args, const UnitCursor& at) {
+  const AttentionBatch& batch = args.batch;
+  const int32_t page =
+      batch.page_table[uint64_t{at.sequence} * batch.page_table_stride + at.tile / batch.tiles_per_page];
+  return batch.pages[static_cast<uint64_t>(page) * batch.page_stride];
+}
+
+// Of the pass, among all padded rows.
+template <int kRowGroups>
+POLARKV_HOST_DEVICE uint64_t FirstRowOf(const AttentionArgs& args, const UnitCursor& at) {
+  return (uint64_t{at.sequence} * args.batch.kv_heads + at.kv_head) * args.padded_rows() + at.pass * 8 * kRowGroups;
+}
+
 POLARKV_HOST_DEVICE inline TilePlace FindTile(const AttentionArgs& args, const UnitCursor& at) {
   const AttentionBatch& batch = args.batch;
   const uint32_t in_page = at.tile % batch.tiles_per_page;
-  const int32_t page =
-      batch.page_table[uint64_t{at.sequence} * batch.page_table_stride + at.tile / batch.tiles_per_page];
-  const PageLayer& layer = batch.pages[static_cast<uint64_t>(page) * batch.page_stride];
+  const PageLayer& layer = FindPage(args, at);
   const uint64_t index = uint64_t{at.kv_head} * layer.tiles + in_page;
   TilePlace place;
   place.address.base = layer.base + index * args.base_tile_bytes;
@@ -87,11 +99,10 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
   bool begun = false;
   for (;;) {
     if (!begun) {
-      const uint64_t eight = uint64_t{cursor.pass} * kRowGroups;
-      const uint64_t row = (uint64_t{cursor.sequence} * args.batch.kv_heads + cursor.kv_head) * args.padded_rows();
+      const uint64_t row = FirstRowOf<kRowGroups>(args, cursor);
       POLARKV_UNROLL
       for (int n = 0; n < kRowGroups; ++n) {
-        LoadQueries<W, kDim>(args, row + 8 * (eight + static_cast<uint64_t>(n)), queries[n]);
+        LoadQueries<W, kDim>(args, row + 8 * static_cast<uint64_t>(n), queries[n]);
         state[n].Clear();
       }
       begun = true;
@@ -100,8 +111,14 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
     ring.template Wait<kRingStages - 1>();
     const auto stage = static_cast<uint32_t>(unit % kRingStages);
     const StagedTile<W, kDim, kKeyBits, kValueBits> tile(ring.Bytes(stage));
-    AttendTile<W, kDim, kKeyBits, kValueBits, kRowGroups>(tile, tile.Facts(tokens[stage]), key_tables, value_tables,
-                                                          queries, state);
+    TileFacts<W> facts = tile.Facts(tokens[stage]);
+    if (facts.tokens < 64) facts.left_out &= (uint64_t{1} << facts.tokens) - 1;
+    AttendTile<W, kDim, kKeyBits, kValueBits, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
+    if (facts.left_out != 0) {
+      const PageLayer& page = FindPage(args, cursor);
+      AttendRawTokens<W, kDim, kKeyBits, kValueBits, kRowGroups>(
+          args, ring.Bytes(stage), page.escapes, facts.left_out, FirstRowOf<kRowGroups>(args, cursor), queries, state);
+    }
     ring.Release();
     ++unit;
     if (unit == end || cursor.tile + 1 == cursor.tiles) {

@@ -16,6 +16,7 @@ namespace polarkv::cuda {
 struct PageLayer {
   const uint8_t* base = nullptr;
   const uint8_t* refine[2][2] = {};  // [key, value][first, second refinement plane]
+  const uint8_t* escapes = nullptr;  // the layer's escape records
   uint32_t tiles = 0;                // per KV head
   uint32_t tokens = 0;
 };

@@ -1,6 +1,6 @@
 #include "kernels/cuda/attention_args.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "codec/rotation.h"
 #include "kernels/cuda/attention_plan.h"
@@ -66,6 +66,8 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   args.base_tile_bytes = codec.base_tile_bytes;
   args.refine_tile_bytes = codec.refine_tile_bytes;
   args.head_dim = codec.head_dim;
+  std::ranges::copy(codec.key_image, args.key_image);
+  std::ranges::copy(codec.value_image, args.value_image);
   args.output_unit = RotationScale(codec.head_dim);
   args.query_unit = args.output_unit * batch.scale * kLog2E;
   const auto signs = RotationSigns(codec.rotation_seed);

@@ -16,6 +16,7 @@ struct AttentionArgs {
   uint32_t warps;           // that share the work
   uint32_t base_tile_bytes, refine_tile_bytes;
   uint32_t head_dim;
+  int8_t key_image[16], value_image[16];
   float query_unit;         // rotated int8 score x this = log2 of the weight, but for the scales of token and query
   float output_unit;        // 1/sqrt(rotation block)
   uint32_t signs[8];        // bit j % 32 of word j / 32: the rotation negates coordinate j

@@ -82,6 +82,16 @@ struct DeviceWarp {
     const uint4 words = *reinterpret_cast<const uint4*>(from + byte_offset);
     return {{words.x, words.y, words.z, words.w}};
   }
+  static __device__ __forceinline__ uint32_t LoadWord(const uint8_t* from, uint32_t byte_offset) {
+    return *reinterpret_cast<const uint32_t*>(from + byte_offset);
+  }
+  static __device__ __forceinline__ float LoadHalf(const uint8_t* from, uint32_t index) {
+    return __half2float(reinterpret_cast<const __half*>(from)[index]);
+  }
+  static __device__ __forceinline__ uint32_t ShiftRight(uint32_t x, uint32_t bits) { return x >> bits; }
+  static __device__ __forceinline__ uint32_t PopulationCount(uint64_t mask) {
+    return static_cast<uint32_t>(__popcll(mask));
+  }
   static __device__ __forceinline__ float LoadFloat(const float* from, uint32_t index) { return from[index]; }
   static __device__ __forceinline__ void StoreFloat(float* to, uint32_t index, float x) { to[index] = x; }
   static __device__ __forceinline__ void StoreFloatIf(bool condition, float* to, uint32_t index, float x) {

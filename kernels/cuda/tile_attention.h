@@ -79,6 +79,7 @@ template <class W>
 struct TileFacts {
   ScaleFacts<W> key, value;
   uint32_t tokens;
+  uint64_t left_out;  // tokens that are attended to elsewhere
 };
 
 template <class W>
@@ -128,6 +129,30 @@ POLARKV_WARP_FUNCTION void RelativeScales(typename W::U32 codes, float step, typ
   }
 }
 
+// Makes the state relative to the largest of its reference and `top` (log2, per column) where that is far above it.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void RaiseReference(const typename W::F32 (&top)[2], OutputState<W, kDim>& state) {
+  using F32 = typename W::F32;
+  if (W::Any(top[0] > state.reference[0] + kReferenceSlack) ||
+      W::Any(top[1] > state.reference[1] + kReferenceSlack)) {
+    POLARKV_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      const F32 raised = W::Max(top[c], state.reference[c]);
+      const F32 shrink = W::Exp2(state.reference[c] - raised);
+      state.reference[c] = raised;
+      state.sum[c] = state.sum[c] * shrink;
+      POLARKV_UNROLL
+      for (auto& group : state.o) {
+        POLARKV_UNROLL
+        for (auto& word : group) {
+          word[c] = word[c] * shrink;
+          word[2 + c] = word[2 + c] * shrink;
+        }
+      }
+    }
+  }
+}
+
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
 // integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): the scale codes of
 // the tokens of slots 2 * pair (bits 0-7) and 2 * pair + 1 (bits 8-15).
@@ -152,10 +177,15 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
       x[slot][i % 2] = (W::AsF32(scores[slot % 4][slot / 4 * 2 + i % 2]) - kScoreBiasFloat) * key_scale[i / 2];
     }
   }
-  if (facts.tokens < 64) {
+  if (facts.tokens < 64 || facts.left_out != 0) {
+    const uint64_t padding_mask = facts.tokens < 64 ? ~uint64_t{0} << facts.tokens : 0;
+    const uint64_t masked = padding_mask | facts.left_out;
     POLARKV_UNROLL
     for (int slot = 0; slot < 8; ++slot) {
-      const auto padding = SlotToken<W>(W::Lane(), slot) >= U32(facts.tokens);
+      const U32 token = SlotToken<W>(W::Lane(), slot);
+      const U32 half = W::Select(token > U32(31u), U32(static_cast<uint32_t>(masked >> 32)),
+                                 U32(static_cast<uint32_t>(masked)));
+      const auto padding = (W::ShiftRight(half, token & 31u) & 1u) > U32(0u);
       x[slot][0] = W::Select(padding, F32(-INFINITY), x[slot][0]);
       x[slot][1] = W::Select(padding, F32(-INFINITY), x[slot][1]);
       value_scale[slot] = W::Select(padding, F32(0.0f), value_scale[slot]);
@@ -176,24 +206,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     shift[c] = F32(0.0f) - top_log2;
     factor[c] = top_log2;
   }
-  if (W::Any(factor[0] > state.reference[0] + kReferenceSlack) ||
-      W::Any(factor[1] > state.reference[1] + kReferenceSlack)) {
-    POLARKV_UNROLL
-    for (int c = 0; c < 2; ++c) {
-      const F32 raised = W::Max(factor[c], state.reference[c]);
-      const F32 shrink = W::Exp2(state.reference[c] - raised);
-      state.reference[c] = raised;
-      state.sum[c] = state.sum[c] * shrink;
-      POLARKV_UNROLL
-      for (auto& group : state.o) {
-        POLARKV_UNROLL
-        for (auto& word : group) {
-          word[c] = word[c] * shrink;
-          word[2 + c] = word[2 + c] * shrink;
-        }
-      }
-    }
-  }
+  RaiseReference<W, kDim>(factor, state);
   U32 packed[8];
   F32 sum[2] = {0.0f, 0.0f};
   POLARKV_UNROLL

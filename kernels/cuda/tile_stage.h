@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "codec/block_format.h"
 #include "kernels/cuda/tile_attention.h"
 
 namespace polarkv::cuda {
@@ -69,8 +70,9 @@ class StagedTile {
         value_scales_(W::LoadVector(stage, ScaleOffset(128))) {}
 
   POLARKV_WARP_FUNCTION TileFacts<W> Facts(uint32_t tokens) const {
-    const auto* head = reinterpret_cast<const int16_t*>(stage_);
-    return {MakeScaleFacts<W>(head[0], stage_[6]), MakeScaleFacts<W>(head[1], stage_[7]), tokens};
+    const auto& head = *reinterpret_cast<const TileHead*>(stage_);
+    return {MakeScaleFacts<W>(head.k_exponent, head.k_shift), MakeScaleFacts<W>(head.v_exponent, head.v_shift), tokens,
+            head.k_escapes | head.v_escapes};
   }
   POLARKV_WARP_FUNCTION Words4<W> KeyBase(int group, int vector) const {
     return Load(static_cast<uint32_t>(2 * group + vector));

@@ -136,7 +136,7 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
   spec.kv_heads = static_cast<uint16_t>(c.kv_heads);
   spec.head_dim = kHeadDim;
   spec.tokens = 64 * kTilesPerPage;
-  const BaseTileLayout tile = BlockLayout::Make(spec)->base_tile();
+  const BaseTileLayout tile = BlockLayout::Make(spec)->layer(0).base_tile;
   const Pages pages(c, tile);
   AttentionCodec codec;
   codec.head_dim = kHeadDim;

@@ -35,7 +35,7 @@ inline AttentionCodec MakeCodec(const Shape& shape, const BlockView& block) {
   std::ranges::copy(TurboCodebookFor(shape.codec.k, shape.key_bits).image, codec.key_image);
   std::ranges::copy(TurboCodebookFor(shape.codec.v, shape.value_bits).image, codec.value_image);
   codec.rotation_seed = block.spec().rotation_seed;
-  codec.base_tile_bytes = block.layout().base_tile().bytes;
+  codec.base_tile_bytes = block.layout().layer(0).base_tile.bytes;
   codec.refine_tile_bytes = 8 * block.spec().head_dim;
   return codec;
 }
@@ -45,11 +45,16 @@ inline PageLayer MakePage(const BlockView& block, uint32_t layer) {
     const auto tile = block.Tile(layer, kind, 0, 0);
     return tile.empty() ? nullptr : tile.data();
   };
-  return {plane(PlaneKind::kBase),
-          {{plane(PlaneKind::kKeyRefine1), plane(PlaneKind::kKeyRefine0)},
-           {plane(PlaneKind::kValueRefine1), plane(PlaneKind::kValueRefine0)}},
-          block.spec().tiles(),
-          block.spec().tokens};
+  PageLayer page;
+  page.base = plane(PlaneKind::kBase);
+  page.refine[0][0] = plane(PlaneKind::kKeyRefine1);
+  page.refine[0][1] = plane(PlaneKind::kKeyRefine0);
+  page.refine[1][0] = plane(PlaneKind::kValueRefine1);
+  page.refine[1][1] = plane(PlaneKind::kValueRefine0);
+  page.escapes = block.Segment(layer, PlaneKind::kBase).data() + block.layout().layer(layer).first_escape;
+  page.tiles = block.spec().tiles();
+  page.tokens = block.spec().tokens;
+  return page;
 }
 
 // One launch, all in host memory.
@@ -91,13 +96,13 @@ class AttentionFixture {
         free.pop_back();
       }
     }
+    if (views_.empty()) AddPage(0, page_tokens);
     MakeQueries();
   }
 
   void Run() {
     const AttentionBatch batch = Batch();
-    const BlockView& block = views_.front();
-    const AttentionCodec codec = MakeCodec(shape_, block);
+    const AttentionCodec codec = MakeCodec(shape_, views_.front());
     ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
     ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, page_layers_, table_, q_}));
     Check();
@@ -156,7 +161,8 @@ class AttentionFixture {
     const BlockView whole = testing::Parse(blocks_.back());
     const BlockSelection selection{0, 0, planes};
     std::vector<uint8_t> part;
-    for (const ByteRange& range : SelectionRanges(whole.layout(), selection).value()) {
+    const auto ranges = SelectionRanges(whole.layout(), selection).value();
+    for (const ByteRange& range : ranges) {
       part.insert(part.end(), blocks_.back().begin() + static_cast<ptrdiff_t>(range.offset),
                   blocks_.back().begin() + static_cast<ptrdiff_t>(range.offset + range.length));
     }

@@ -14,13 +14,14 @@ struct DeviceBackend {
     const auto on_device = [&](const uint8_t* host) -> const uint8_t* {
       for (size_t i = 0; host != nullptr && i < blocks.size(); ++i) {
         const uint8_t* const first = c.blocks[i].data();
-        if (host >= first && host < first + c.blocks[i].size()) return blocks[i]->As<uint8_t>() + (host - first);
+        if (host >= first && host <= first + c.blocks[i].size()) return blocks[i]->As<uint8_t>() + (host - first);
       }
       return nullptr;
     };
     std::vector<PageLayer> layers = c.page_layers;
     for (PageLayer& layer : layers) {
       layer.base = on_device(layer.base);
+      layer.escapes = on_device(layer.escapes);
       for (auto& side : layer.refine) {
         for (auto& plane : side) plane = on_device(plane);
       }

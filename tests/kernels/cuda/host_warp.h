@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "codec/half_float.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
@@ -190,6 +191,24 @@ struct HostWarp {
     }
     return loaded;
   }
+  static U32 LoadWord(const uint8_t* from, const U32& byte_offset) {
+    return EachLane<uint32_t>([&](size_t lane) {
+      uint32_t word;
+      std::memcpy(&word, from + byte_offset[lane], sizeof word);
+      return word;
+    });
+  }
+  static F32 LoadHalf(const uint8_t* from, const U32& index) {
+    return EachLane<float>([&](size_t lane) {
+      uint16_t half;
+      std::memcpy(&half, from + 2 * size_t{index[lane]}, sizeof half);
+      return HalfToFloat(half);
+    });
+  }
+  static U32 ShiftRight(const U32& x, const U32& bits) {
+    return EachLane<uint32_t>([&](size_t lane) { return x[lane] >> bits[lane]; });
+  }
+  static uint32_t PopulationCount(uint64_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
   static F32 LoadFloat(const float* from, const U32& index) {
     return EachLane<float>([&](size_t lane) { return from[index[lane]]; });
   }

@@ -151,7 +151,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
   }
   for (const Tile& tile : tiles) {
     const TileFacts<HostWarp> facts{MakeScaleFacts<HostWarp>(kKeyBase, kKeyShift),
-                                    MakeScaleFacts<HostWarp>(kValueBase, kValueShift), tile.tokens};
+                                    MakeScaleFacts<HostWarp>(kValueBase, kValueShift), tile.tokens, 0};
     AttendTile<HostWarp, kDim, kKeyBits, kValueBits, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyBits>(),
                                                                  MakeTables<kValueBits>(), queries, state);
   }
