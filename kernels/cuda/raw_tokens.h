@@ -169,6 +169,7 @@ POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, const uint
     RowFragment<W, kDim> key, value;
     reader.ReadKey(token, key);
     reader.ReadValue(token, value);
+    POLARKV_UNROLL
     for (int n = 0; n < kRowGroups; ++n) {
       F32 logit[2];
       POLARKV_UNROLL
