@@ -216,6 +216,17 @@ BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& d, const BlockKey& key, 
   return TaggedSpec(d, NamespaceFingerprint(d), key, block_index, shard);
 }
 
+uint64_t LargestBlockBytes(const NamespaceDescriptor& d) {
+  BlockSpec spec = NamespaceBlockSpec(d, BlockKey{}, 0);
+  spec.codec = {CodecId::kFp16, CodecId::kFp16};
+  const absl::StatusOr<BlockLayout> layout = BlockLayout::Make(spec);
+  if (!layout.ok()) return kMaxBlockBytes;
+  const uint64_t layer = spec.kv_heads * VectorRecordBytes(spec.head_dim) + kSegmentAlignment + sizeof(LayerEntry) +
+                         kMaxPlanes * sizeof(DirectoryEntry);
+  const uint64_t phases = spec.rope.dims / 2 * sizeof(uint64_t) + 2 * kSegmentAlignment;
+  return std::min(layout->total_bytes() + spec.layers * layer + phases, kMaxBlockBytes);
+}
+
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor,
                                const Fingerprint& fingerprint, const BlockKey& key) {
   BlockSpec expected = TaggedSpec(descriptor, fingerprint, key, 0, 0);

@@ -3,7 +3,11 @@
 
 namespace polarkv::reference {
 
-bool HasReference(CodecId codec) { return codec == CodecId::kFp16 || codec == CodecId::kPolar44; }
+bool HasReference(CodecId codec) {
+  const CodecKind kind = TraitsOf(codec).kind;
+  return kind == CodecKind::kFp16 || kind == CodecKind::kTurbo || kind == CodecKind::kTrellis ||
+         codec == CodecId::kPolar44;
+}
 
 absl::Status CheckReferences(const BlockSpec& spec, uint32_t layer_begin, uint32_t layer_end) {
   for (uint32_t layer = layer_begin; layer < layer_end; ++layer) {
@@ -13,10 +17,6 @@ absl::Status CheckReferences(const BlockSpec& spec, uint32_t layer_begin, uint32
       const std::string_view name = CodecName(codec);
       return absl::UnimplementedError(absl::StrCat("codec ", absl::string_view(name.data(), name.size()), " of layer ",
                                                    layer, " has no quantizer in this build; choose another codec"));
-    }
-    if (part.key_mean || part.escapes != 0) {
-      return absl::UnimplementedError(
-          absl::StrCat("layer ", layer, " has key means or escapes, which this build does not read"));
     }
   }
   return absl::OkStatus();
