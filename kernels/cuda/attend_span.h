@@ -77,9 +77,9 @@ template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups, class
 POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTables<kKeyBits>& key_tables,
                                       const PermuteTables<kValueBits>& value_tables, uint32_t warp, Ring& ring) {
   const uint64_t units = UnitCount(args);
+  if (warp >= BusyWarps(args, units)) return;
   const uint64_t end = FirstUnitOfWarp(args, units, warp + 1);
   uint64_t unit = FirstUnitOfWarp(args, units, warp);
-  if (unit >= end) return;
   UnitCursor cursor = UnitCursor::At(args, unit), ahead = cursor;
   uint32_t tokens[kRingStages];
   uint64_t filled = unit;

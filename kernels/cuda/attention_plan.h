@@ -17,11 +17,16 @@ POLARKV_HOST_DEVICE inline uint64_t LinesPerSequence(const AttentionArgs& args) 
 POLARKV_HOST_DEVICE inline uint64_t UnitCount(const AttentionArgs& args) {
   return LinesPerSequence(args) * args.tile_prefix[args.batch.sequences];
 }
+// Never more than there are units, so that no share between two others is empty; warps from there on have nothing to do.
+POLARKV_HOST_DEVICE inline uint64_t BusyWarps(const AttentionArgs& args, uint64_t units) {
+  return args.warps < units ? args.warps : units;
+}
+// `warp` is at most BusyWarps.
 POLARKV_HOST_DEVICE inline uint64_t FirstUnitOfWarp(const AttentionArgs& args, uint64_t units, uint32_t warp) {
-  return units * warp / args.warps;
+  return units * warp / BusyWarps(args, units);
 }
 POLARKV_HOST_DEVICE inline uint32_t WarpOfUnit(const AttentionArgs& args, uint64_t units, uint64_t unit) {
-  return static_cast<uint32_t>(((unit + 1) * args.warps - 1) / units);
+  return static_cast<uint32_t>(((unit + 1) * BusyWarps(args, units) - 1) / units);
 }
 // Where a warp leaves its share of a line: warps and lines both ascend along the units, so no two shares collide.
 POLARKV_HOST_DEVICE inline uint64_t PartialSlot(uint32_t warp, uint64_t line) { return warp + line; }

@@ -83,10 +83,10 @@ TEST(CudaAttentionTest, EveryUnitHasOneWarp) {
     args.tile_prefix = prefix;
     const uint64_t units = UnitCount(args);
     uint64_t slots = 0;
-    for (uint32_t warp = 0; warp < args.warps; ++warp) {
+    for (uint32_t warp = 0; warp < BusyWarps(args, units); ++warp) {
       const uint64_t end = FirstUnitOfWarp(args, units, warp + 1);
       uint64_t unit = FirstUnitOfWarp(args, units, warp);
-      if (unit >= end) continue;
+      ASSERT_LT(unit, end) << "a share that Merge would read and nobody writes";
       UnitCursor cursor = UnitCursor::At(args, unit);
       for (;; cursor.Advance(args)) {
         const UnitCursor direct = UnitCursor::At(args, unit);
