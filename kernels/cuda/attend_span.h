@@ -73,9 +73,9 @@ POLARKV_WARP_FUNCTION void StorePartial(const AttentionArgs& args, uint64_t slot
 
 // Ring: Fill(stage, address), Commit(), Wait<pending>() - all but the `pending` latest commits are there -, and
 // Bytes(stage). Release(): the oldest stage has been read.
-template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups, class Ring>
-POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTables<kKeyBits>& key_tables,
-                                      const PermuteTables<kValueBits>& value_tables, uint32_t warp, Ring& ring) {
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Ring>
+POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTables<kKeyKind>& key_tables,
+                                      const PermuteTables<kValueKind>& value_tables, uint32_t warp, Ring& ring) {
   const uint64_t units = UnitCount(args);
   if (warp >= BusyWarps(args, units)) return;
   const uint64_t end = FirstUnitOfWarp(args, units, warp + 1);
@@ -110,13 +110,13 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
     fill();
     ring.template Wait<kRingStages - 1>();
     const auto stage = static_cast<uint32_t>(unit % kRingStages);
-    const StagedTile<W, kDim, kKeyBits, kValueBits> tile(ring.Bytes(stage));
+    const StagedTile<W, kDim, kKeyKind, kValueKind> tile(ring.Bytes(stage));
     TileFacts<W> facts = tile.Facts(tokens[stage]);
     if (facts.tokens < 64) facts.left_out &= (uint64_t{1} << facts.tokens) - 1;
-    AttendTile<W, kDim, kKeyBits, kValueBits, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
+    AttendTile<W, kDim, kKeyKind, kValueKind, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
     if (facts.left_out != 0) {
       const PageLayer& page = FindPage(args, cursor);
-      AttendRawTokens<W, kDim, kKeyBits, kValueBits, kRowGroups>(
+      AttendRawTokens<W, kDim, kKeyKind, kValueKind, kRowGroups>(
           args, ring.Bytes(stage), page.escapes, facts.left_out, FirstRowOf<kRowGroups>(args, cursor), queries, state);
     }
     ring.Release();

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "codec/code_order.h"
+#include "kernels/cuda/permute_tables.h"
 
 namespace polarkv::cuda {
 
@@ -48,8 +49,8 @@ struct AttentionBatch {
 // How the blocks are coded; the same for all blocks of a launch.
 struct AttentionCodec {
   uint32_t head_dim = 0;                  // 64, 128, 256
-  uint32_t key_bits = 0, value_bits = 0;  // as read: 2, 3 or 4
-  int8_t key_image[16] = {}, value_image[16] = {};  // [code], as read
+  CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // as read
+  int8_t key_image[16] = {}, value_image[16] = {};    // [code or window], as read
   uint64_t rotation_seed = 0;
   uint32_t base_tile_bytes = 0, refine_tile_bytes = 0;
 };

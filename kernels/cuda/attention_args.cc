@@ -28,7 +28,13 @@ class Carver {
   size_t bytes_ = 0;
 };
 
-bool IsReadable(uint32_t bits) { return bits >= 2 && bits <= 4; }
+// Kernels exist for turbo keys with turbo values and for trellis keys with trellis values.
+bool HasKernel(CodeKind key, CodeKind value) {
+  const auto known = [](CodeKind kind) {
+    return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4 || kind == kTrellis2 || kind == kTrellis3;
+  };
+  return known(key) && known(value) && IsTrellisKind(key) == IsTrellisKind(value);
+}
 
 }  // namespace
 
@@ -37,7 +43,8 @@ const char* LaunchErrorText(LaunchError error) {
     case LaunchError::kNone:
       return "no error";
     case LaunchError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256, 2 to 4 bits a code, group and queries 1 to 16";
+      return "no kernel for this shape: head_dim 64, 128 or 256, turbo or trellis codes for both keys and values, group and "
+             "queries 1 to 16";
     case LaunchError::kWorkspaceTooSmall:
       return "the workspace is smaller than AttentionWorkspaceBytes, or not 256-byte aligned";
     case LaunchError::kNoDevice:
@@ -50,7 +57,7 @@ const char* LaunchErrorText(LaunchError error) {
 
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch) {
   const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  return dim && IsReadable(codec.key_bits) && IsReadable(codec.value_bits) && batch.sequences >= 1 &&
+  return dim && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
          batch.kv_heads >= 1 && batch.tiles_per_page >= 1 && batch.group >= 1 && batch.group <= 16 &&
          batch.queries >= 1 && batch.queries <= 16;
 }

@@ -41,51 +41,58 @@ class DeviceRing {
   uint32_t address_;
 };
 
-template <int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
-    AttendKernel(const AttentionArgs args, const PermuteTables<kKeyBits> key_tables,
-                 const PermuteTables<kValueBits> value_tables) {
-  using Stage = TileStage<kDim, kKeyBits, kValueBits>;
+    AttendKernel(const AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
+                 const PermuteTables<kValueKind> value_tables) {
+  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
   DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes);
-  AttendSpan<DeviceWarp, kDim, kKeyBits, kValueBits, kRowGroups>(args, key_tables, value_tables,
+  AttendSpan<DeviceWarp, kDim, kKeyKind, kValueKind, kRowGroups>(args, key_tables, value_tables,
                                                                  blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
 }
 
-template <int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  const auto kernel = AttendKernel<kDim, kKeyBits, kValueBits, kRowGroups>;
+  const auto kernel = AttendKernel<kDim, kKeyKind, kValueKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyBits, kValueBits>::kBytes;
+  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
   kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
-      args, MakePermuteTables<kKeyBits>(codec.key_image), MakePermuteTables<kValueBits>(codec.value_image));
+      args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image));
   return cudaGetLastError();
 }
 
-template <int kDim, int kKeyBits, int kValueBits>
+template <int kDim, int kKeyKind, int kValueKind>
 cudaError_t LaunchAttendRows(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  return args.row_groups == 1 ? LaunchAttend<kDim, kKeyBits, kValueBits, 1>(codec, args, stream)
-                              : LaunchAttend<kDim, kKeyBits, kValueBits, 2>(codec, args, stream);
+  return args.row_groups == 1 ? LaunchAttend<kDim, kKeyKind, kValueKind, 1>(codec, args, stream)
+                              : LaunchAttend<kDim, kKeyKind, kValueKind, 2>(codec, args, stream);
 }
 
-template <int kDim, int kKeyBits>
+template <int kDim, int kKeyKind>
 cudaError_t LaunchAttendKeys(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if (codec.value_bits == 4) return LaunchAttendRows<kDim, kKeyBits, 4>(codec, args, stream);
-  if (codec.value_bits == 3) return LaunchAttendRows<kDim, kKeyBits, 3>(codec, args, stream);
-  return LaunchAttendRows<kDim, kKeyBits, 2>(codec, args, stream);
+  if constexpr (IsTrellisKind(kKeyKind)) {
+    if (codec.value_kind == kTrellis3) return LaunchAttendRows<kDim, kKeyKind, kTrellis3>(codec, args, stream);
+    return LaunchAttendRows<kDim, kKeyKind, kTrellis2>(codec, args, stream);
+  } else {
+    if (codec.value_kind == kTurbo4) return LaunchAttendRows<kDim, kKeyKind, kTurbo4>(codec, args, stream);
+    if (codec.value_kind == kTurbo3) return LaunchAttendRows<kDim, kKeyKind, kTurbo3>(codec, args, stream);
+    return LaunchAttendRows<kDim, kKeyKind, kTurbo2>(codec, args, stream);
+  }
 }
 
 // Instantiated in attend_dim*.cu, one head_dim a file, so that they compile side by side.
 template <int kDim>
 cudaError_t LaunchAttendDim(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if (codec.key_bits == 4) return LaunchAttendKeys<kDim, 4>(codec, args, stream);
-  if (codec.key_bits == 3) return LaunchAttendKeys<kDim, 3>(codec, args, stream);
-  return LaunchAttendKeys<kDim, 2>(codec, args, stream);
+  if (codec.key_kind == kTurbo4) return LaunchAttendKeys<kDim, kTurbo4>(codec, args, stream);
+  if (codec.key_kind == kTurbo3) return LaunchAttendKeys<kDim, kTurbo3>(codec, args, stream);
+  if (codec.key_kind == kTurbo2) return LaunchAttendKeys<kDim, kTurbo2>(codec, args, stream);
+  if (codec.key_kind == kTrellis3) return LaunchAttendKeys<kDim, kTrellis3>(codec, args, stream);
+  return LaunchAttendKeys<kDim, kTrellis2>(codec, args, stream);
 }
 
 }  // namespace polarkv::cuda

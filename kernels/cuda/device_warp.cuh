@@ -89,6 +89,7 @@ struct DeviceWarp {
     return __half2float(reinterpret_cast<const __half*>(from)[index]);
   }
   static __device__ __forceinline__ uint32_t ShiftRight(uint32_t x, uint32_t bits) { return x >> bits; }
+  static __device__ __forceinline__ uint32_t ShiftLeft(uint32_t x, uint32_t bits) { return x << bits; }
   static __device__ __forceinline__ uint32_t PopulationCount(uint64_t mask) {
     return static_cast<uint32_t>(__popcll(mask));
   }

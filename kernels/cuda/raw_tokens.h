@@ -29,12 +29,12 @@ POLARKV_WARP_FUNCTION typename W::F32 ImageOf(const int8_t (&image)[16], typenam
 
 // Reads one token's key or value out of a staged tile or of its record, rotated, in units where the rotation back is
 // output_unit * D H: every lane gets the coordinates of its row fragment.
-template <class W, int kDim, int kKeyBits, int kValueBits>
+template <class W, int kDim, int kKeyKind, int kValueKind>
 class RawTokenReader {
  public:
   using U32 = typename W::U32;
   using F32 = typename W::F32;
-  using Stage = TileStage<kDim, kKeyBits, kValueBits>;
+  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
   using Row = RowFragment<W, kDim>;
   static constexpr uint32_t kGroups = kDim / 64;
 
@@ -57,13 +57,13 @@ class RawTokenReader {
       const U32 crumbs = W::LoadWord(stage_, base + (chunk - quarter * kGroups) * kVectorBytes +
                                                  (kPrefixStride + vector * kVectorBytes));
       U32 first = 0u, second = 0u;
-      if (kKeyBits > 2) first = W::LoadWord(stage_, base + (kPrefixStride + 2 * kGroups * kVectorBytes));
-      if (kKeyBits > 3) second = W::LoadWord(stage_, base + (kPrefixStride + 3 * kGroups * kVectorBytes));
+      if (BitsOfKind(kKeyKind) > 2) first = W::LoadWord(stage_, base + (kPrefixStride + 2 * kGroups * kVectorBytes));
+      if (BitsOfKind(kKeyKind) > 3) second = W::LoadWord(stage_, base + (kPrefixStride + 3 * kGroups * kVectorBytes));
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
         const U32 c = ((W::Lane() >> 2) & 3u) * 4u + word;
         row.x[i / 2][i % 2][word] =
-            ImageOf<W>(args_.key_image, CodeAt<kKeyBits>(crumbs, first, second, c, vector)) * scale;
+            ImageOf<W>(args_.key_image, CodeAt<kKeyKind>(crumbs, first, second, c, vector)) * scale;
       }
     }
   }
@@ -83,12 +83,12 @@ class RawTokenReader {
       };
       const Words4<W> crumbs = vector(i);
       Words4<W> first{}, second{};
-      if (kValueBits > 2) first = vector(2 * kGroups + i / 2);
-      if (kValueBits > 3) second = vector(3 * kGroups + i / 2);
+      if (BitsOfKind(kValueKind) > 2) first = vector(2 * kGroups + i / 2);
+      if (BitsOfKind(kValueKind) > 3) second = vector(3 * kGroups + i / 2);
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
         const U32 code =
-            CodeAt<kValueBits>(crumbs.w[word], first.w[word], second.w[word], U32(token % 16), i % 2);
+            CodeAt<kValueKind>(crumbs.w[word], first.w[word], second.w[word], U32(token % 16), i % 2);
         row.x[i / 2][i % 2][word] = ImageOf<W>(args_.value_image, code) * scale;
       }
     }
@@ -102,16 +102,30 @@ class RawTokenReader {
     if (code == 0) return 0.0f;
     return facts.factor * W::Exp2(F32((static_cast<float>(code) - 255.0f) * facts.step));
   }
-  // Code c, read at kBits, of an atom in the given vector (code_order.h).
-  template <int kBits>
+  // Code or window of number c of an atom in the given vector (code_order.h, trellis_code.h).
+  template <int kKind>
   POLARKV_WARP_FUNCTION static U32 CodeAt(U32 crumbs, U32 first, U32 second, U32 c, uint32_t vector) {
     const U32 n = U32(15u) - c;
+    if constexpr (kKind == kTrellis2) return RotateRightBy(crumbs, n * 2u) & 15u;
+    if constexpr (kKind == kTrellis3) {
+      const U32 symbol = ((W::ShiftRight(crumbs, n * 2u) & 3u) << 1) | LowBit(first, n, vector);
+      return symbol | (LowBit(first, (n + 1u) & 15u, vector) << 3);
+    }
     const U32 even = (n & 1u) ^ 1u;
     const U32 nibble = (n >> 1) * 4u;
     U32 code = W::ShiftRight(crumbs, n * 2u) & 3u;
-    if (kBits > 2) code = (code << 1) | (W::ShiftRight(first, nibble + even * 2u + vector) & 1u);
-    if (kBits > 3) code = (code << 1) | (W::ShiftRight(second, nibble + even * 2u + (1 - vector)) & 1u);
+    if (kKind > kTurbo2) code = (code << 1) | (W::ShiftRight(first, nibble + even * 2u + vector) & 1u);
+    if (kKind > kTurbo3) code = (code << 1) | (W::ShiftRight(second, nibble + even * 2u + (1 - vector)) & 1u);
     return code;
+  }
+  POLARKV_WARP_FUNCTION static U32 RotateRightBy(U32 x, U32 bits) {
+    return W::ShiftRight(x, bits) | W::ShiftLeft(x, (U32(32u) - bits) & 31u);
+  }
+  // Of trellis3's symbol number n, counted from the low end.
+  POLARKV_WARP_FUNCTION static U32 LowBit(U32 plane, U32 n, uint32_t vector) {
+    const U32 odd = n & 1u;
+    const U32 shift = vector == 0 ? n * 2u + (U32(2u) - odd) : (n * 2u + 29u + odd) & 31u;
+    return W::ShiftRight(plane, shift) & 1u;
   }
   POLARKV_WARP_FUNCTION void ReadRecord(uint32_t index, Row& row) const {
     const uint8_t* const record =
@@ -157,13 +171,13 @@ POLARKV_WARP_FUNCTION typename W::F32 RawLogit(const AttentionArgs& args, uint64
 }
 
 // Adds the tokens of `mask` to the state of each group of 8 rows.
-template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, const uint8_t* stage, const uint8_t* records,
                                            uint64_t mask, uint64_t first_row,
                                            const QueryOperand<W, kDim> (&queries)[kRowGroups],
                                            OutputState<W, kDim> (&state)[kRowGroups]) {
   using F32 = typename W::F32;
-  const RawTokenReader<W, kDim, kKeyBits, kValueBits> reader(args, stage, records);
+  const RawTokenReader<W, kDim, kKeyKind, kValueKind> reader(args, stage, records);
   for (uint32_t token = 0; token < 64; ++token) {
     if ((mask >> token & 1) == 0) continue;
     RowFragment<W, kDim> key, value;

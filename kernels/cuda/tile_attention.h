@@ -90,8 +90,8 @@ POLARKV_WARP_FUNCTION typename W::U32 SlotToken(typename W::U32 lane, int slot) 
 
 // S of the tile for each group of 8 rows: scores[n][w] = slots w (first two) and 4 + w (last two).
 // Source: Words4 KeyBase(group, vector), KeyRefine(plane, group).
-template <class W, int kDim, int kBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kBits>& tables,
+template <class W, int kDim, int kKind, int kRowGroups, class Source>
+POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kKind>& tables,
                                      const QueryOperand<W, kDim> (&queries)[kRowGroups],
                                      typename W::I32 (&scores)[kRowGroups][4][4]) {
   POLARKV_UNROLL
@@ -100,13 +100,13 @@ POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kBi
   for (int group = 0; group < kDim / 64; ++group) {
     const Words4<W> a = tile.KeyBase(group, 0), b = tile.KeyBase(group, 1);
     Words4<W> p1{}, p0{};
-    if constexpr (kBits >= 3) p1 = tile.KeyRefine(1, group);
-    if constexpr (kBits >= 4) p0 = tile.KeyRefine(0, group);
+    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.KeyRefine(1, group);
+    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.KeyRefine(0, group);
     POLARKV_UNROLL
     for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kBits, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
+      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
       POLARKV_UNROLL
-      for (int n = 0; n < kRowGroups; ++n) Accumulate<true, kBits, W>(codes, queries[n].group[group], scores[n][w]);
+      for (int n = 0; n < kRowGroups; ++n) Accumulate<true, kKind, W>(codes, queries[n].group[group], scores[n][w]);
     }
   }
 }
@@ -241,8 +241,8 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
 }
 
 // Adds the tile's weighted values. Source: Words4 ValueBase(group, vector), ValueRefine(plane, group).
-template <class W, int kDim, int kBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBits>& tables,
+template <class W, int kDim, int kKind, int kRowGroups, class Source>
+POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kKind>& tables,
                                      const WeightOperand<W> (&weights)[kRowGroups],
                                      const typename W::F32 (&factor)[kRowGroups][2],
                                      OutputState<W, kDim> (&state)[kRowGroups]) {
@@ -250,18 +250,18 @@ POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBi
   for (int group = 0; group < kDim / 64; ++group) {
     const Words4<W> a = tile.ValueBase(group, 0), b = tile.ValueBase(group, 1);
     Words4<W> p1{}, p0{};
-    if constexpr (kBits >= 3) p1 = tile.ValueRefine(1, group);
-    if constexpr (kBits >= 4) p0 = tile.ValueRefine(0, group);
+    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.ValueRefine(1, group);
+    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.ValueRefine(0, group);
     POLARKV_UNROLL
     for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kBits, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
+      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
       POLARKV_UNROLL
       for (int n = 0; n < kRowGroups; ++n) {
         typename W::I32 acc[4] = {0, 0, 0, 0};
-        Accumulate<false, kBits, W>(codes, weights[n].high, acc);
+        Accumulate<false, kKind, W>(codes, weights[n].high, acc);
         POLARKV_UNROLL
         for (auto& value : acc) value = value << 8;
-        Accumulate<false, kBits, W>(codes, weights[n].low, acc);
+        Accumulate<false, kKind, W>(codes, weights[n].low, acc);
         POLARKV_UNROLL
         for (int i = 0; i < 4; ++i) {
           auto& out = state[n].o[group][w][i];
@@ -273,21 +273,21 @@ POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBi
 }
 
 // The whole tile.
-template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups, class Source>
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source>
 POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& facts,
-                                      const PermuteTables<kKeyBits>& key_tables,
-                                      const PermuteTables<kValueBits>& value_tables,
+                                      const PermuteTables<kKeyKind>& key_tables,
+                                      const PermuteTables<kValueKind>& value_tables,
                                       const QueryOperand<W, kDim> (&queries)[kRowGroups],
                                       OutputState<W, kDim> (&state)[kRowGroups]) {
   typename W::I32 scores[kRowGroups][4][4];
-  ScoreTile<W, kDim, kKeyBits, kRowGroups>(tile, key_tables, queries, scores);
+  ScoreTile<W, kDim, kKeyKind, kRowGroups>(tile, key_tables, queries, scores);
   WeightOperand<W> weights[kRowGroups];
   typename W::F32 factor[kRowGroups][2];
   POLARKV_UNROLL
   for (int n = 0; n < kRowGroups; ++n) {
     weights[n] = WeighTile<W, kDim>(tile, facts, queries[n].scale, scores[n], state[n], factor[n]);
   }
-  AddValues<W, kDim, kValueBits, kRowGroups>(tile, value_tables, weights, factor, state);
+  AddValues<W, kDim, kValueKind, kRowGroups>(tile, value_tables, weights, factor, state);
 }
 
 }  // namespace polarkv::cuda

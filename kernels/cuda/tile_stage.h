@@ -23,11 +23,11 @@ struct TileAddress {
   const uint8_t* refine[2][2];  // [key, value][first, second refinement plane]
 };
 
-template <int kDim, int kKeyBits, int kValueBits>
+template <int kDim, int kKeyKind, int kValueKind>
 struct TileStage {
   static constexpr uint32_t kGroups = kDim / 64;
-  static constexpr uint32_t kKeyVectors = kGroups * kKeyBits;  // two of the base plane, one of each refinement plane
-  static constexpr uint32_t kValueVectors = kGroups * kValueBits;
+  static constexpr uint32_t kKeyVectors = kGroups * BitsOfKind(kKeyKind);  // two of crumbs, one of each further bit
+  static constexpr uint32_t kValueVectors = kGroups * BitsOfKind(kValueKind);
   static constexpr uint32_t kBytes = kPrefixStride + (kKeyVectors + kValueVectors) * kVectorBytes;
 
   // One lane's copies of one tile. copy(offset in the stage, from): 16 bytes.
@@ -36,34 +36,38 @@ struct TileStage {
     if (lane < kTilePrefixBytes / 16) copy(16 * lane, tile.base + 16 * lane);
     const uint32_t to = kPrefixStride + 16 * lane;
     const uint32_t from = 16 * TileVector(lane);
-    const uint8_t* const base = tile.base + kTilePrefixBytes + from;
+    FillSide<kKeyKind>(tile.base + kTilePrefixBytes + from, tile.refine[0], from, to, copy);
+    FillSide<kValueKind>(tile.base + kTilePrefixBytes + kKeyPayload + from, tile.refine[1], from,
+                         to + kKeyVectors * kVectorBytes, copy);
+  }
+
+ private:
+  // A trellis code's third bit follows its crumbs in the base plane; those of turbo codes are planes of their own.
+  static constexpr uint32_t kKeyPayload = kGroups * (kKeyKind == kTrellis3 ? 3 : 2) * kVectorBytes;
+
+  template <int kKind, class Copy>
+  POLARKV_WARP_FUNCTION static void FillSide(const uint8_t* payload, const uint8_t* const (&refine)[2], uint32_t from,
+                                             uint32_t to, const Copy& copy) {
     POLARKV_UNROLL
-    for (uint32_t i = 0; i < 2 * kGroups; ++i) {
-      copy(to + i * kVectorBytes, base + i * kVectorBytes);
-      copy(to + (kKeyVectors + i) * kVectorBytes, base + (2 * kGroups + i) * kVectorBytes);
-    }
+    for (uint32_t i = 0; i < 2 * kGroups; ++i) copy(to + i * kVectorBytes, payload + i * kVectorBytes);
     POLARKV_UNROLL
-    for (uint32_t plane = 0; plane < 2; ++plane) {
+    for (uint32_t plane = 0; plane + 2 < static_cast<uint32_t>(BitsOfKind(kKind)); ++plane) {
+      const uint8_t* const bits =
+          kKind == kTrellis3 ? payload + 2 * kGroups * kVectorBytes : refine[plane] + from;
       POLARKV_UNROLL
       for (uint32_t i = 0; i < kGroups; ++i) {
-        if (kKeyBits > 2 + plane) {
-          copy(to + ((2 + plane) * kGroups + i) * kVectorBytes, tile.refine[0][plane] + from + i * kVectorBytes);
-        }
-        if (kValueBits > 2 + plane) {
-          copy(to + (kKeyVectors + (2 + plane) * kGroups + i) * kVectorBytes,
-               tile.refine[1][plane] + from + i * kVectorBytes);
-        }
+        copy(to + ((2 + plane) * kGroups + i) * kVectorBytes, bits + i * kVectorBytes);
       }
     }
   }
 };
 
 // The source of tile_attention.h over a filled stage.
-template <class W, int kDim, int kKeyBits, int kValueBits>
+template <class W, int kDim, int kKeyKind, int kValueKind>
 class StagedTile {
  public:
   using U32 = typename W::U32;
-  using Stage = TileStage<kDim, kKeyBits, kValueBits>;
+  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
   POLARKV_WARP_FUNCTION explicit StagedTile(const uint8_t* stage)
       : stage_(stage),
         key_scales_(W::LoadVector(stage, ScaleOffset(64))),

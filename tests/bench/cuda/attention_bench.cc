@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "codec/block_layout.h"
-#include "codec/turbo_codebook.h"
 #include "kernels/cuda/attention.h"
 
 namespace polarkv::cuda {
@@ -82,7 +81,9 @@ double CopyBandwidth(uint32_t rounds, const Buffer& flush) {
 }
 
 struct Case {
-  uint32_t sequences, tokens, kv_heads, group, queries, key_bits, value_bits;
+  uint32_t sequences, tokens, kv_heads, group, queries;
+  CodecPair codec;
+  CodeKind key_kind, value_kind;  // as read
 };
 
 // Pages of random codes with scales around one; what the codes mean does not change the work.
@@ -136,14 +137,14 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
   spec.kv_heads = static_cast<uint16_t>(c.kv_heads);
   spec.head_dim = kHeadDim;
   spec.tokens = 64 * kTilesPerPage;
+  spec.codec = c.codec;
   const BaseTileLayout tile = BlockLayout::Make(spec)->layer(0).base_tile;
   const Pages pages(c, tile);
   AttentionCodec codec;
   codec.head_dim = kHeadDim;
-  codec.key_bits = c.key_bits;
-  codec.value_bits = c.value_bits;
-  std::ranges::copy(TurboCodebookFor(CodecId::kTurbo4, c.key_bits).image, codec.key_image);
-  std::ranges::copy(TurboCodebookFor(CodecId::kTurbo4, c.value_bits).image, codec.value_image);
+  codec.key_kind = c.key_kind;
+  codec.value_kind = c.value_kind;
+  for (int i = 0; i < 16; ++i) codec.key_image[i] = codec.value_image[i] = static_cast<int8_t>(16 * i - 120);
   codec.base_tile_bytes = tile.bytes;
   codec.refine_tile_bytes = 8 * kHeadDim;
 
@@ -182,12 +183,12 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
     std::exit(1);
   });
   const double tiles = double{c.tokens / 64.0} * c.kv_heads * c.sequences;
-  const double read = tiles * (192 + 8.0 * kHeadDim * (c.key_bits + c.value_bits));
-  std::printf("{\"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, \"key_bits\": %u, "
-              "\"value_bits\": %u, \"us\": %.2f, \"bytes\": %.0f, \"gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, "
+  const double read = tiles * (192 + 8.0 * kHeadDim * (BitsOfKind(c.key_kind) + BitsOfKind(c.value_kind)));
+  std::printf("{\"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, "
+              "\"codec\": \"%s\", \"key_bits\": %d, \"value_bits\": %d, \"us\": %.2f, \"bytes\": %.0f, \"gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, "
               "\"of_copy\": %.3f}\n",
-              c.sequences, c.tokens, c.kv_heads, c.group, c.queries, c.key_bits, c.value_bits, us, read, read / us / 1e3,
-              copy_bandwidth / 1e3, read / us / copy_bandwidth);
+              c.sequences, c.tokens, c.kv_heads, c.group, c.queries, CodecPairName(c.codec).c_str(), BitsOfKind(c.key_kind),
+              BitsOfKind(c.value_kind), us, read, read / us / 1e3, copy_bandwidth / 1e3, read / us / copy_bandwidth);
   std::fflush(stdout);
 }
 
@@ -200,14 +201,20 @@ int Main(uint32_t rounds) {
   }
   const Buffer flush(kFlushBytes);
   const double copy_bandwidth = CopyBandwidth(rounds, flush);
+  constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4}, kCompact{CodecId::kTrellis3, CodecId::kTrellis3},
+      kSmall{CodecId::kTrellis3, CodecId::kTrellis2};
   for (const uint32_t group : {1u, 4u, 8u}) {
-    for (const auto& [keys, values] : {std::pair{4u, 4u}, {3u, 3u}, {2u, 2u}, {4u, 2u}}) {
-      Run({1, 131072, 8, group, 1, keys, values}, rounds, flush, copy_bandwidth);
-      Run({1, 32768, 8, group, 1, keys, values}, rounds, flush, copy_bandwidth);
+    for (const uint32_t tokens : {131072u, 32768u}) {
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo3, kTurbo3}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo2}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo2, kTurbo2}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kSmall, kTrellis3, kTrellis2}, rounds, flush, copy_bandwidth);
     }
-    Run({64, 4096, 8, group, 1, 4, 4}, rounds, flush, copy_bandwidth);
+    Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
   }
-  Run({1, 131072, 8, 8, 2, 4, 4}, rounds, flush, copy_bandwidth);
+  Run({1, 131072, 8, 8, 2, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
   return 0;
 }
 

@@ -62,7 +62,7 @@ def main():
         torch = None
         print("PyTorch is not installed: no rivals\n")
     rivals = {}
-    print("| sequences x tokens x KV heads | queries x group | K, V bits | us | GB/s | of copy | rival | us | ratio |")
+    print("| sequences x tokens x KV heads | queries x group | codec, K and V bits read | us | GB/s | of copy | rival | us | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     for line in run.stdout.splitlines():
         case = json.loads(line)
@@ -71,7 +71,7 @@ def main():
             rivals[shape] = rival_microseconds(torch, case, options.rounds)
         name, rival = rivals.get(shape, ("", float("nan")))
         print(f"| {case['sequences']} x {case['tokens']} x {case['kv_heads']} | {case['queries']} x {case['group']} | "
-              f"{case['key_bits']}, {case['value_bits']} | {case['us']:.1f} | {case['gb_per_s']:.0f} | "
+              f"{case['codec']} {case['key_bits']}, {case['value_bits']} | {case['us']:.1f} | {case['gb_per_s']:.0f} | "
               f"{case['of_copy']:.2f} | {name} | {rival:.1f} | {rival / case['us']:.2f} |")
 
 

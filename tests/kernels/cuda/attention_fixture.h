@@ -11,51 +11,20 @@
 #include <vector>
 
 #include "codec/rotation.h"
-#include "codec/turbo_codebook.h"
 #include "gtest/gtest.h"
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/resident_block.h"
 #include "tests/codec/random_kv.h"
 
 namespace polarkv::cuda {
 
 struct Shape {
   CodecPair codec = {CodecId::kTurbo4, CodecId::kTurbo4};
-  uint32_t key_bits = 4, value_bits = 4;  // as read
+  CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // as read
   uint32_t kv_heads = 2, group = 4, queries = 1, tiles_per_page = 2;
   std::vector<uint32_t> tokens = {130};
   uint32_t warps = 3;
   float magnitude = 1;  // of keys and values
 };
-
-inline AttentionCodec MakeCodec(const Shape& shape, const BlockView& block) {
-  AttentionCodec codec;
-  codec.head_dim = block.spec().head_dim;
-  codec.key_bits = shape.key_bits;
-  codec.value_bits = shape.value_bits;
-  std::ranges::copy(TurboCodebookFor(shape.codec.k, shape.key_bits).image, codec.key_image);
-  std::ranges::copy(TurboCodebookFor(shape.codec.v, shape.value_bits).image, codec.value_image);
-  codec.rotation_seed = block.spec().rotation_seed;
-  codec.base_tile_bytes = block.layout().layer(0).base_tile.bytes;
-  codec.refine_tile_bytes = 8 * block.spec().head_dim;
-  return codec;
-}
-
-inline PageLayer MakePage(const BlockView& block, uint32_t layer) {
-  const auto plane = [&](PlaneKind kind) {
-    const auto tile = block.Tile(layer, kind, 0, 0);
-    return tile.empty() ? nullptr : tile.data();
-  };
-  PageLayer page;
-  page.base = plane(PlaneKind::kBase);
-  page.refine[0][0] = plane(PlaneKind::kKeyRefine1);
-  page.refine[0][1] = plane(PlaneKind::kKeyRefine0);
-  page.refine[1][0] = plane(PlaneKind::kValueRefine1);
-  page.refine[1][1] = plane(PlaneKind::kValueRefine0);
-  page.escapes = block.Segment(layer, PlaneKind::kBase).data() + block.layout().layer(layer).first_escape;
-  page.tiles = block.spec().tiles();
-  page.tokens = block.spec().tokens;
-  return page;
-}
 
 // One launch, all in host memory.
 struct AttentionCase {
@@ -102,7 +71,11 @@ class AttentionFixture {
 
   void Run() {
     const AttentionBatch batch = Batch();
-    const AttentionCodec codec = MakeCodec(shape_, views_.front());
+    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
+    ASSERT_TRUE(codec_of_block.has_value());
+    const AttentionCodec& codec = *codec_of_block;
+    ASSERT_EQ(codec.key_kind, shape_.key_kind);
+    ASSERT_EQ(codec.value_kind, shape_.value_kind);
     ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
     ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, page_layers_, table_, q_}));
     Check();
@@ -145,13 +118,13 @@ class AttentionFixture {
     for (float& x : kv.v) x *= shape_.magnitude;
     blocks_.push_back(testing::Encode(spec, kv));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
-    if (shape_.key_bits > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
-    if (shape_.key_bits > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
-    if (shape_.value_bits > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
-    if (shape_.value_bits > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
+    if (BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
+    if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
+    if (BitsOfKind(shape_.value_kind) > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
+    if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
     Select(planes);
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
-      page_layers_[page * kLayers + layer] = MakePage(views_.back(), layer);
+      page_layers_[page * kLayers + layer] = PageLayerOf(views_.back(), layer, views_.back().bytes().data());
     }
     page_of_view_.push_back(page);
     decoded_.push_back(testing::Decode(views_.back()));

@@ -13,13 +13,22 @@ struct HostBackend {
   }
   template <int kDim>
   static void AttendDim(const AttentionCase& c) {
-    const uint32_t bits = 10 * c.codec.key_bits + c.codec.value_bits;
-    if (bits == 44) return AttendOnHost<kDim, 4, 4>(c.codec, c.batch, c.warps);
-    if (bits == 42) return AttendOnHost<kDim, 4, 2>(c.codec, c.batch, c.warps);
-    if (bits == 33) return AttendOnHost<kDim, 3, 3>(c.codec, c.batch, c.warps);
-    if (bits == 23) return AttendOnHost<kDim, 2, 3>(c.codec, c.batch, c.warps);
-    if (bits == 22) return AttendOnHost<kDim, 2, 2>(c.codec, c.batch, c.warps);
-    FAIL() << "no such case: " << bits;
+    const std::pair kinds(c.codec.key_kind, c.codec.value_kind);
+    if (kinds == std::pair(kTurbo4, kTurbo4)) return AttendOnHost<kDim, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
+    if (kinds == std::pair(kTurbo4, kTurbo2)) return AttendOnHost<kDim, kTurbo4, kTurbo2>(c.codec, c.batch, c.warps);
+    if (kinds == std::pair(kTurbo3, kTurbo3)) return AttendOnHost<kDim, kTurbo3, kTurbo3>(c.codec, c.batch, c.warps);
+    if (kinds == std::pair(kTurbo2, kTurbo3)) return AttendOnHost<kDim, kTurbo2, kTurbo3>(c.codec, c.batch, c.warps);
+    if (kinds == std::pair(kTurbo2, kTurbo2)) return AttendOnHost<kDim, kTurbo2, kTurbo2>(c.codec, c.batch, c.warps);
+    if (kinds == std::pair(kTrellis3, kTrellis3)) {
+      return AttendOnHost<kDim, kTrellis3, kTrellis3>(c.codec, c.batch, c.warps);
+    }
+    if (kinds == std::pair(kTrellis3, kTrellis2)) {
+      return AttendOnHost<kDim, kTrellis3, kTrellis2>(c.codec, c.batch, c.warps);
+    }
+    if (kinds == std::pair(kTrellis2, kTrellis2)) {
+      return AttendOnHost<kDim, kTrellis2, kTrellis2>(c.codec, c.batch, c.warps);
+    }
+    FAIL() << "no such case: " << kinds.first << ", " << kinds.second;
   }
 };
 using Fixture = AttentionFixture<HostBackend>;
@@ -57,12 +66,22 @@ TEST(CudaAttentionTest, HeadDims) {
 
 TEST(CudaAttentionTest, CodecsAndPartialPlanes) {
   const auto t2 = CodecId::kTurbo2, t3 = CodecId::kTurbo3, t4 = CodecId::kTurbo4;
-  Fixture({.codec = {t4, t4}, .key_bits = 2, .value_bits = 2}, 128, 1).Run();
-  Fixture({.codec = {t4, t4}, .key_bits = 3, .value_bits = 3}, 128, 2).Run();
-  Fixture({.codec = {t4, t4}, .key_bits = 4, .value_bits = 2}, 128, 3).Run();
-  Fixture({.codec = {t3, t3}, .key_bits = 3, .value_bits = 3}, 128, 4).Run();
-  Fixture({.codec = {t2, t3}, .key_bits = 2, .value_bits = 3}, 128, 5).Run();
-  Fixture({.codec = {t4, t2}, .key_bits = 4, .value_bits = 2}, 128, 6).Run();
+  Fixture({.codec = {t4, t4}, .key_kind = kTurbo2, .value_kind = kTurbo2}, 128, 1).Run();
+  Fixture({.codec = {t4, t4}, .key_kind = kTurbo3, .value_kind = kTurbo3}, 128, 2).Run();
+  Fixture({.codec = {t4, t4}, .key_kind = kTurbo4, .value_kind = kTurbo2}, 128, 3).Run();
+  Fixture({.codec = {t3, t3}, .key_kind = kTurbo3, .value_kind = kTurbo3}, 128, 4).Run();
+  Fixture({.codec = {t2, t3}, .key_kind = kTurbo2, .value_kind = kTurbo3}, 128, 5).Run();
+  Fixture({.codec = {t4, t2}, .key_kind = kTurbo4, .value_kind = kTurbo2}, 128, 6).Run();
+}
+
+TEST(CudaAttentionTest, TrellisCodes) {
+  const auto t2 = CodecId::kTrellis2, t3 = CodecId::kTrellis3;
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    SCOPED_TRACE(dim);
+    Fixture({.codec = {t3, t3}, .key_kind = kTrellis3, .value_kind = kTrellis3}, dim, 1).Run();
+    Fixture({.codec = {t3, t2}, .key_kind = kTrellis3, .value_kind = kTrellis2}, dim, 2).Run();
+    Fixture({.codec = {t2, t2}, .key_kind = kTrellis2, .value_kind = kTrellis2}, dim, 3).Run();
+  }
 }
 
 TEST(CudaAttentionTest, HugeAndTinyTensors) {
@@ -104,7 +123,6 @@ TEST(CudaAttentionTest, EveryUnitHasOneWarp) {
 TEST(CudaAttentionTest, RefusesShapesWithoutAKernel) {
   AttentionCodec codec;
   codec.head_dim = 128;
-  codec.key_bits = codec.value_bits = 4;
   AttentionBatch batch;
   batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
   EXPECT_GT(AttentionWorkspaceBytes(codec, batch, 8), 0u);
@@ -114,7 +132,7 @@ TEST(CudaAttentionTest, RefusesShapesWithoutAKernel) {
   codec.head_dim = 80;
   EXPECT_EQ(AttentionWorkspaceBytes(codec, batch, 8), 0u);
   codec.head_dim = 128;
-  codec.key_bits = 5;
+  codec.key_kind = kTrellis3;  // with turbo values
   EXPECT_EQ(AttentionWorkspaceBytes(codec, batch, 8), 0u);
 }
 

@@ -86,14 +86,25 @@ TEST_F(CudaDeviceAttentionTest, LongSequence) {
 TEST_F(CudaDeviceAttentionTest, CodecsAndPartialPlanes) {
   const auto t2 = CodecId::kTurbo2, t3 = CodecId::kTurbo3, t4 = CodecId::kTurbo4;
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (uint32_t keys = 2; keys <= 4; ++keys) {
-      for (uint32_t values = 2; values <= 4; ++values) {
-        SCOPED_TRACE(dim * 100 + 10 * keys + values);
-        Fixture({.codec = {t4, t4}, .key_bits = keys, .value_bits = values}, dim, keys + values).Run();
+    for (const CodeKind keys : {kTurbo2, kTurbo3, kTurbo4}) {
+      for (const CodeKind values : {kTurbo2, kTurbo3, kTurbo4}) {
+        SCOPED_TRACE(dim * 100 + static_cast<uint32_t>(10 * keys + values));
+        Fixture({.codec = {t4, t4}, .key_kind = keys, .value_kind = values}, dim, dim).Run();
       }
     }
-    Fixture({.codec = {t3, t3}, .key_bits = 3, .value_bits = 3}, dim, 4).Run();
-    Fixture({.codec = {t2, t3}, .key_bits = 2, .value_bits = 3}, dim, 5).Run();
+    Fixture({.codec = {t3, t3}, .key_kind = kTurbo3, .value_kind = kTurbo3}, dim, 4).Run();
+    Fixture({.codec = {t2, t3}, .key_kind = kTurbo2, .value_kind = kTurbo3}, dim, 5).Run();
+  }
+}
+
+TEST_F(CudaDeviceAttentionTest, TrellisCodes) {
+  const auto t2 = CodecId::kTrellis2, t3 = CodecId::kTrellis3;
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    SCOPED_TRACE(dim);
+    Fixture({.codec = {t3, t3}, .key_kind = kTrellis3, .value_kind = kTrellis3}, dim, 1).Run();
+    Fixture({.codec = {t3, t2}, .key_kind = kTrellis3, .value_kind = kTrellis2}, dim, 2).Run();
+    Fixture({.codec = {t2, t3}, .key_kind = kTrellis2, .value_kind = kTrellis3}, dim, 3).Run();
+    Fixture({.codec = {t2, t2}, .key_kind = kTrellis2, .value_kind = kTrellis2}, dim, 4).Run();
   }
 }
 
@@ -105,7 +116,6 @@ TEST_F(CudaDeviceAttentionTest, HugeAndTinyTensors) {
 TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {
   AttentionCodec codec;
   codec.head_dim = 128;
-  codec.key_bits = codec.value_bits = 4;
   AttentionBatch batch;
   batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);

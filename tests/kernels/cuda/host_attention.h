@@ -48,16 +48,16 @@ class HostRing {
   std::deque<Copies> groups_;
 };
 
-template <int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 void AttendOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   for (uint32_t warp = 0; warp < args.warps; ++warp) {
-    HostRing<TileStage<kDim, kKeyBits, kValueBits>> ring;
-    AttendSpan<HostWarp, kDim, kKeyBits, kValueBits, kRowGroups>(
-        args, MakePermuteTables<kKeyBits>(codec.key_image), MakePermuteTables<kValueBits>(codec.value_image), warp, ring);
+    HostRing<TileStage<kDim, kKeyKind, kValueKind>> ring;
+    AttendSpan<HostWarp, kDim, kKeyKind, kValueKind, kRowGroups>(
+        args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image), warp, ring);
   }
 }
 
-template <int kDim, int kKeyBits, int kValueBits>
+template <int kDim, int kKeyKind, int kValueKind>
 void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps) {
   std::vector<std::array<uint8_t, 256>> workspace(AttentionWorkspaceBytes(codec, batch, warps) / 256 + 1);
   std::memset(workspace.data(), 0xFF, workspace.size() * 256);  // NaN, and lengths of no sense
@@ -69,9 +69,9 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
   if (args.row_groups == 1) {
-    AttendOnHost<kDim, kKeyBits, kValueBits, 1>(codec, args);
+    AttendOnHost<kDim, kKeyKind, kValueKind, 1>(codec, args);
   } else {
-    AttendOnHost<kDim, kKeyBits, kValueBits, 2>(codec, args);
+    AttendOnHost<kDim, kKeyKind, kValueKind, 2>(codec, args);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) MergeRows<HostWarp, kDim, ElementType::kF32>(args, i);
 }

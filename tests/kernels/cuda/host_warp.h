@@ -208,6 +208,7 @@ struct HostWarp {
   static U32 ShiftRight(const U32& x, const U32& bits) {
     return EachLane<uint32_t>([&](size_t lane) { return x[lane] >> bits[lane]; });
   }
+  static U32 ShiftLeft(const U32& x, const U32& bits) { return x << bits; }
   static uint32_t PopulationCount(uint64_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
   static F32 LoadFloat(const float* from, const U32& index) {
     return EachLane<float>([&](size_t lane) { return from[index[lane]]; });

@@ -26,7 +26,7 @@ int ImageOf(int code) {
 template <int kBits>
 PermuteTables<kBits> MakeTables() {
   if constexpr (kBits == 4) {
-    return MakePermuteTables4(kImage4);
+    return MakePermuteTables16<kTurbo4>(kImage4);
   } else if constexpr (kBits == 3) {
     return MakePermuteTables3(kImage3);
   } else {
@@ -123,14 +123,14 @@ QueryOperand<HostWarp, kDim> PackQueries(const std::vector<int>& rows, int first
   return packed;
 }
 
-template <int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
-                      int written_bits = std::max(kKeyBits, kValueBits)) {
+                      int written_bits = std::max(kKeyKind, kValueKind)) {
   std::mt19937 random(seed);
   constexpr int kRows = 8 * kRowGroups;
   std::vector<Tile> tiles;
   for (const uint32_t tokens : tile_tokens)
-    tiles.emplace_back(kDim, kKeyBits, kValueBits, written_bits, tokens, random);
+    tiles.emplace_back(kDim, kKeyKind, kValueKind, written_bits, tokens, random);
   std::vector<int> rows(kRows * kDim);
   for (int& q : rows) q = static_cast<int>(random() % 255) - 127;
   for (int j = 0; j < kDim; ++j) rows[static_cast<size_t>(kRows / 2) * kDim + j] = 0;  // an unused row
@@ -152,8 +152,8 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
   for (const Tile& tile : tiles) {
     const TileFacts<HostWarp> facts{MakeScaleFacts<HostWarp>(kKeyBase, kKeyShift),
                                     MakeScaleFacts<HostWarp>(kValueBase, kValueShift), tile.tokens, 0};
-    AttendTile<HostWarp, kDim, kKeyBits, kValueBits, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyBits>(),
-                                                                 MakeTables<kValueBits>(), queries, state);
+    AttendTile<HostWarp, kDim, kKeyKind, kValueKind, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyKind>(),
+                                                                 MakeTables<kValueKind>(), queries, state);
   }
 
   for (int row = 0; row < kRows; ++row) {
@@ -163,7 +163,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
       logits.emplace_back();
       for (uint32_t token = 0; token < tile.tokens; ++token) {
         double dot = 0;
-        for (int j = 0; j < kDim; ++j) dot += rows[row * kDim + j] * ImageOf<kKeyBits>(tile.k_codes[token * kDim + j]);
+        for (int j = 0; j < kDim; ++j) dot += rows[row * kDim + j] * ImageOf<kKeyKind>(tile.k_codes[token * kDim + j]);
         logits.back().push_back(dot * scale_of(tile.k_scale[token], kKeyBase, kKeyShift) * scales[row]);
         top = std::max(top, logits.back().back());
       }
@@ -177,7 +177,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
         const double p = std::exp2(logits[i][token] - top);
         sum += p;
         for (int j = 0; j < kDim; ++j) {
-          const double unit = ImageOf<kValueBits>(tile.v_codes[token * kDim + j]);
+          const double unit = ImageOf<kValueKind>(tile.v_codes[token * kDim + j]);
           const double value_scale = scale_of(tile.v_scale[token], kValueBase, kValueShift);
           output[j] += p * value_scale * unit;
           // P16 rounds p * scale, relative to the tile's largest p and scale, to 1/65535; fp32 logits, weights and sums
