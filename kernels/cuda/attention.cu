@@ -1,9 +1,10 @@
-// The launch: plan, queries, attention, merge.
+// The launch: plan, queries, raw tokens, attention, merge.
 #include "kernels/cuda/attention.h"
 
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/attention_kernels.cuh"
+#include "kernels/cuda/raw_tokens.h"
 
 namespace polarkv::cuda {
 
@@ -38,6 +39,12 @@ __global__ void PrepareKernel(const AttentionArgs args) {
   if (index < RowsOfHead::Count(args)) PrepareRows<DeviceWarp, kDim, kType>(args, index);
 }
 
+template <int kDim>
+__global__ void RawTokensKernel(const AttentionArgs args) {
+  const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  if (index < RowsOfHead::Count(args)) AttendRawTokens<DeviceWarp, kDim>(args, index);
+}
+
 template <int kDim, ElementType kType>
 __global__ void MergeKernel(const AttentionArgs args) {
   const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
@@ -49,6 +56,7 @@ cudaError_t LaunchAll(const AttentionCodec& codec, const AttentionArgs& args, cu
   const uint32_t blocks = (RowsOfHead::Count(args) + kRowWarps - 1) / kRowWarps;
   PlanKernel<<<1, 32, 0, stream>>>(args);
   PrepareKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
+  RawTokensKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   if (cudaError_t error = LaunchAttendDim<kDim>(codec, args, stream); error != cudaSuccess) return error;
   MergeKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   return cudaGetLastError();

@@ -20,6 +20,7 @@ struct PageLayer {
   const uint8_t* escapes = nullptr;  // the layer's escape records
   uint32_t tiles = 0;                // per KV head
   uint32_t tokens = 0;
+  uint32_t escape_records = 0;
 };
 
 enum class ElementType : uint32_t { kF16, kBF16, kF32 };
@@ -63,7 +64,7 @@ const char* LaunchErrorText(LaunchError error);
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps);
 // As many as the current device runs at once; 0 without one. Never more are needed.
 uint32_t AttentionWarps(uint32_t head_dim);
-// Starts four kernels on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
+// Starts five kernels on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream);
 

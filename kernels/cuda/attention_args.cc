@@ -73,6 +73,8 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   args.base_tile_bytes = codec.base_tile_bytes;
   args.refine_tile_bytes = codec.refine_tile_bytes;
   args.head_dim = codec.head_dim;
+  args.key_kind = codec.key_kind;
+  args.value_kind = codec.value_kind;
   std::ranges::copy(codec.key_image, args.key_image);
   std::ranges::copy(codec.value_image, args.value_image);
   args.output_unit = RotationScale(codec.head_dim);

@@ -16,6 +16,7 @@ struct AttentionArgs {
   uint32_t warps;           // that share the work
   uint32_t base_tile_bytes, refine_tile_bytes;
   uint32_t head_dim;
+  int key_kind, value_kind;  // CodeKind
   int8_t key_image[16], value_image[16];
   float query_unit;         // rotated int8 score x this = log2 of the weight, but for the scales of token and query
   float output_unit;        // 1/sqrt(rotation block)
@@ -24,7 +25,7 @@ struct AttentionArgs {
   uint32_t* tile_prefix;    // [sequences + 1]: tiles of the sequences before
   int8_t* queries;          // [sequence][kv_head][padded rows][head_dim], rotated
   float* query_scales;      // [sequence][kv_head][padded rows]
-  float* partial_output;    // [slot][row group][head_dim / 64][4][4][32 lanes]
+  float* partial_output;    // [slot][row group][head_dim / 64][4][4][32 lanes]; attention_plan.h has the slots
   float* partial_state;     // [slot][row group][reference, sum][8 rows]
 
   POLARKV_HOST_DEVICE uint32_t padded_rows() const { return passes * row_groups * 8; }

@@ -30,7 +30,11 @@ POLARKV_HOST_DEVICE inline uint32_t WarpOfUnit(const AttentionArgs& args, uint64
 }
 // Where a warp leaves its share of a line: warps and lines both ascend along the units, so no two shares collide.
 POLARKV_HOST_DEVICE inline uint64_t PartialSlot(uint32_t warp, uint64_t line) { return warp + line; }
-POLARKV_HOST_DEVICE inline uint64_t PartialSlots(uint32_t warps, uint64_t lines) { return warps + lines; }
+// The raw tokens of a line have a slot after all those.
+POLARKV_HOST_DEVICE inline uint64_t RawSlot(const AttentionArgs& args, uint64_t line) {
+  return args.warps + LinesPerSequence(args) * args.batch.sequences + line;
+}
+POLARKV_HOST_DEVICE inline uint64_t PartialSlots(uint32_t warps, uint64_t lines) { return warps + 2 * lines; }
 
 // A place on the line of units.
 struct UnitCursor {

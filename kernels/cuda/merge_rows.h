@@ -1,38 +1,14 @@
 // The partial results of eight rows -> their output and log-sum-exp, one warp for eight rows. The shares are added in the
-// order of the warps that left them, so that the same input gives the same bits.
+// order of the warps that left them, the raw tokens last, so that the same input gives the same bits.
 #ifndef POLARKV_KERNELS_CUDA_MERGE_ROWS_H_
 #define POLARKV_KERNELS_CUDA_MERGE_ROWS_H_
 
 #include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/row_rotation.h"
 
 namespace polarkv::cuda {
-
-template <class W, int kDim>
-POLARKV_WARP_FUNCTION void AddPartial(const AttentionArgs& args, uint64_t slot_rows, OutputState<W, kDim>& total) {
-  using F32 = typename W::F32;
-  constexpr uint64_t kFloats = kDim / 64 * 16 * 32;
-  const float* const facts = args.partial_state + slot_rows * 16;
-  F32 keep[2], weight[2];
-  POLARKV_UNROLL
-  for (uint32_t column = 0; column < 2; ++column) {
-    const typename W::U32 place = (W::Lane() & 3u) * 2u + column;
-    const F32 reference = W::LoadFloat(facts, place);
-    const F32 sum = W::LoadFloat(facts + 8, place);
-    const F32 top = W::Max(reference, total.reference[column]);
-    keep[column] = W::Exp2(total.reference[column] - top);
-    weight[column] = W::Exp2(reference - top);
-    total.reference[column] = top;
-    total.sum[column] = W::Fma(sum, weight[column], total.sum[column] * keep[column]);
-  }
-  const float* const output = args.partial_output + slot_rows * kFloats;
-  POLARKV_UNROLL
-  for (int i = 0; i < kDim / 64 * 16; ++i) {
-    F32& o = total.o[i / 16][i / 4 % 4][i % 4];
-    o = W::Fma(W::LoadFloat(output + 32 * i, W::Lane()), weight[i % 2], o * keep[i % 2]);
-  }
-}
 
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void MergeRows(const AttentionArgs& args, uint32_t index) {
@@ -51,6 +27,7 @@ POLARKV_WARP_FUNCTION void MergeRows(const AttentionArgs& args, uint32_t index) 
     for (uint32_t warp = WarpOfUnit(args, units, first); warp <= last_warp; ++warp) {
       AddPartial<W, kDim>(args, PartialSlot(warp, line) * args.row_groups + rows.eight % args.row_groups, total);
     }
+    AddPartial<W, kDim>(args, RawSlot(args, line) * args.row_groups + rows.eight % args.row_groups, total);
   }
   POLARKV_UNROLL
   for (int column = 0; column < 2; ++column) {

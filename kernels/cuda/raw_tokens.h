@@ -1,12 +1,14 @@
-// Tokens of a tile that the matrix products leave out because their key or value, or both, stand raw in an escape record:
+// Tokens that the matrix products leave out because their key or value, or both, stand raw in an escape record:
 // the first tokens of a sequence, outliers. One after the other; they are few.
 #ifndef POLARKV_KERNELS_CUDA_RAW_TOKENS_H_
 #define POLARKV_KERNELS_CUDA_RAW_TOKENS_H_
 
 #include "codec/block_format.h"
 #include "kernels/cuda/attention_args.h"
+#include "kernels/cuda/partial_result.h"
+#include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/row_rotation.h"
-#include "kernels/cuda/tile_stage.h"
+#include "kernels/cuda/tile_place.h"
 
 namespace polarkv::cuda {
 
@@ -27,43 +29,41 @@ POLARKV_WARP_FUNCTION typename W::F32 ImageOf(const int8_t (&image)[16], typenam
   return W::ToFloat(W::AsI32(byte ^ 0x80u)) - 128.0f;
 }
 
-// Reads one token's key or value out of a staged tile or of its record, rotated, in units where the rotation back is
-// output_unit * D H: every lane gets the coordinates of its row fragment.
-template <class W, int kDim, int kKeyKind, int kValueKind>
+// Reads one token's key or value out of a tile or of its record, rotated, in units where the rotation back is output_unit *
+// D H: every lane gets the coordinates of its row fragment.
+template <class W, int kDim>
 class RawTokenReader {
  public:
   using U32 = typename W::U32;
   using F32 = typename W::F32;
-  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
   using Row = RowFragment<W, kDim>;
   static constexpr uint32_t kGroups = kDim / 64;
+  static constexpr uint32_t kPlaneBytes = kGroups * kVectorBytes;  // one bit of each code
 
-  POLARKV_WARP_FUNCTION RawTokenReader(const AttentionArgs& args, const uint8_t* stage, const uint8_t* records)
-      : args_(args), stage_(stage), records_(records), head_(*reinterpret_cast<const TileHead*>(stage)) {}
+  POLARKV_WARP_FUNCTION RawTokenReader(const AttentionArgs& args, const TileAddress& tile, const uint8_t* records)
+      : args_(args), tile_(tile), records_(records), head_(*reinterpret_cast<const TileHead*>(tile.base)) {}
 
   POLARKV_WARP_FUNCTION void ReadKey(uint32_t token, Row& row) const {
     if ((head_.k_escapes >> token & 1) != 0) return ReadRecord(BitsBelow(head_.k_escapes, token), row);
-    const ScaleFacts<W> facts = MakeScaleFacts<W>(head_.k_exponent, head_.k_shift);
-    const F32 scale = TokenScale(facts, stage_[64 + token]);
-    const uint32_t e = token % 16, slot = (e >> 2 & 1) * 2 + (e & 1), vector = e >> 3;
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[64 + token]);
+    const Payload payload = PayloadOf(args_.key_kind, tile_.base + kTilePrefixBytes, tile_.refine[0]);
+    const uint32_t e = token % 16, word_in_lane = (e >> 2 & 1) * 2 + (e & 1), vector = e >> 3;
     const uint32_t g = 2 * (token / 16) + (e >> 1 & 1);
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kDim / 32; ++i) {
       // Coordinates 32i + 4g' + word: chunk 2i + g' / 4, codes 4 * (g' % 4) + word.
       const U32 chunk = (W::Lane() >> 4) + 2 * i;
       const U32 quarter = chunk / kGroups;
-      const U32 place = quarter * 16u + (16 * 4 * g + 4 * slot);
-      const U32 base = (chunk - quarter * kGroups) * kVectorBytes + place;
-      const U32 crumbs = W::LoadWord(stage_, base + (chunk - quarter * kGroups) * kVectorBytes +
-                                                 (kPrefixStride + vector * kVectorBytes));
-      U32 first = 0u, second = 0u;
-      if (BitsOfKind(kKeyKind) > 2) first = W::LoadWord(stage_, base + (kPrefixStride + 2 * kGroups * kVectorBytes));
-      if (BitsOfKind(kKeyKind) > 3) second = W::LoadWord(stage_, base + (kPrefixStride + 3 * kGroups * kVectorBytes));
+      const U32 group = chunk - quarter * kGroups;
+      const U32 place = quarter * 64u + (16 * code_order_internal::FullGroupLane(g, 0) + 4 * word_in_lane);
+      const U32 crumbs = W::LoadWord(payload.crumbs, group * (2 * kVectorBytes) + place + vector * kVectorBytes);
+      const U32 first = BitsAt(payload.first, group * kVectorBytes + place);
+      const U32 second = BitsAt(payload.second, group * kVectorBytes + place);
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
         const U32 c = ((W::Lane() >> 2) & 3u) * 4u + word;
         row.x[i / 2][i % 2][word] =
-            ImageOf<W>(args_.key_image, CodeAt<kKeyKind>(crumbs, first, second, c, vector)) * scale;
+            ImageOf<W>(args_.key_image, CodeAt(args_.key_kind, crumbs, first, second, c, vector)) * scale;
       }
     }
   }
@@ -72,29 +72,38 @@ class RawTokenReader {
     if ((head_.v_escapes >> token & 1) != 0) {
       return ReadRecord(BitsBelow(head_.k_escapes, 64) + BitsBelow(head_.v_escapes, token), row);
     }
-    const ScaleFacts<W> facts = MakeScaleFacts<W>(head_.v_exponent, head_.v_shift);
-    const F32 scale = TokenScale(facts, stage_[128 + token]);
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.v_exponent, head_.v_shift), tile_.base[128 + token]);
+    const uint32_t key_bytes = (args_.key_kind == kTrellis3 ? 3 : 2) * kPlaneBytes;
+    const Payload payload = PayloadOf(args_.value_kind, tile_.base + kTilePrefixBytes + key_bytes, tile_.refine[1]);
+    // Lane (g, quarter of the token) of a full group.
+    const U32 place = ((W::Lane() >> 4) * 16u + ((W::Lane() >> 2) & 3u) + 4 * (token / 16)) * 16u;
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kDim / 32; ++i) {
-      // Coordinates 32i + 4g + word: group i / 2, vector i % 2, place (g, quarter of the token).
-      const U32 place = (W::Lane() & 28u) * 16u + 16 * (token / 16);
-      const auto vector = [&](uint32_t number) {
-        return W::LoadVector(stage_, place + (kPrefixStride + (Stage::kKeyVectors + number) * kVectorBytes));
-      };
-      const Words4<W> crumbs = vector(i);
-      Words4<W> first{}, second{};
-      if (BitsOfKind(kValueKind) > 2) first = vector(2 * kGroups + i / 2);
-      if (BitsOfKind(kValueKind) > 3) second = vector(3 * kGroups + i / 2);
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
-        const U32 code =
-            CodeAt<kValueKind>(crumbs.w[word], first.w[word], second.w[word], U32(token % 16), i % 2);
+        // Coordinate 32i + 4g + word: group i / 2, vector i % 2.
+        const U32 at = place + 4 * word;
+        const U32 crumbs = W::LoadWord(payload.crumbs, at + i * kVectorBytes);
+        const U32 first = BitsAt(payload.first, at + i / 2 * kVectorBytes);
+        const U32 second = BitsAt(payload.second, at + i / 2 * kVectorBytes);
+        const U32 code = CodeAt(args_.value_kind, crumbs, first, second, U32(token % 16), i % 2);
         row.x[i / 2][i % 2][word] = ImageOf<W>(args_.value_image, code) * scale;
       }
     }
   }
 
  private:
+  struct Payload {
+    const uint8_t *crumbs, *first, *second;  // null: the codes have no such bit
+  };
+  POLARKV_WARP_FUNCTION static Payload PayloadOf(int kind, const uint8_t* crumbs, const uint8_t* const (&refine)[2]) {
+    if (kind == kTrellis3) return {crumbs, crumbs + 2 * kPlaneBytes, nullptr};
+    return {crumbs, BitsOfKind(kind) > 2 ? refine[0] : nullptr, BitsOfKind(kind) > 3 ? refine[1] : nullptr};
+  }
+  POLARKV_WARP_FUNCTION static U32 BitsAt(const uint8_t* plane, U32 offset) {
+    if (plane == nullptr) return 0u;
+    return W::LoadWord(plane, offset);
+  }
   POLARKV_WARP_FUNCTION static uint32_t BitsBelow(uint64_t mask, uint32_t bit) {
     return W::PopulationCount(bit == 64 ? mask : mask & ((uint64_t{1} << bit) - 1));
   }
@@ -103,20 +112,18 @@ class RawTokenReader {
     return facts.factor * W::Exp2(F32((static_cast<float>(code) - 255.0f) * facts.step));
   }
   // Code or window of number c of an atom in the given vector (code_order.h, trellis_code.h).
-  template <int kKind>
-  POLARKV_WARP_FUNCTION static U32 CodeAt(U32 crumbs, U32 first, U32 second, U32 c, uint32_t vector) {
+  POLARKV_WARP_FUNCTION static U32 CodeAt(int kind, U32 crumbs, U32 first, U32 second, U32 c, uint32_t vector) {
     const U32 n = U32(15u) - c;
-    if constexpr (kKind == kTrellis2) return RotateRightBy(crumbs, n * 2u) & 15u;
-    if constexpr (kKind == kTrellis3) {
-      const U32 symbol = ((W::ShiftRight(crumbs, n * 2u) & 3u) << 1) | LowBit(first, n, vector);
-      return symbol | (LowBit(first, (n + 1u) & 15u, vector) << 3);
+    if (kind == kTrellis2) return RotateRightBy(crumbs, n * 2u) & 15u;
+    const U32 crumb = W::ShiftRight(crumbs, n * 2u) & 3u;
+    if (kind == kTrellis3) {
+      return (crumb << 1) | LowBit(first, n, vector) | (LowBit(first, (n + 1u) & 15u, vector) << 3);
     }
-    const U32 even = (n & 1u) ^ 1u;
-    const U32 nibble = (n >> 1) * 4u;
-    U32 code = W::ShiftRight(crumbs, n * 2u) & 3u;
-    if (kKind > kTurbo2) code = (code << 1) | (W::ShiftRight(first, nibble + even * 2u + vector) & 1u);
-    if (kKind > kTurbo3) code = (code << 1) | (W::ShiftRight(second, nibble + even * 2u + (1 - vector)) & 1u);
-    return code;
+    const U32 at = (n >> 1) * 4u + ((n & 1u) ^ 1u) * 2u;
+    if (kind == kTurbo2) return crumb;
+    const U32 three = (crumb << 1) | (W::ShiftRight(first, at + vector) & 1u);
+    if (kind == kTurbo3) return three;
+    return (three << 1) | (W::ShiftRight(second, at + (1 - vector)) & 1u);
   }
   POLARKV_WARP_FUNCTION static U32 RotateRightBy(U32 x, U32 bits) {
     return W::ShiftRight(x, bits) | W::ShiftLeft(x, (U32(32u) - bits) & 31u);
@@ -145,7 +152,7 @@ class RawTokenReader {
   }
 
   const AttentionArgs& args_;
-  const uint8_t* const stage_;
+  const TileAddress tile_;
   const uint8_t* const records_;
   const TileHead& head_;
 };
@@ -170,42 +177,65 @@ POLARKV_WARP_FUNCTION typename W::F32 RawLogit(const AttentionArgs& args, uint64
   return SumOverRow<W>(sum) * query_scale;
 }
 
-// Adds the tokens of `mask` to the state of each group of 8 rows.
-template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups>
-POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, const uint8_t* stage, const uint8_t* records,
-                                           uint64_t mask, uint64_t first_row,
-                                           const QueryOperand<W, kDim> (&queries)[kRowGroups],
-                                           OutputState<W, kDim> (&state)[kRowGroups]) {
+// Adds the tokens of `mask` to the state of eight rows.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawTokenReader<W, kDim>& reader, uint64_t mask,
+                                        uint64_t first_row, const typename W::F32 (&query_scale)[2],
+                                        OutputState<W, kDim>& state) {
   using F32 = typename W::F32;
-  const RawTokenReader<W, kDim, kKeyKind, kValueKind> reader(args, stage, records);
   for (uint32_t token = 0; token < 64; ++token) {
     if ((mask >> token & 1) == 0) continue;
     RowFragment<W, kDim> key, value;
     reader.ReadKey(token, key);
     reader.ReadValue(token, value);
+    F32 logit[2];
     POLARKV_UNROLL
-    for (int n = 0; n < kRowGroups; ++n) {
-      F32 logit[2];
+    for (uint32_t column = 0; column < 2; ++column) {
+      logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+    }
+    RaiseReference<W, kDim>(logit, state);
+    POLARKV_UNROLL
+    for (int column = 0; column < 2; ++column) {
+      const F32 weight = W::Exp2(logit[column] - state.reference[column]);
+      // The lanes' shares of the sum add up; one lane of a row has this token's.
+      state.sum[column] = state.sum[column] + W::Select(typename W::U32(4u) > W::Lane(), weight, F32(0.0f));
       POLARKV_UNROLL
-      for (uint32_t column = 0; column < 2; ++column) {
-        logit[column] = RawLogit<W, kDim>(args, first_row + 8 * static_cast<uint64_t>(n), column, key,
-                                          queries[n].scale[column]);
-      }
-      RaiseReference<W, kDim>(logit, state[n]);
-      POLARKV_UNROLL
-      for (int column = 0; column < 2; ++column) {
-        const F32 weight = W::Exp2(logit[column] - state[n].reference[column]);
-        // The lanes' shares of the sum add up; one lane of a row has this token's.
-        state[n].sum[column] =
-            state[n].sum[column] + W::Select(typename W::U32(4u) > W::Lane(), weight, F32(0.0f));
-        POLARKV_UNROLL
-        for (int i = 0; i < kDim / 8; ++i) {
-          F32& o = state[n].o[i / 8][i % 4][2 * (i / 4 % 2) + column];
-          o = W::Fma(weight, value.x[i / 8][i / 4 % 2][i % 4], o);
-        }
+      for (int i = 0; i < kDim / 8; ++i) {
+        F32& o = state.o[i / 8][i % 4][2 * (i / 4 % 2) + column];
+        o = W::Fma(weight, value.x[i / 8][i / 4 % 2][i % 4], o);
       }
     }
   }
+}
+
+// All raw tokens of eight rows' sequence, one partial result for each line, after those of the warps. Pages without
+// escape records cost a look at the page table.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, uint32_t index) {
+  const RowsOfHead rows = RowsOfHead::At(args, index);
+  const uint64_t first_row = rows.FirstRow(args);
+  OutputState<W, kDim> state;
+  state.Clear();
+  typename W::F32 query_scale[2];
+  for (uint32_t column = 0; column < 2; ++column) {
+    query_scale[column] = W::LoadFloat(args.query_scales + first_row, (W::Lane() & 3u) * 2u + column);
+  }
+  UnitCursor at{rows.sequence, rows.kv_head, rows.eight / args.row_groups, 0, args.SequenceTiles(rows.sequence)};
+  for (; at.tile < at.tiles; ++at.tile) {
+    const PageLayer& page = FindPage(args, at);
+    if (page.escape_records == 0) {
+      at.tile += args.batch.tiles_per_page - 1 - at.tile % args.batch.tiles_per_page;
+      continue;
+    }
+    const TilePlace place = FindTile(args, at);
+    const auto& head = *reinterpret_cast<const TileHead*>(place.address.base);
+    const uint64_t valid = place.tokens < 64 ? (uint64_t{1} << place.tokens) - 1 : ~uint64_t{0};
+    const uint64_t mask = (head.k_escapes | head.v_escapes) & valid;
+    if (mask == 0) continue;
+    const RawTokenReader<W, kDim> reader(args, place.address, page.escapes);
+    AddRawTokens<W, kDim>(args, reader, mask, first_row, query_scale, state);
+  }
+  StorePartial<W, kDim>(args, RawSlot(args, at.Line(args)) * args.row_groups + rows.eight % args.row_groups, state);
 }
 
 }  // namespace polarkv::cuda

@@ -62,6 +62,7 @@ PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* byt
   page.escapes = resident(block.Segment(layer, PlaneKind::kBase)) + block.layout().layer(layer).first_escape;
   page.tiles = block.spec().tiles();
   page.tokens = block.spec().tokens;
+  page.escape_records = block.layout().layer(layer).escapes;
   return page;
 }
 

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/attend_span.h"
 #include "kernels/cuda/merge_rows.h"
+#include "kernels/cuda/raw_tokens.h"
 #include "tests/kernels/cuda/host_warp.h"
 
 namespace polarkv::cuda {
@@ -68,6 +69,7 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
     args.tile_prefix[s + 1] = args.tile_prefix[s] + (batch.tokens[s] + 63) / 64;
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
+  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) AttendRawTokens<HostWarp, kDim>(args, i);
   if (args.row_groups == 1) {
     AttendOnHost<kDim, kKeyKind, kValueKind, 1>(codec, args);
   } else {
