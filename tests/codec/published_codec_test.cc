@@ -162,7 +162,8 @@ TEST_P(DeepCode, ErrsAsItsWindowsAllow) {
   const std::vector<float> x = Gaussian(kVectors * 128, 71);
   double error = 0;
   uint8_t symbols[256];
-  for (uint32_t i = 0; i < kVectors; ++i) error += double{SearchDeep(DeepStepOf(GetParam().codec), &x[i * 128], 128, symbols)};
+  for (uint32_t i = 0; i < kVectors; ++i)
+    error += double{SearchDeep(DeepStepOf(GetParam().codec), &x[i * 128], 128, symbols)};
   error /= static_cast<double>(x.size());
   RecordProperty("error", std::to_string(error));
   EXPECT_NEAR(error / GetParam().error, 1, .02);
@@ -171,7 +172,9 @@ TEST_P(DeepCode, ErrsAsItsWindowsAllow) {
 INSTANTIATE_TEST_SUITE_P(Codecs, DeepCode,
                          ::testing::Values(DeepError{CodecId::kDeep1_5, .146}, DeepError{CodecId::kDeep2, .0746},
                                            DeepError{CodecId::kDeep2_5, .0396}, DeepError{CodecId::kDeep3, .0196}),
-                         [](const auto& test) { return testing::AlphaNumeric(std::string(CodecName(test.param.codec))); });
+                         [](const auto& test) {
+                           return testing::AlphaNumeric(std::string(CodecName(test.param.codec)));
+                         });
 
 TEST(PolarBits, EveryChoiceTakesItsBitsAndErrsWithinItsBins) {
   constexpr uint32_t kDim = 64, kPairs = kDim / 2;
@@ -189,7 +192,8 @@ TEST(PolarBits, EveryChoiceTakesItsBitsAndErrsWithinItsBins) {
           const double x = rows[t * kDim + p], y = rows[t * kDim + p + kPairs];
           const double radius = std::ldexp(polar.radius[polar.Radius(t)], exponent);
           largest = std::max(largest, std::hypot(x, y));
-          error = std::max(error, std::hypot(x - radius * polar.cosine[polar.Angle(t)], y - radius * polar.sine[polar.Angle(t)]));
+          error = std::max(
+              error, std::hypot(x - radius * polar.cosine[polar.Angle(t)], y - radius * polar.sine[polar.Angle(t)]));
         }
         ASSERT_LE(error, largest * (.5 / (1 << radius_bits) + std::acos(-1.0) / (1 << angle_bits) + 0x1p-10))
             << radius_bits << " " << angle_bits;
