@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -94,14 +93,18 @@ struct Pages {
     std::mt19937 random(1);
     std::vector<uint8_t> one(tile.bytes);
     for (uint8_t& byte : one) byte = static_cast<uint8_t>(random());
-    std::memset(one.data(), 0, 64);
-    const int16_t base[2] = {-12 * 32 - 255, -8 * 32 - 255};
-    std::memcpy(one.data(), base, sizeof base);
-    for (uint32_t i = 64; i < 192; ++i) one[i] = static_cast<uint8_t>(240 + random() % 16);
+    struct {
+      TileHead head{};
+      uint8_t scales[2 * kTileTokens];
+    } prefix;
+    prefix.head.k_exponent = -12 * 32 - 255;
+    prefix.head.v_exponent = -8 * 32 - 255;
+    for (uint8_t& scale : prefix.scales) scale = static_cast<uint8_t>(240 + random() % 16);
     base_plane = std::make_unique<Buffer>(tiles * tile.bytes);
     for (uint64_t i = 0; i < tiles; ++i) {
-      Check(cudaMemcpyAsync(base_plane->As<uint8_t>() + i * tile.bytes, one.data(), tile.bytes, cudaMemcpyHostToDevice),
-            "fill");
+      uint8_t* const to = base_plane->As<uint8_t>() + i * tile.bytes;
+      Check(cudaMemcpyAsync(to, one.data(), tile.bytes, cudaMemcpyHostToDevice), "fill");
+      Check(cudaMemcpyAsync(to, &prefix, sizeof prefix, cudaMemcpyHostToDevice), "fill");
     }
     std::vector<uint8_t> refinement(8 * kHeadDim * 64);
     for (uint8_t& byte : refinement) byte = static_cast<uint8_t>(random());
