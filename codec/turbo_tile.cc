@@ -4,7 +4,10 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <memory>
 
+#include "codec/block_layout.h"
+#include "codec/fma_target.h"
 #include "codec/half_float.h"
 
 namespace polarkv {
@@ -24,48 +27,90 @@ void PlaceCodes(const CodeMatrix& matrix, const QuantizedVectors& from, uint32_t
   }
 }
 
-// The exponent with which the tile's largest scale lands in [2^14, 2^15), and the scales stored with it.
-int StoreScales(const float* mantissa, const int* exponent, uint32_t tokens, uint8_t* scales) {
-  bool any = false;
-  int top = 0;
-  for (uint32_t t = 0; t < tokens; ++t) {
-    if (!(mantissa[t] > 0)) continue;
-    const int binade = std::ilogb(mantissa[t]) + exponent[t];
-    top = any ? std::max(top, binade) : binade;
-    any = true;
+void ClearCodes(const CodeMatrix& matrix, uint32_t token, uint8_t* codes) {
+  const bool key = matrix.side() == KvSide::kKey;
+  for (uint32_t j = 0; j < matrix.head_dim(); ++j) {
+    codes[key ? j * kTileTokens + token : token * matrix.head_dim() + j] = 0;
   }
-  if (!any) return 0;
-  const int tile_exponent = top - 14;
-  for (uint32_t t = 0; t < tokens; ++t) {
-    const uint16_t half = FloatToHalf(std::ldexp(mantissa[t], exponent[t] - tile_exponent));
-    std::memcpy(scales + 2 * t, &half, 2);
-  }
-  return tile_exponent;
 }
+
+POLARKV_FMA_TARGET void SquareNormsFma(const LaneFloats* x, uint32_t head_dim, float* sum) {
+  SumOfProducts(x, x, head_dim, sum);
+}
+void SquareNormsPlain(const LaneFloats* x, uint32_t head_dim, float* sum) { SumOfProducts(x, x, head_dim, sum); }
 
 }  // namespace
 
-int TurboTileEncoder::Encode(const float* rows, uint32_t tokens, const CodePlanes<uint8_t>& planes,
-                             uint8_t* scales) const {
+// What the codes leave over of y, in units of the tokens' scales: norms, and signs of a projection.
+void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* exponent, const uint8_t* codes,
+                                     ScaleRange range, const uint8_t* scales, uint8_t* plane) const {
   const uint32_t head_dim = quantizer_.head_dim();
-  QuantizerInput in;
+  const TurboCodebook& book = TurboCodebookFor(quantizer_.codec(), quantizer_.bits());
+  uint64_t coded = 0;
+  for (uint32_t group = 0; group < RotatedTile::kGroups; ++group) {
+    LaneFloats per_scale;
+    for (uint32_t l = 0; l < kLanes; ++l) {
+      const uint32_t token = group * kLanes + l;
+      const double scale = ScaleValue(range, scales[token]);
+      if (scale > 0) coded |= uint64_t{1} << token;
+      per_scale[l] =
+          scale > 0 ? static_cast<float>(std::ldexp(double{RotationScale(head_dim)}, exponent[token]) / scale) : 0;
+    }
+    for (uint32_t j = 0; j < head_dim; ++j) {
+      for (uint32_t l = 0; l < kLanes; ++l) {
+        const float image = book.image[codes[j * kTileTokens + group * kLanes + l]];
+        y[group][j][l] = std::fma(y[group][j][l], per_scale[l], -image);
+      }
+    }
+    LaneFloats square;
+    (HasHardwareFma() ? SquareNormsFma : SquareNormsPlain)(y[group], head_dim, square);
+    for (uint32_t l = 0; l < kLanes; ++l) {
+      const uint32_t token = group * kLanes + l;
+      const uint16_t norm = (coded >> token & 1) != 0 ? FloatToHalf(std::min(std::sqrt(square[l]), kMaxHalf)) : 0;
+      std::memcpy(plane + 2 * token, &norm, 2);
+    }
+  }
+  residual_->Write(y, coded, plane + kResidualNormBytes);
+}
+
+ScaleRange TurboTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
+                                    const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
+  const uint32_t head_dim = quantizer_.head_dim();
+  struct Groups {
+    QuantizerInput group[RotatedTile::kGroups];
+  };
+  const auto in = std::make_unique<Groups>();
   QuantizedVectors quantized;
   alignas(64) std::array<uint8_t, kMaxTileCodes> codes = {};
-  float mantissa[kTileTokens];
-  int exponent[kTileTokens];
+  float mantissa[kTileTokens] = {};
+  int exponent[kTileTokens] = {};
   for (uint32_t first = 0; first < tokens; first += kLanes) {
     const uint32_t lanes = std::min(kLanes, tokens - first);
+    QuantizerInput& vectors = in->group[first / kLanes];
     for (uint32_t l = 0; l < kLanes; ++l) {
       const float* row = rows + (first + l) * head_dim;
-      for (uint32_t j = 0; j < head_dim; ++j) in.x[j][l] = l < lanes ? row[j] : 0;
+      for (uint32_t j = 0; j < head_dim; ++j) vectors.x[j][l] = l < lanes ? row[j] : 0;
     }
-    quantizer_.Quantize(in, quantized);
+    quantizer_.Quantize(vectors, quantized);
     PlaceCodes(matrix_, quantized, first, lanes, codes.data());
     std::copy_n(quantized.mantissa, lanes, mantissa + first);
     std::copy_n(quantized.exponent, lanes, exponent + first);
   }
-  matrix_.Pack(quantizer_.bits(), codes.data(), planes);
-  return StoreScales(mantissa, exponent, tokens, scales);
+  for (uint32_t token = 0; token < tokens; ++token) {
+    if ((counted >> token & 1) != 0) continue;
+    ClearCodes(matrix_, token, codes.data());
+    mantissa[token] = 0;
+  }
+  matrix_.Pack(quantizer_.bits(), codes.data(), TurboCodePlanes(quantizer_.bits(), head_dim, planes));
+  const ScaleRange range = StoreScales(mantissa, exponent, tokens, scales);
+  if (planes.residual != nullptr) {
+    const auto y = std::make_unique<RotatedTile>();
+    for (uint32_t group = 0; group < RotatedTile::kGroups; ++group) {
+      std::memcpy(y->y[group], in->group[group].x, sizeof y->y[group]);
+    }
+    WriteResidual(y->y, exponent, codes.data(), range, scales, planes.residual);
+  }
+  return range;
 }
 
 }  // namespace polarkv

@@ -9,22 +9,37 @@
 
 namespace polarkv::cuda {
 
-// Words of nibbles, one code each: [0] A's odd codes (15, 13, .. 1 from the low nibble up), [1] A's even codes (14, ..
-// 0), [2], [3] the same for B. `p1`, `p0`: words of the first and second refinement plane, ignored below 3 and 4 bits.
-template <int kBits, class W>
+template <class W>
+POLARKV_WARP_FUNCTION typename W::U32 RotateRight(typename W::U32 x, int bits) {
+  return (x >> bits) | (x << (32 - bits));
+}
+
+// Words of nibbles, one code or window each: [0] A's odd codes (15, 13, .. 1 from the low nibble up), [1] A's even codes (14, ..
+// 0), [2], [3] the same for B. `p1`, `p0`: words of the first and second refinement plane, ignored below 3 and 4 bits; trellis3 has its lowest bits in `p1`.
+template <int kKind, class W>
 POLARKV_WARP_FUNCTION void AssembleNibbles(typename W::U32 a, typename W::U32 b, typename W::U32 p1, typename W::U32 p0,
                                            typename W::U32 (&nibbles)[4]) {
   using U32 = typename W::U32;
   constexpr uint32_t kLowCrumbs = 0x33333333u, kHighCrumbs = 0xCCCCCCCCu, kEvenBits = 0x55555555u,
                      kOddBits = 0xAAAAAAAAu;
-  if constexpr (kBits == 4) {
+  if constexpr (kKind == kTrellis2) {
+    nibbles[0] = a;
+    nibbles[1] = RotateRight<W>(a, 2);
+    nibbles[2] = b;
+    nibbles[3] = RotateRight<W>(b, 2);
+  } else if constexpr (kKind == kTrellis3) {
+    nibbles[0] = W::SelectBits(kLowCrumbs, a, p1);
+    nibbles[1] = W::SelectBits(0x66666666u, RotateRight<W>(a, 1), RotateRight<W>(p1, 3));
+    nibbles[2] = W::SelectBits(0x66666666u, RotateRight<W>(b, 31), RotateRight<W>(p1, 29));
+    nibbles[3] = W::SelectBits(kHighCrumbs, b, p1);
+  } else if constexpr (kKind == kTurbo4) {
     const U32 za = W::SelectBits(kEvenBits, p1, p0);
     const U32 zb = W::SelectBits(kEvenBits, p0, p1);
     nibbles[0] = W::SelectBits(kLowCrumbs, a, za);
     nibbles[1] = W::SelectBits(kHighCrumbs, a, za);
     nibbles[2] = W::SelectBits(kLowCrumbs, b, zb);
     nibbles[3] = W::SelectBits(kHighCrumbs, b, zb);
-  } else if constexpr (kBits == 3) {
+  } else if constexpr (kKind == kTurbo3) {
     const U32 za = p1 & kEvenBits;
     const U32 zb = p1 & kOddBits;
     nibbles[0] = W::SelectBits(kLowCrumbs, a, za);
@@ -40,26 +55,26 @@ POLARKV_WARP_FUNCTION void AssembleNibbles(typename W::U32 a, typename W::U32 b,
 }
 
 // The images of a nibble word's codes, as addends: their sum is the image. low: nibbles 0..3, high: 4..7.
-template <int kBits, class W>
+template <int kKind, class W>
 struct CodeOperand {
-  static constexpr int kAddends = kBits == 4 ? 2 : 1;
+  static constexpr int kAddends = HasSixteenEntries(kKind) ? 2 : 1;
   typename W::U32 low[kAddends], high[kAddends];
 };
 
-template <int kBits, int kKind, class W>
-POLARKV_WARP_FUNCTION CodeOperand<kBits, W> LookUp(const PermuteTables<kBits>& tables, typename W::U32 nibbles) {
+template <int kKind, int kWord, class W>
+POLARKV_WARP_FUNCTION CodeOperand<kKind, W> LookUp(const PermuteTables<kKind>& tables, typename W::U32 nibbles) {
   using U32 = typename W::U32;
-  CodeOperand<kBits, W> operand;
+  CodeOperand<kKind, W> operand;
   const U32 upper = nibbles >> 16;
-  if constexpr (kBits == 4) {
-    const uint32_t(&t)[4] = tables.word[kKind];
+  if constexpr (HasSixteenEntries(kKind)) {
+    const uint32_t(&t)[4] = tables.word[kWord];
     const U32 flipped = nibbles ^ 0x88888888u;
     operand.low[0] = W::Permute(t[0], t[1], nibbles);
     operand.high[0] = W::Permute(t[0], t[1], upper);
     operand.low[1] = W::Permute(t[2], t[3], flipped);
     operand.high[1] = W::Permute(t[2], t[3], flipped >> 16);
   } else {
-    const uint32_t second = kBits == 3 ? tables.word[kBits - 2] : 0;
+    const uint32_t second = kKind == kTurbo3 ? tables.word[kKind - 2] : 0;
     operand.low[0] = W::Permute(tables.word[0], second, nibbles);
     operand.high[0] = W::Permute(tables.word[0], second, upper);
   }
@@ -67,18 +82,18 @@ POLARKV_WARP_FUNCTION CodeOperand<kBits, W> LookUp(const PermuteTables<kBits>& t
 }
 
 // Sixteen rows x 32 codes of one word place: rows g from A, rows g + 8 from B. [0]: odd codes, [1]: even codes.
-template <int kBits, class W>
+template <int kKind, class W>
 struct CodeFragment {
-  CodeOperand<kBits, W> a[2], b[2];
+  CodeOperand<kKind, W> a[2], b[2];
 };
 
-template <int kBits, class W>
-POLARKV_WARP_FUNCTION CodeFragment<kBits, W> DecodeFragment(const PermuteTables<kBits>& tables, typename W::U32 a,
+template <int kKind, class W>
+POLARKV_WARP_FUNCTION CodeFragment<kKind, W> DecodeFragment(const PermuteTables<kKind>& tables, typename W::U32 a,
                                                             typename W::U32 b, typename W::U32 p1, typename W::U32 p0) {
   typename W::U32 nibbles[4];
-  AssembleNibbles<kBits, W>(a, b, p1, p0, nibbles);
-  return {{LookUp<kBits, 0, W>(tables, nibbles[0]), LookUp<kBits, 1, W>(tables, nibbles[1])},
-          {LookUp<kBits, 2, W>(tables, nibbles[2]), LookUp<kBits, 3, W>(tables, nibbles[3])}};
+  AssembleNibbles<kKind, W>(a, b, p1, p0, nibbles);
+  return {{LookUp<kKind, 0, W>(tables, nibbles[0]), LookUp<kKind, 1, W>(tables, nibbles[1])},
+          {LookUp<kKind, 2, W>(tables, nibbles[2]), LookUp<kKind, 3, W>(tables, nibbles[3])}};
 }
 
 // One contraction step's other operand: [parity of the codes][register].
@@ -87,13 +102,13 @@ struct VectorOperand {
   typename W::U32 b[2][2];
 };
 
-template <bool kSigned, int kBits, class W>
-POLARKV_WARP_FUNCTION void Accumulate(const CodeFragment<kBits, W>& codes, const VectorOperand<W>& vector,
+template <bool kSigned, int kKind, class W>
+POLARKV_WARP_FUNCTION void Accumulate(const CodeFragment<kKind, W>& codes, const VectorOperand<W>& vector,
                                       typename W::I32 (&acc)[4]) {
   POLARKV_UNROLL
   for (int parity = 0; parity < 2; ++parity) {
     POLARKV_UNROLL
-    for (int i = 0; i < CodeOperand<kBits, W>::kAddends; ++i) {
+    for (int i = 0; i < CodeOperand<kKind, W>::kAddends; ++i) {
       const auto& rows = codes.a[parity];
       const auto& rows8 = codes.b[parity];
       if constexpr (kSigned) {

@@ -2,9 +2,13 @@
 #ifndef POLARKV_KERNELS_CUDA_DEVICE_WARP_CUH_
 #define POLARKV_KERNELS_CUDA_DEVICE_WARP_CUH_
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/warp_types.h"
 
 namespace polarkv::cuda {
 
@@ -12,6 +16,8 @@ struct DeviceWarp {
   using U32 = uint32_t;
   using I32 = int32_t;
   using F32 = float;
+  using I64 = int64_t;
+  using Bool = bool;
 
   static __device__ __forceinline__ uint32_t Lane() { return threadIdx.x % 32; }
 
@@ -60,11 +66,60 @@ struct DeviceWarp {
   static __device__ __forceinline__ float ToFloat(int32_t x) { return __int2float_rn(x); }
   static __device__ __forceinline__ float AsF32(int32_t x) { return __int_as_float(x); }
   static __device__ __forceinline__ uint32_t AsU32(float x) { return __float_as_uint(x); }
-  static __device__ __forceinline__ float HalfLow(uint32_t pair) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair & 0xFFFFu)));
+  static __device__ __forceinline__ int32_t AsI32(uint32_t x) { return static_cast<int32_t>(x); }
+  static __device__ __forceinline__ uint32_t BitsOf(int32_t x) { return static_cast<uint32_t>(x); }
+  static __device__ __forceinline__ int64_t Wide(uint32_t x) { return x; }
+  static __device__ __forceinline__ int32_t Round(float x) { return __float2int_rn(x); }
+  static __device__ __forceinline__ float Log2(float x) { return __log2f(x); }
+  static __device__ __forceinline__ float Divide(float a, float b) { return __fdividef(a, b); }
+  static __device__ __forceinline__ uint32_t Select(bool condition, uint32_t yes, uint32_t no) {
+    return condition ? yes : no;
   }
-  static __device__ __forceinline__ float HalfHigh(uint32_t pair) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16)));
+  static __device__ __forceinline__ bool And(bool a, bool b) { return a && b; }
+
+  // `byte_offset` is a multiple of the loaded size.
+  static __device__ __forceinline__ Words4<DeviceWarp> LoadVector(const uint8_t* from, uint32_t byte_offset) {
+    const uint4 words = *reinterpret_cast<const uint4*>(from + byte_offset);
+    return {{words.x, words.y, words.z, words.w}};
+  }
+  static __device__ __forceinline__ uint32_t LoadWord(const uint8_t* from, uint32_t byte_offset) {
+    return *reinterpret_cast<const uint32_t*>(from + byte_offset);
+  }
+  static __device__ __forceinline__ float LoadHalf(const uint8_t* from, uint32_t index) {
+    return __half2float(reinterpret_cast<const __half*>(from)[index]);
+  }
+  static __device__ __forceinline__ uint32_t ShiftRight(uint32_t x, uint32_t bits) { return x >> bits; }
+  static __device__ __forceinline__ uint32_t ShiftLeft(uint32_t x, uint32_t bits) { return x << bits; }
+  static __device__ __forceinline__ uint32_t PopulationCount(uint64_t mask) {
+    return static_cast<uint32_t>(__popcll(mask));
+  }
+  static __device__ __forceinline__ float LoadFloat(const float* from, uint32_t index) { return from[index]; }
+  static __device__ __forceinline__ void StoreFloat(float* to, uint32_t index, float x) { to[index] = x; }
+  static __device__ __forceinline__ void StoreFloatIf(bool condition, float* to, uint32_t index, float x) {
+    if (condition) to[index] = x;
+  }
+  static __device__ __forceinline__ void StoreWord(int8_t* to, uint32_t byte_offset, uint32_t x) {
+    *reinterpret_cast<uint32_t*>(to + byte_offset) = x;
+  }
+  template <ElementType kType>
+  static __device__ __forceinline__ float LoadElement(bool condition, const void* from, int64_t index) {
+    if (!condition) return 0.0f;
+    if constexpr (kType == ElementType::kF16) return __half2float(static_cast<const __half*>(from)[index]);
+    if constexpr (kType == ElementType::kBF16) {
+      return __bfloat162float(static_cast<const __nv_bfloat16*>(from)[index]);
+    }
+    return static_cast<const float*>(from)[index];
+  }
+  template <ElementType kType>
+  static __device__ __forceinline__ void StoreElement(bool condition, void* to, int64_t index, float x) {
+    if (!condition) return;
+    if constexpr (kType == ElementType::kF16) {
+      static_cast<__half*>(to)[index] = __float2half_rn(x);
+    } else if constexpr (kType == ElementType::kBF16) {
+      static_cast<__nv_bfloat16*>(to)[index] = __float2bfloat16_rn(x);
+    } else {
+      static_cast<float*>(to)[index] = x;
+    }
   }
 };
 

@@ -8,36 +8,59 @@
 
 namespace polarkv::cuda {
 
-// Tables for codes read at kBits bits. A permute looks up eight bytes with three selector bits, and its fourth bit
-// replicates the chosen byte's sign. So 16 entries are two tables: table 0 sees the nibble, table 1 the nibble with bit
-// 3 inverted; the inactive one yields 0 or -1 by its entry's sign, which the active entry makes up for. The two results
-// add up in the accumulator of the MMA.
-template <int kBits>
-struct PermuteTables;
+// How the codes of a side are read.
+enum CodeKind : int {
+  kTurbo2 = 2,  // turbo codes at 2, 3 or 4 bits, as the planes that are there allow
+  kTurbo3 = 3,
+  kTurbo4 = 4,
+  kTrellis2 = 12,
+  kTrellis3 = 13
+};
 
-template <>
-struct PermuteTables<4> {
+POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind > 10; }
+// Bits a code in the tile: two of crumbs, then planes of one.
+POLARKV_HOST_DEVICE constexpr int BitsOfKind(int kind) { return kind % 10; }
+// Codes or windows of 4 bits, so that a look-up takes two permutes.
+POLARKV_HOST_DEVICE constexpr bool HasSixteenEntries(int kind) { return kind == kTurbo4 || IsTrellisKind(kind); }
+
+// Tables for one kind of codes. A permute looks up eight bytes with three selector bits, and its fourth bit replicates the
+// chosen byte's sign. So 16 entries are two tables: table 0 sees the nibble, table 1 the nibble with bit 3 inverted; the
+// inactive one yields 0 or -1 by its entry's sign, which the active entry makes up for. The two results add up in the
+// accumulator of the MMA.
+template <int kKind>
+struct PermuteTables {
+  static_assert(HasSixteenEntries(kKind));
   uint32_t word[4][4];  // [word kind][table 0 low, high, table 1 low, high]
 };
 template <>
-struct PermuteTables<3> {
+struct PermuteTables<kTurbo3> {
   uint32_t word[2];
 };
 template <>
-struct PermuteTables<2> {
+struct PermuteTables<kTurbo2> {
   uint32_t word[1];
 };
 
 namespace permute_internal {
-// Code bit (0..3) that bit `bit` of a nibble of word kind `kind` holds.
-POLARKV_HOST_DEVICE constexpr int CodeBit(int kind, int bit) {
-  // kind 0: A's crumb below, P1 P0 above; 1: P1 P0 below, A's crumb above; 2, 3: the same with B and P0 P1.
-  constexpr int kBitOf[4][4] = {{2, 3, 1, 0}, {1, 0, 2, 3}, {2, 3, 0, 1}, {0, 1, 2, 3}};
-  return kBitOf[kind][bit];
+// Bit of the code or window that bit `bit` of a nibble of word kind `word` holds (code_words.h makes the words).
+template <int kKind>
+POLARKV_HOST_DEVICE constexpr int CodeBit(int word, int bit) {
+  if constexpr (kKind == kTurbo4) {
+    // Word 0: A's crumb below, P1 P0 above; 1: P1 P0 below, A's crumb above; 2, 3: the same with B and P0 P1.
+    constexpr int kBitOf[4][4] = {{2, 3, 1, 0}, {1, 0, 2, 3}, {2, 3, 0, 1}, {0, 1, 2, 3}};
+    return kBitOf[word][bit];
+  } else if constexpr (kKind == kTrellis3) {
+    // Word 0: A's crumb, its lowest bit, the lowest bit before; 3: B's lowest bit, the one before, its crumb.
+    constexpr int kBitOf[4][4] = {{1, 2, 0, 3}, {0, 1, 2, 3}, {0, 1, 2, 3}, {0, 3, 1, 2}};
+    return kBitOf[word][bit];
+  } else {
+    return bit;
+  }
 }
-POLARKV_HOST_DEVICE constexpr int CodeOfNibble(int kind, int nibble) {
+template <int kKind>
+POLARKV_HOST_DEVICE constexpr int CodeOfNibble(int word, int nibble) {
   int code = 0;
-  for (int bit = 0; bit < 4; ++bit) code |= ((nibble >> bit) & 1) << CodeBit(kind, bit);
+  for (int bit = 0; bit < 4; ++bit) code |= ((nibble >> bit) & 1) << CodeBit<kKind>(word, bit);
   return code;
 }
 POLARKV_HOST_DEVICE constexpr uint32_t Byte(int value, int index) {
@@ -45,13 +68,14 @@ POLARKV_HOST_DEVICE constexpr uint32_t Byte(int value, int index) {
 }
 }  // namespace permute_internal
 
-// `image[code]`: every entry c needs c + 1 <= 127.
-POLARKV_HOST_DEVICE constexpr PermuteTables<4> MakePermuteTables4(const int8_t (&image)[16]) {
-  PermuteTables<4> tables{};
+// `image[code or window]`: every entry c needs c + 1 <= 127.
+template <int kKind>
+POLARKV_HOST_DEVICE constexpr PermuteTables<kKind> MakePermuteTables16(const int8_t (&image)[16]) {
+  PermuteTables<kKind> tables{};
   for (int kind = 0; kind < 4; ++kind) {
     for (int i = 0; i < 8; ++i) {
-      const int entry[2] = {image[permute_internal::CodeOfNibble(kind, i)],
-                            image[permute_internal::CodeOfNibble(kind, i + 8)]};
+      const int entry[2] = {image[permute_internal::CodeOfNibble<kKind>(kind, i)],
+                            image[permute_internal::CodeOfNibble<kKind>(kind, i + 8)]};
       for (int table = 0; table < 2; ++table) {
         const int value = entry[table] + (entry[1 - table] < 0 ? 1 : 0);
         tables.word[kind][2 * table + i / 4] |= permute_internal::Byte(value, i);
@@ -72,6 +96,18 @@ POLARKV_HOST_DEVICE constexpr PermuteTables<2> MakePermuteTables2(const int8_t (
   PermuteTables<2> tables{};
   for (int i = 0; i < 4; ++i) tables.word[0] |= permute_internal::Byte(image[i], i);
   return tables;
+}
+
+// `image`: as many entries as there are codes are read.
+template <int kKind>
+constexpr PermuteTables<kKind> MakePermuteTables(const int8_t (&image)[16]) {
+  if constexpr (HasSixteenEntries(kKind)) {
+    return MakePermuteTables16<kKind>(image);
+  } else if constexpr (kKind == kTurbo3) {
+    return MakePermuteTables3({image[0], image[1], image[2], image[3], image[4], image[5], image[6], image[7]});
+  } else {
+    return MakePermuteTables2({image[0], image[1], image[2], image[3]});
+  }
 }
 
 }  // namespace polarkv::cuda

@@ -1,8 +1,9 @@
 // Attention of a warp's query rows over one tile of 64 tokens, on the compressed words as they are.
 //
 //   scores   S[token][row] = codes(K) x int8 queries, integer matrix multiply; codes are operand A, decoded in
-//   registers weights  p = 2^(S' - the tile's largest S'); P16 = round(65535/32768 * p * value scale), so that values
-//   need no scale output   O[dim][row] += 2^(...) * (codes(V) x P16), exact integers inside the tile, fp32 across tiles
+//   registers
+//   weights  p = 2^(S' - the tile's largest S'); P16 = round(65535 * p * value scale), so that values need no scale
+//   output   O[dim][row] += 2^(...) * (codes(V) x P16), exact integers inside the tile, fp32 across tiles
 //
 // Fragment coordinates: lane = 4 * g + t. Slot s (0..7) of a lane is token SlotToken(g, s); its columns are 2t, 2t + 1.
 #ifndef POLARKV_KERNELS_CUDA_TILE_ATTENTION_H_
@@ -18,8 +19,8 @@ namespace polarkv::cuda {
 
 inline constexpr int kRowsPerGroup = 8;  // query rows that share one matrix multiply
 
-// p is carried as p * kWeightUnit, so that p * scale, scale <= 32768, rounds to 16 bits.
-inline constexpr float kWeightUnitLog2 = 0.99997799f;  // log2(65535 / 32768), rounded down
+// Weights times value scales, both relative to the tile's largest, are rounded to 16 bits.
+inline constexpr float kWeightLevels = 65535.0f;
 // The output's reference maximum is raised only when a tile's maximum passes it by this much (log2).
 inline constexpr float kReferenceSlack = 12.0f;
 // Integer scores accumulate on top of these bits: read as a float they are 1.5 * 2^23 + score, exact below 2^22.
@@ -59,12 +60,26 @@ struct OutputState {
   }
 };
 
-// What a tile says about itself; uniform over the warp. Exponents are clamped to those of a normal float: a key or a
-// value that the clamp touches is below the smallest normal number.
+// One side's scales: the scale of code c > 0 is factor * 2^((c - 255) * step), of code 0 it is 0 (FORMAT.md, "Scales").
+template <class W>
+struct ScaleFacts {
+  typename W::F32 factor;  // clamped to a normal float: what the clamp touches is below the smallest or above the largest
+  float step;              // octaves
+};
+
+template <class W>
+POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift) {
+  const float step = static_cast<float>(1u << shift) * (1.0f / 32.0f);
+  const typename W::F32 octaves = W::Min(W::Max(static_cast<float>(base + 255) * step, -126.0f), 127.0f);
+  return {W::Exp2(octaves), step};
+}
+
+// What a tile says about itself; uniform over the warp.
+template <class W>
 struct TileFacts {
-  float k_factor;  // 2^k_exponent
-  float v_factor;  // 2^v_exponent
+  ScaleFacts<W> key, value;
   uint32_t tokens;
+  uint64_t left_out;  // tokens that are attended to elsewhere
 };
 
 template <class W>
@@ -75,8 +90,8 @@ POLARKV_WARP_FUNCTION typename W::U32 SlotToken(typename W::U32 lane, int slot) 
 
 // S of the tile for each group of 8 rows: scores[n][w] = slots w (first two) and 4 + w (last two).
 // Source: Words4 KeyBase(group, vector), KeyRefine(plane, group).
-template <class W, int kDim, int kBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kBits>& tables,
+template <class W, int kDim, int kKind, int kRowGroups, class Source>
+POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kKind>& tables,
                                      const QueryOperand<W, kDim> (&queries)[kRowGroups],
                                      typename W::I32 (&scores)[kRowGroups][4][4]) {
   POLARKV_UNROLL
@@ -85,13 +100,13 @@ POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kBi
   for (int group = 0; group < kDim / 64; ++group) {
     const Words4<W> a = tile.KeyBase(group, 0), b = tile.KeyBase(group, 1);
     Words4<W> p1{}, p0{};
-    if constexpr (kBits >= 3) p1 = tile.KeyRefine(1, group);
-    if constexpr (kBits >= 4) p0 = tile.KeyRefine(0, group);
+    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.KeyRefine(1, group);
+    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.KeyRefine(0, group);
     POLARKV_UNROLL
     for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kBits, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
+      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
       POLARKV_UNROLL
-      for (int n = 0; n < kRowGroups; ++n) Accumulate<true, kBits, W>(codes, queries[n].group[group], scores[n][w]);
+      for (int n = 0; n < kRowGroups; ++n) Accumulate<true, kKind, W>(codes, queries[n].group[group], scores[n][w]);
     }
   }
 }
@@ -102,11 +117,47 @@ struct WeightOperand {
   VectorOperand<W> high, low;
 };
 
+// Scales of the tokens of slots 2 * pair and 2 * pair + 1, relative to the tile's factor; `codes`: bits 0-7 and 8-15.
+template <class W>
+POLARKV_WARP_FUNCTION void RelativeScales(typename W::U32 codes, float step, typename W::F32 (&scale)[2]) {
+  using F32 = typename W::F32;
+  POLARKV_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    const typename W::U32 code = i == 0 ? codes & 0xFFu : (codes >> 8) & 0xFFu;
+    const F32 octaves = (W::ToFloat(W::AsI32(code)) - 255.0f) * step;
+    scale[i] = W::Select(code > typename W::U32(0u), W::Exp2(octaves), F32(0.0f));
+  }
+}
+
+// Makes the state relative to the largest of its reference and `top` (log2, per column) where that is far above it.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void RaiseReference(const typename W::F32 (&top)[2], OutputState<W, kDim>& state) {
+  using F32 = typename W::F32;
+  if (W::Any(top[0] > state.reference[0] + kReferenceSlack) ||
+      W::Any(top[1] > state.reference[1] + kReferenceSlack)) {
+    POLARKV_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      const F32 raised = W::Max(top[c], state.reference[c]);
+      const F32 shrink = W::Exp2(state.reference[c] - raised);
+      state.reference[c] = raised;
+      state.sum[c] = state.sum[c] * shrink;
+      POLARKV_UNROLL
+      for (auto& group : state.o) {
+        POLARKV_UNROLL
+        for (auto& word : group) {
+          word[c] = word[c] * shrink;
+          word[2 + c] = word[2 + c] * shrink;
+        }
+      }
+    }
+  }
+}
+
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
-// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): two fp16 of the
-// tokens of slots 2 * pair, 2 * pair + 1.
+// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): the scale codes of
+// the tokens of slots 2 * pair (bits 0-7) and 2 * pair + 1 (bits 8-15).
 template <class W, int kDim, class Source>
-POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts& facts,
+POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts<W>& facts,
                                                  const typename W::F32 (&query_scale)[2],
                                                  const typename W::I32 (&scores)[4][4], OutputState<W, kDim>& state,
                                                  typename W::F32 (&factor)[2]) {
@@ -115,20 +166,26 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   F32 x[8][2], value_scale[8];
   POLARKV_UNROLL
   for (int pair = 0; pair < 4; ++pair) {
-    const U32 keys = tile.KeyScales(pair), values = tile.ValueScales(pair);
-    const F32 key_scale[2] = {W::HalfLow(keys), W::HalfHigh(keys)};
-    value_scale[2 * pair] = W::HalfLow(values);
-    value_scale[2 * pair + 1] = W::HalfHigh(values);
+    F32 key_scale[2], pair_scale[2];
+    RelativeScales<W>(tile.KeyScales(pair), facts.key.step, key_scale);
+    RelativeScales<W>(tile.ValueScales(pair), facts.value.step, pair_scale);
+    value_scale[2 * pair] = pair_scale[0] * kWeightLevels;
+    value_scale[2 * pair + 1] = pair_scale[1] * kWeightLevels;
     POLARKV_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int slot = 2 * pair + i / 2;
       x[slot][i % 2] = (W::AsF32(scores[slot % 4][slot / 4 * 2 + i % 2]) - kScoreBiasFloat) * key_scale[i / 2];
     }
   }
-  if (facts.tokens < 64) {
+  if (facts.tokens < 64 || facts.left_out != 0) {
+    const uint64_t padding_mask = facts.tokens < 64 ? ~uint64_t{0} << facts.tokens : 0;
+    const uint64_t masked = padding_mask | facts.left_out;
     POLARKV_UNROLL
     for (int slot = 0; slot < 8; ++slot) {
-      const auto padding = SlotToken<W>(W::Lane(), slot) >= U32(facts.tokens);
+      const U32 token = SlotToken<W>(W::Lane(), slot);
+      const U32 half = W::Select(token > U32(31u), U32(static_cast<uint32_t>(masked >> 32)),
+                                 U32(static_cast<uint32_t>(masked)));
+      const auto padding = (W::ShiftRight(half, token & 31u) & 1u) > U32(0u);
       x[slot][0] = W::Select(padding, F32(-INFINITY), x[slot][0]);
       x[slot][1] = W::Select(padding, F32(-INFINITY), x[slot][1]);
       value_scale[slot] = W::Select(padding, F32(0.0f), value_scale[slot]);
@@ -144,29 +201,12 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     for (int mask = 4; mask < 32; mask *= 2) top = W::Max(top, W::ShuffleXor(top, mask));
     // Kept away from zero and infinity, so that a masked or zero score never makes a NaN; logits that the bounds touch
     // are below 1e-18 or above 1e25.
-    scale[c] = W::Min(W::Max(query_scale[c] * facts.k_factor, F32(1e-30f)), F32(1e25f));
+    scale[c] = W::Min(W::Max(query_scale[c] * facts.key.factor, F32(1e-30f)), F32(1e25f));
     const F32 top_log2 = top * scale[c];
-    shift[c] = F32(kWeightUnitLog2) - top_log2;
+    shift[c] = F32(0.0f) - top_log2;
     factor[c] = top_log2;
   }
-  if (W::Any(factor[0] > state.reference[0] + kReferenceSlack) ||
-      W::Any(factor[1] > state.reference[1] + kReferenceSlack)) {
-    POLARKV_UNROLL
-    for (int c = 0; c < 2; ++c) {
-      const F32 raised = W::Max(factor[c], state.reference[c]);
-      const F32 shrink = W::Exp2(state.reference[c] - raised);
-      state.reference[c] = raised;
-      state.sum[c] = state.sum[c] * shrink;
-      POLARKV_UNROLL
-      for (auto& group : state.o) {
-        POLARKV_UNROLL
-        for (auto& word : group) {
-          word[c] = word[c] * shrink;
-          word[2 + c] = word[2 + c] * shrink;
-        }
-      }
-    }
-  }
+  RaiseReference<W, kDim>(factor, state);
   U32 packed[8];
   F32 sum[2] = {0.0f, 0.0f};
   POLARKV_UNROLL
@@ -174,7 +214,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     F32 rounded[2];
     POLARKV_UNROLL
     for (int c = 0; c < 2; ++c) {
-      const F32 p = W::Exp2(W::Fma(x[slot][c], scale[c], shift[c]));
+      const F32 p = W::Exp2(W::Min(W::Fma(x[slot][c], scale[c], shift[c]), F32(0.0f)));  // the product is not exact
       sum[c] = sum[c] + p;
       rounded[c] = W::Fma(p, value_scale[slot], F32(8388608.0f));  // its low 16 bits are the rounded product
     }
@@ -184,7 +224,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   for (int c = 0; c < 2; ++c) {
     const F32 weight = W::Exp2(factor[c] - state.reference[c]);
     state.sum[c] = W::Fma(sum[c], weight, state.sum[c]);
-    factor[c] = weight * facts.v_factor;
+    factor[c] = weight * facts.value.factor * (1.0f / kWeightLevels);
   }
   // packed[slot] now holds column g, tokens 16t + 4 * (slot / 2) + slot % 2 (low half) and + 2 (high half).
   WeightOperand<W> weights;
@@ -201,8 +241,8 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
 }
 
 // Adds the tile's weighted values. Source: Words4 ValueBase(group, vector), ValueRefine(plane, group).
-template <class W, int kDim, int kBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBits>& tables,
+template <class W, int kDim, int kKind, int kRowGroups, class Source>
+POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kKind>& tables,
                                      const WeightOperand<W> (&weights)[kRowGroups],
                                      const typename W::F32 (&factor)[kRowGroups][2],
                                      OutputState<W, kDim> (&state)[kRowGroups]) {
@@ -210,18 +250,18 @@ POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBi
   for (int group = 0; group < kDim / 64; ++group) {
     const Words4<W> a = tile.ValueBase(group, 0), b = tile.ValueBase(group, 1);
     Words4<W> p1{}, p0{};
-    if constexpr (kBits >= 3) p1 = tile.ValueRefine(1, group);
-    if constexpr (kBits >= 4) p0 = tile.ValueRefine(0, group);
+    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.ValueRefine(1, group);
+    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.ValueRefine(0, group);
     POLARKV_UNROLL
     for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kBits, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
+      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
       POLARKV_UNROLL
       for (int n = 0; n < kRowGroups; ++n) {
         typename W::I32 acc[4] = {0, 0, 0, 0};
-        Accumulate<false, kBits, W>(codes, weights[n].high, acc);
+        Accumulate<false, kKind, W>(codes, weights[n].high, acc);
         POLARKV_UNROLL
         for (auto& value : acc) value = value << 8;
-        Accumulate<false, kBits, W>(codes, weights[n].low, acc);
+        Accumulate<false, kKind, W>(codes, weights[n].low, acc);
         POLARKV_UNROLL
         for (int i = 0; i < 4; ++i) {
           auto& out = state[n].o[group][w][i];
@@ -233,21 +273,21 @@ POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kBi
 }
 
 // The whole tile.
-template <class W, int kDim, int kKeyBits, int kValueBits, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts& facts,
-                                      const PermuteTables<kKeyBits>& key_tables,
-                                      const PermuteTables<kValueBits>& value_tables,
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source>
+POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& facts,
+                                      const PermuteTables<kKeyKind>& key_tables,
+                                      const PermuteTables<kValueKind>& value_tables,
                                       const QueryOperand<W, kDim> (&queries)[kRowGroups],
                                       OutputState<W, kDim> (&state)[kRowGroups]) {
   typename W::I32 scores[kRowGroups][4][4];
-  ScoreTile<W, kDim, kKeyBits, kRowGroups>(tile, key_tables, queries, scores);
+  ScoreTile<W, kDim, kKeyKind, kRowGroups>(tile, key_tables, queries, scores);
   WeightOperand<W> weights[kRowGroups];
   typename W::F32 factor[kRowGroups][2];
   POLARKV_UNROLL
   for (int n = 0; n < kRowGroups; ++n) {
     weights[n] = WeighTile<W, kDim>(tile, facts, queries[n].scale, scores[n], state[n], factor[n]);
   }
-  AddValues<W, kDim, kValueBits, kRowGroups>(tile, value_tables, weights, factor, state);
+  AddValues<W, kDim, kValueKind, kRowGroups>(tile, value_tables, weights, factor, state);
 }
 
 }  // namespace polarkv::cuda

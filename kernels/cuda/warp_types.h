@@ -9,8 +9,10 @@
 //   void MmaS8/MmaU8(I32 (&acc)[4], a0, a1, a2, a3, b0, b1)   m16n8k32; a: s8, b: s8 / u8
 //   U32 Transpose8x8(U32)                              movmatrix on 16-bit elements
 //   F32 ShuffleXor(F32, lane mask), bool Any(condition)
-//   F32 Fma, Max, Min, Exp2, ToFloat(I32), HalfLow(U32), HalfHigh(U32); I32/U32/F32 bit casts AsF32, AsU32
-//   U32 Lane(); F32 Select(condition, F32, F32)
+//   F32 Fma, Max, Min, Exp2, Log2, Divide, ToFloat(I32), I32 Round(F32); bit casts AsF32, AsU32, AsI32, BitsOf
+//   I64 Wide(U32)
+//   U32 Lane(); Select(condition, x, y) of F32 and U32; Bool And(Bool, Bool)
+//   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere)
 // Control flow is uniform over the warp.
 #ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_
 #define POLARKV_KERNELS_CUDA_WARP_TYPES_H_

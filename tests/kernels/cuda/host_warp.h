@@ -8,6 +8,12 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+
+#include "codec/half_float.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/warp_types.h"
 
 namespace polarkv::cuda {
 
@@ -42,6 +48,7 @@ POLARKV_LANES_OPERATOR(*)
 POLARKV_LANES_OPERATOR(&)
 POLARKV_LANES_OPERATOR(|)
 POLARKV_LANES_OPERATOR(^)
+POLARKV_LANES_OPERATOR(/)
 #undef POLARKV_LANES_OPERATOR
 
 template <class T>
@@ -54,6 +61,14 @@ Lanes<T> operator>>(const Lanes<T>& a, int bits) {
   return EachLane<T>([&](size_t lane) { return a[lane] >> bits; });
 }
 template <class T>
+Lanes<T> operator-(const Lanes<T>& a) {
+  return EachLane<T>([&](size_t lane) { return -a[lane]; });
+}
+template <class T>
+Lanes<T> operator<<(const Lanes<T>& a, const Lanes<uint32_t>& bits) {
+  return EachLane<T>([&](size_t lane) { return a[lane] << bits[lane]; });
+}
+template <class T>
 Lanes<bool> operator>(const Lanes<T>& a, const Lanes<T>& b) {
   return EachLane<bool>([&](size_t lane) { return a[lane] > b[lane]; });
 }
@@ -62,20 +77,12 @@ Lanes<bool> operator>=(const Lanes<T>& a, const Lanes<T>& b) {
   return EachLane<bool>([&](size_t lane) { return a[lane] >= b[lane]; });
 }
 
-// IEEE half to float, every value exact.
-inline float HalfToFloat(uint16_t half) {
-  const int exponent = (half >> 10) & 31;
-  const int mantissa = half & 1023;
-  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
-  if (exponent == 31) return mantissa != 0 ? std::nanf("") : sign * INFINITY;
-  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                               : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25));
-}
-
 struct HostWarp {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
+  using I64 = Lanes<int64_t>;
+  using Bool = Lanes<bool>;
 
   static U32 Lane() {
     return EachLane<uint32_t>([](size_t lane) { return lane; });
@@ -151,11 +158,83 @@ struct HostWarp {
   static U32 AsU32(const F32& x) {
     return EachLane<uint32_t>([&](size_t lane) { return std::bit_cast<uint32_t>(x[lane]); });
   }
-  static F32 HalfLow(const U32& pair) {
-    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane])); });
+  static I32 AsI32(const U32& x) {
+    return EachLane<int32_t>([&](size_t lane) { return x[lane]; });
   }
-  static F32 HalfHigh(const U32& pair) {
-    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane] >> 16)); });
+  static U32 BitsOf(const I32& x) {
+    return EachLane<uint32_t>([&](size_t lane) { return x[lane]; });
+  }
+  static I64 Wide(const U32& x) {
+    return EachLane<int64_t>([&](size_t lane) { return x[lane]; });
+  }
+  static I32 Round(const F32& x) {
+    return EachLane<int32_t>([&](size_t lane) { return std::lrint(x[lane]); });
+  }
+  static F32 Log2(const F32& x) {
+    return EachLane<float>([&](size_t lane) { return std::log2(x[lane]); });
+  }
+  static F32 Divide(const F32& a, const F32& b) { return a / b; }
+  static U32 Select(const Bool& condition, const U32& yes, const U32& no) {
+    return EachLane<uint32_t>([&](size_t lane) { return condition[lane] ? yes[lane] : no[lane]; });
+  }
+  static Bool And(const Bool& a, const Bool& b) {
+    return EachLane<bool>([&](size_t lane) { return a[lane] && b[lane]; });
+  }
+
+  static Words4<HostWarp> LoadVector(const uint8_t* from, const U32& byte_offset) {
+    Words4<HostWarp> loaded;
+    for (size_t lane = 0; lane < 32; ++lane) {
+      uint32_t words[4];
+      EXPECT_EQ(byte_offset[lane] % 16, 0u);
+      std::memcpy(words, from + byte_offset[lane], sizeof words);
+      for (size_t i = 0; i < 4; ++i) loaded.w[i][lane] = words[i];
+    }
+    return loaded;
+  }
+  static U32 LoadWord(const uint8_t* from, const U32& byte_offset) {
+    return EachLane<uint32_t>([&](size_t lane) {
+      uint32_t word;
+      std::memcpy(&word, from + byte_offset[lane], sizeof word);
+      return word;
+    });
+  }
+  static F32 LoadHalf(const uint8_t* from, const U32& index) {
+    return EachLane<float>([&](size_t lane) {
+      uint16_t half;
+      std::memcpy(&half, from + 2 * size_t{index[lane]}, sizeof half);
+      return HalfToFloat(half);
+    });
+  }
+  static U32 ShiftRight(const U32& x, const U32& bits) {
+    return EachLane<uint32_t>([&](size_t lane) { return x[lane] >> bits[lane]; });
+  }
+  static U32 ShiftLeft(const U32& x, const U32& bits) { return x << bits; }
+  static uint32_t PopulationCount(uint64_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
+  static F32 LoadFloat(const float* from, const U32& index) {
+    return EachLane<float>([&](size_t lane) { return from[index[lane]]; });
+  }
+  static void StoreFloat(float* to, const U32& index, const F32& x) { StoreFloatIf(true, to, index, x); }
+  static void StoreFloatIf(const Bool& condition, float* to, const U32& index, const F32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (condition[lane]) to[index[lane]] = x[lane];
+    }
+  }
+  static void StoreWord(int8_t* to, const U32& byte_offset, const U32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) std::memcpy(to + byte_offset[lane], &x[lane], 4);
+  }
+  // F32 only: the conversions of the device are the hardware's.
+  template <ElementType kType>
+  static F32 LoadElement(const Bool& condition, const void* from, const I64& index) {
+    static_assert(kType == ElementType::kF32);
+    return EachLane<float>(
+        [&](size_t lane) { return condition[lane] ? static_cast<const float*>(from)[index[lane]] : 0.0f; });
+  }
+  template <ElementType kType>
+  static void StoreElement(const Bool& condition, void* to, const I64& index, const F32& x) {
+    static_assert(kType == ElementType::kF32);
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (condition[lane]) static_cast<float*>(to)[index[lane]] = x[lane];
+    }
   }
 
  private:

@@ -26,7 +26,7 @@ int ImageOf(int code) {
 template <int kBits>
 PermuteTables<kBits> MakeTables() {
   if constexpr (kBits == 4) {
-    return MakePermuteTables4(kImage4);
+    return MakePermuteTables16<kTurbo4>(kImage4);
   } else if constexpr (kBits == 3) {
     return MakePermuteTables3(kImage3);
   } else {
@@ -59,15 +59,15 @@ struct Tile {
         v.Put(ValueAtom(dim, j, token / 16), token % 16, written_bits, value);
       }
       const bool padding = token >= tokens;
-      // Halves in [2^14, 2^15], as the encoder's tile exponent makes the largest; NaN where nothing may look.
-      k_scale[token] = padding ? 0x7E00 : static_cast<uint16_t>(0x7400 + random() % 0x401);
-      v_scale[token] = padding ? 0x7E00 : static_cast<uint16_t>(0x7000 + random() % 0x801);
+      // Down to an octave and a half below the tile's largest, some zero; large where nothing may look.
+      k_scale[token] = static_cast<uint8_t>(padding ? 255 : random() % 9 == 0 ? 0 : 255 - random() % 48);
+      v_scale[token] = static_cast<uint8_t>(padding ? 255 : random() % 9 == 0 ? 0 : 255 - random() % 48);
     }
   }
   uint32_t tokens;
   PackedCodes k, v;
   std::vector<int> k_codes, v_codes;  // [token][dim]
-  uint16_t k_scale[64], v_scale[64];
+  uint8_t k_scale[64], v_scale[64];
 };
 
 // The tile as lanes load it: lane 4g + t reads vector TileVector(lane).
@@ -95,10 +95,10 @@ class HostTileSource {
     }
     return loaded;
   }
-  static U32 Scales(const uint16_t (&scales)[64], int pair) {
+  static U32 Scales(const uint8_t (&scales)[64], int pair) {
     const U32 token = SlotToken<HostWarp>(HostWarp::Lane(), 2 * pair);
     return EachLane<uint32_t>(
-        [&](size_t lane) { return scales[token[lane]] | uint32_t{scales[token[lane] + 1]} << 16; });
+        [&](size_t lane) { return scales[token[lane]] | uint32_t{scales[token[lane] + 1]} << 8; });
   }
   const Tile& tile_;
 };
@@ -123,20 +123,25 @@ QueryOperand<HostWarp, kDim> PackQueries(const std::vector<int>& rows, int first
   return packed;
 }
 
-template <int kDim, int kKeyBits, int kValueBits, int kRowGroups>
+template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
-                      int written_bits = std::max(kKeyBits, kValueBits)) {
+                      int written_bits = std::max(kKeyKind, kValueKind)) {
   std::mt19937 random(seed);
   constexpr int kRows = 8 * kRowGroups;
   std::vector<Tile> tiles;
   for (const uint32_t tokens : tile_tokens)
-    tiles.emplace_back(kDim, kKeyBits, kValueBits, written_bits, tokens, random);
+    tiles.emplace_back(kDim, kKeyKind, kValueKind, written_bits, tokens, random);
   std::vector<int> rows(kRows * kDim);
   for (int& q : rows) q = static_cast<int>(random() % 255) - 127;
   for (int j = 0; j < kDim; ++j) rows[static_cast<size_t>(kRows / 2) * kDim + j] = 0;  // an unused row
   std::vector<float> scales(kRows);
   for (int row = 0; row < kRows; ++row) scales[row] = 3.0f * static_cast<float>(row % 5 + 1) / (127.0f * 127.0f * 8.0f);
-  constexpr int kKeyExponent = -15, kValueExponent = -16;
+  // Scales of 2^(code / 32) x 2^-8 and, coarser, 2^(code / 16) x 2^-16.
+  constexpr int kKeyBase = -256, kValueBase = -256;
+  constexpr uint32_t kKeyShift = 0, kValueShift = 1;
+  const auto scale_of = [](uint8_t code, int base, uint32_t shift) {
+    return code == 0 ? 0.0 : std::exp2((base + code) * std::ldexp(1.0, static_cast<int>(shift)) / 32);
+  };
 
   QueryOperand<HostWarp, kDim> queries[kRowGroups];
   OutputState<HostWarp, kDim> state[kRowGroups];
@@ -145,9 +150,10 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
     state[n].Clear();
   }
   for (const Tile& tile : tiles) {
-    const TileFacts facts{std::ldexp(1.0f, kKeyExponent), std::ldexp(1.0f, kValueExponent), tile.tokens};
-    AttendTile<HostWarp, kDim, kKeyBits, kValueBits, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyBits>(),
-                                                                 MakeTables<kValueBits>(), queries, state);
+    const TileFacts<HostWarp> facts{MakeScaleFacts<HostWarp>(kKeyBase, kKeyShift),
+                                    MakeScaleFacts<HostWarp>(kValueBase, kValueShift), tile.tokens, 0};
+    AttendTile<HostWarp, kDim, kKeyKind, kValueKind, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyKind>(),
+                                                                 MakeTables<kValueKind>(), queries, state);
   }
 
   for (int row = 0; row < kRows; ++row) {
@@ -157,8 +163,8 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
       logits.emplace_back();
       for (uint32_t token = 0; token < tile.tokens; ++token) {
         double dot = 0;
-        for (int j = 0; j < kDim; ++j) dot += rows[row * kDim + j] * ImageOf<kKeyBits>(tile.k_codes[token * kDim + j]);
-        logits.back().push_back(dot * HalfToFloat(tile.k_scale[token]) * std::ldexp(scales[row], kKeyExponent));
+        for (int j = 0; j < kDim; ++j) dot += rows[row * kDim + j] * ImageOf<kKeyKind>(tile.k_codes[token * kDim + j]);
+        logits.back().push_back(dot * scale_of(tile.k_scale[token], kKeyBase, kKeyShift) * scales[row]);
         top = std::max(top, logits.back().back());
       }
     }
@@ -171,12 +177,14 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
         const double p = std::exp2(logits[i][token] - top);
         sum += p;
         for (int j = 0; j < kDim; ++j) {
-          const double unit = std::ldexp(ImageOf<kValueBits>(tile.v_codes[token * kDim + j]), kValueExponent);
-          output[j] += p * HalfToFloat(tile.v_scale[token]) * unit;
-          // P16 rounds p * scale, relative to the tile's largest p, to a multiple of 1/2; fp32 logits, weights and sums
+          const double unit = ImageOf<kValueKind>(tile.v_codes[token * kDim + j]);
+          const double value_scale = scale_of(tile.v_scale[token], kValueBase, kValueShift);
+          output[j] += p * value_scale * unit;
+          // P16 rounds p * scale, relative to the tile's largest p and scale, to 1/65535; fp32 logits, weights and sums
           // add a relative error of a few 2^-23 times the logit.
-          tolerance[j] += std::fabs(unit) * (0.2501 * std::exp2(tile_top - top) +
-                                             p * HalfToFloat(tile.v_scale[token]) * 1e-6 * (1 + std::fabs(top)));
+          tolerance[j] += std::fabs(unit) * (0.51 / 65535 * scale_of(255, kValueBase, kValueShift) *
+                                                 std::exp2(tile_top - top) +
+                                             p * value_scale * 1e-6 * (1 + std::fabs(top)));
         }
       }
     }
@@ -186,7 +194,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
     const int c = column % 2;
     float got_sum = 0;
     for (size_t g = 0; g < 8; ++g) got_sum += state[n].sum[c][4 * g + t];
-    const double lse = state[n].reference[c][t] + std::log2(static_cast<double>(got_sum)) - kWeightUnitLog2;
+    const double lse = state[n].reference[c][t] + std::log2(static_cast<double>(got_sum));
     // fp32 logits of size x have rounding errors of about x * 2^-23.
     EXPECT_NEAR(lse, top + std::log2(sum), 2e-6 * (1 + std::fabs(top))) << "row " << row;
     for (int j = 0; j < kDim; ++j) {

@@ -1,0 +1,7 @@
+#include "kernels/cuda/attention_kernels.cuh"
+
+namespace polarkv::cuda {
+
+template cudaError_t LaunchAttendDim<128>(const AttentionCodec&, const AttentionArgs&, cudaStream_t);
+
+}  // namespace polarkv::cuda

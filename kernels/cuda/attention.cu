@@ -1,0 +1,107 @@
+// The launch: plan, queries, raw tokens, attention, merge.
+#include "kernels/cuda/attention.h"
+
+#include <cuda_runtime.h>
+
+#include "kernels/cuda/attention_kernels.cuh"
+#include "kernels/cuda/raw_tokens.h"
+
+namespace polarkv::cuda {
+
+extern template cudaError_t LaunchAttendDim<64>(const AttentionCodec&, const AttentionArgs&, cudaStream_t);
+extern template cudaError_t LaunchAttendDim<128>(const AttentionCodec&, const AttentionArgs&, cudaStream_t);
+extern template cudaError_t LaunchAttendDim<256>(const AttentionCodec&, const AttentionArgs&, cudaStream_t);
+
+namespace {
+
+constexpr uint32_t kRowWarps = 4;  // warps a thread block of the small kernels
+
+// One warp: an inclusive sum over all sequences, 32 at a time.
+__global__ void PlanKernel(const AttentionArgs args) {
+  uint32_t before = 0;
+  const uint32_t lane = threadIdx.x;
+  if (lane == 0) args.tile_prefix[0] = 0;
+  for (uint32_t first = 0; first < args.batch.sequences; first += 32) {
+    const uint32_t sequence = first + lane;
+    uint32_t tiles = sequence < args.batch.sequences ? (args.batch.tokens[sequence] + 63) / 64 : 0;
+    for (uint32_t step = 1; step < 32; step *= 2) {
+      const uint32_t below = __shfl_up_sync(0xFFFFFFFFu, tiles, step);
+      if (lane >= step) tiles += below;
+    }
+    if (sequence < args.batch.sequences) args.tile_prefix[sequence + 1] = before + tiles;
+    before += __shfl_sync(0xFFFFFFFFu, tiles, 31);
+  }
+}
+
+template <int kDim, ElementType kType>
+__global__ void PrepareKernel(const AttentionArgs args) {
+  const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  if (index < RowsOfHead::Count(args)) PrepareRows<DeviceWarp, kDim, kType>(args, index);
+}
+
+template <int kDim>
+__global__ void RawTokensKernel(const AttentionArgs args) {
+  const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  if (index < RowsOfHead::Count(args)) AttendRawTokens<DeviceWarp, kDim>(args, index);
+}
+
+template <int kDim, ElementType kType>
+__global__ void MergeKernel(const AttentionArgs args) {
+  const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  if (index < RowsOfHead::Count(args)) MergeRows<DeviceWarp, kDim, kType>(args, index);
+}
+
+template <int kDim, ElementType kType>
+cudaError_t LaunchAll(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+  const uint32_t blocks = (RowsOfHead::Count(args) + kRowWarps - 1) / kRowWarps;
+  PlanKernel<<<1, 32, 0, stream>>>(args);
+  PrepareKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
+  RawTokensKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
+  if (cudaError_t error = LaunchAttendDim<kDim>(codec, args, stream); error != cudaSuccess) return error;
+  MergeKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
+  return cudaGetLastError();
+}
+
+template <int kDim>
+cudaError_t LaunchTyped(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+  switch (args.batch.type) {
+    case ElementType::kF16:
+      return LaunchAll<kDim, ElementType::kF16>(codec, args, stream);
+    case ElementType::kBF16:
+      return LaunchAll<kDim, ElementType::kBF16>(codec, args, stream);
+    case ElementType::kF32:
+      return LaunchAll<kDim, ElementType::kF32>(codec, args, stream);
+  }
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace
+
+uint32_t AttentionWarps(uint32_t head_dim) {
+  int device = 0, processors = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  if (cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) return 0;
+  return static_cast<uint32_t>(processors) * WarpsPerBlock(head_dim);
+}
+
+LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
+                            size_t workspace_bytes, void* stream) {
+  if (!IsSupported(codec, batch)) return LaunchError::kUnsupportedShape;
+  if (warps == 0 || warps % WarpsPerBlock(codec.head_dim) != 0) return LaunchError::kNoDevice;
+  size_t needed = 0;
+  const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace, needed);
+  if (workspace == nullptr || workspace_bytes < needed || reinterpret_cast<uintptr_t>(workspace) % 256 != 0) {
+    return LaunchError::kWorkspaceTooSmall;
+  }
+  const auto cuda_stream = static_cast<cudaStream_t>(stream);
+  cudaError_t error = cudaSuccess;
+  if (codec.head_dim == 64) error = LaunchTyped<64>(codec, args, cuda_stream);
+  if (codec.head_dim == 128) error = LaunchTyped<128>(codec, args, cuda_stream);
+  if (codec.head_dim == 256) error = LaunchTyped<256>(codec, args, cuda_stream);
+  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
+    return LaunchError::kNoDevice;
+  }
+  return error == cudaSuccess ? LaunchError::kNone : LaunchError::kLaunchFailed;
+}
+
+}  // namespace polarkv::cuda

@@ -1,0 +1,22 @@
+// From a block's bytes on the host to what a launch is told of its copy in device memory.
+#ifndef POLARKV_KERNELS_CUDA_RESIDENT_BLOCK_H_
+#define POLARKV_KERNELS_CUDA_RESIDENT_BLOCK_H_
+
+#include <optional>
+
+#include "codec/block_view.h"
+#include "kernels/cuda/attention.h"
+
+namespace polarkv::cuda {
+
+// How the layer's codes are read with the planes that the view holds; nothing where no kernel reads them: other codecs,
+// key means. The same for all blocks of a namespace of which the same planes were fetched.
+std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer);
+
+// The layer of the block in the page table. `bytes`: where the view's bytes were copied to, 64-byte aligned. The view must
+// hold the layer.
+PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes);
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_RESIDENT_BLOCK_H_

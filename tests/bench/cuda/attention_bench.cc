@@ -1,0 +1,235 @@
+// Times attention on blocks in device memory, next to a device-to-device copy in the same run. One JSON line a case;
+// attention_bench.py adds the rivals and the ratios.
+//
+// usage: cuda_attention_bench [--rounds N]
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "codec/block_layout.h"
+#include "kernels/cuda/attention.h"
+
+namespace polarkv::cuda {
+namespace {
+
+constexpr size_t kFlushBytes = size_t{256} << 20;  // several times the L2 cache
+constexpr uint32_t kTilesPerPage = 4, kHeadDim = 128;
+
+void Check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  std::fprintf(stderr, "cuda_attention_bench: %s: %s\n", what, cudaGetErrorString(error));
+  std::exit(1);
+}
+
+class Buffer {
+ public:
+  explicit Buffer(size_t bytes) { Check(cudaMalloc(&data_, bytes), "cudaMalloc"); }
+  template <class T>
+  explicit Buffer(const std::vector<T>& host) : Buffer(host.size() * sizeof(T)) {
+    Check(cudaMemcpy(data_, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
+  ~Buffer() { cudaFree(data_); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  template <class T>
+  T* As() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+};
+
+// Median microseconds of `work`, the L2 cache flushed before each round.
+double MedianMicroseconds(uint32_t rounds, const Buffer& flush, const std::function<void()>& work) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  Check(cudaEventCreate(&begin), "cudaEventCreate");
+  Check(cudaEventCreate(&end), "cudaEventCreate");
+  std::vector<float> times;
+  for (uint32_t round = 0; round < rounds + 3; ++round) {
+    Check(cudaMemsetAsync(flush.As<void>(), static_cast<int>(round), kFlushBytes), "cudaMemset");
+    Check(cudaEventRecord(begin), "cudaEventRecord");
+    work();
+    Check(cudaEventRecord(end), "cudaEventRecord");
+    Check(cudaEventSynchronize(end), "attention");
+    float milliseconds = 0;
+    Check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+    if (round >= 3) times.push_back(milliseconds * 1000);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  std::nth_element(times.begin(), times.begin() + static_cast<ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+// Bytes a microsecond that a copy moves, read and written counted: the memory's limit in this run.
+double CopyBandwidth(uint32_t rounds, const Buffer& flush) {
+  constexpr size_t kBytes = size_t{1} << 30;
+  const Buffer from(kBytes), to(kBytes);
+  const double us = MedianMicroseconds(rounds, flush, [&] {
+    Check(cudaMemcpyAsync(to.As<void>(), from.As<void>(), kBytes, cudaMemcpyDeviceToDevice), "copy");
+  });
+  return 2.0 * kBytes / us;
+}
+
+struct Case {
+  uint32_t sequences, tokens, kv_heads, group, queries;
+  CodecPair codec;
+  CodeKind key_kind, value_kind;  // as read
+};
+
+// Pages of random codes with scales around one; what the codes mean does not change the work.
+struct Pages {
+  Pages(const Case& c, const BaseTileLayout& tile) : tile_bytes(tile.bytes) {
+    const uint64_t pages = uint64_t{c.sequences} * ((c.tokens / 64 + kTilesPerPage - 1) / kTilesPerPage);
+    const uint64_t tiles = pages * c.kv_heads * kTilesPerPage;
+    std::mt19937 random(1);
+    std::vector<uint8_t> one(tile.bytes);
+    for (uint8_t& byte : one) byte = static_cast<uint8_t>(random());
+    struct {
+      TileHead head{};
+      uint8_t scales[2 * kTileTokens];
+    } prefix;
+    prefix.head.k_exponent = -12 * 32 - 255;
+    prefix.head.v_exponent = -8 * 32 - 255;
+    for (uint8_t& scale : prefix.scales) scale = static_cast<uint8_t>(240 + random() % 16);
+    base_plane = std::make_unique<Buffer>(tiles * tile.bytes);
+    for (uint64_t i = 0; i < tiles; ++i) {
+      uint8_t* const to = base_plane->As<uint8_t>() + i * tile.bytes;
+      Check(cudaMemcpyAsync(to, one.data(), tile.bytes, cudaMemcpyHostToDevice), "fill");
+      Check(cudaMemcpyAsync(to, &prefix, sizeof prefix, cudaMemcpyHostToDevice), "fill");
+    }
+    std::vector<uint8_t> refinement(8 * kHeadDim * 64);
+    for (uint8_t& byte : refinement) byte = static_cast<uint8_t>(random());
+    for (auto& plane : refine) {
+      plane = std::make_unique<Buffer>(tiles * 8 * kHeadDim + refinement.size());
+      for (uint64_t at = 0; at < tiles * 8 * kHeadDim; at += refinement.size()) {
+        Check(cudaMemcpyAsync(plane->As<uint8_t>() + at, refinement.data(), refinement.size(), cudaMemcpyHostToDevice),
+              "fill");
+      }
+    }
+    std::vector<PageLayer> layers(pages);
+    for (uint64_t page = 0; page < pages; ++page) {
+      const uint64_t first = page * c.kv_heads * kTilesPerPage;
+      layers[page].base = base_plane->As<uint8_t>() + first * tile.bytes;
+      for (int i = 0; i < 4; ++i) layers[page].refine[i / 2][i % 2] = refine[i]->As<uint8_t>() + first * 8 * kHeadDim;
+      layers[page].tiles = kTilesPerPage;
+      layers[page].tokens = 64 * kTilesPerPage;
+    }
+    page_layers = std::make_unique<Buffer>(layers);
+    std::vector<int32_t> numbers(pages);
+    for (uint64_t i = 0; i < pages; ++i) numbers[i] = static_cast<int32_t>(i);
+    std::shuffle(numbers.begin(), numbers.end(), random);
+    table = std::make_unique<Buffer>(numbers);
+    stride = static_cast<uint32_t>(pages / c.sequences);
+  }
+  uint32_t tile_bytes, stride = 0;
+  std::unique_ptr<Buffer> base_plane, refine[4], page_layers, table;
+};
+
+void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwidth) {
+  BlockSpec spec;
+  spec.layers = 1;
+  spec.kv_heads = static_cast<uint16_t>(c.kv_heads);
+  spec.head_dim = kHeadDim;
+  spec.tokens = 64 * kTilesPerPage;
+  spec.codec = c.codec;
+  const BaseTileLayout tile = BlockLayout::Make(spec)->layer(0).base_tile;
+  const Pages pages(c, tile);
+  AttentionCodec codec;
+  codec.head_dim = kHeadDim;
+  codec.key_kind = c.key_kind;
+  codec.value_kind = c.value_kind;
+  for (int i = 0; i < 16; ++i) codec.key_image[i] = codec.value_image[i] = static_cast<int8_t>(16 * i - 120);
+  codec.base_tile_bytes = tile.bytes;
+  codec.refine_tile_bytes = 8 * kHeadDim;
+
+  const Buffer tokens(std::vector<uint32_t>(c.sequences, c.tokens));
+  const uint64_t rows = uint64_t{c.sequences} * c.queries * c.kv_heads * c.group;
+  std::vector<uint16_t> queries(rows * kHeadDim);
+  std::mt19937 random(2);
+  for (uint16_t& q : queries) q = static_cast<uint16_t>(0x3F00 + random() % 0x100 + (random() % 2 << 15));
+  const Buffer q(queries), o(queries), lse(rows * sizeof(float));
+  AttentionBatch batch;
+  batch.sequences = c.sequences;
+  batch.kv_heads = c.kv_heads;
+  batch.group = c.group;
+  batch.queries = c.queries;
+  batch.page_table = pages.table->As<int32_t>();
+  batch.page_table_stride = pages.stride;
+  batch.tokens = tokens.As<uint32_t>();
+  batch.tiles_per_page = kTilesPerPage;
+  batch.pages = pages.page_layers->As<PageLayer>();
+  batch.q = q.As<void>();
+  batch.o = o.As<void>();
+  batch.lse = lse.As<float>();
+  const int64_t heads = int64_t{c.kv_heads} * c.group;
+  const int64_t stride[3] = {c.queries * heads * kHeadDim, heads * kHeadDim, kHeadDim};
+  std::copy_n(stride, 3, batch.q_stride);
+  std::copy_n(stride, 3, batch.o_stride);
+  batch.scale = 0.0883883f;
+
+  const uint32_t warps = AttentionWarps(kHeadDim);
+  const size_t bytes = AttentionWorkspaceBytes(codec, batch, warps);
+  const Buffer workspace(bytes);
+  const double us = MedianMicroseconds(rounds, flush, [&] {
+    const LaunchError error = LaunchAttention(codec, batch, warps, workspace.As<void>(), bytes, nullptr);
+    if (error == LaunchError::kNone) return;
+    std::fprintf(stderr, "cuda_attention_bench: %s\n", LaunchErrorText(error));
+    std::exit(1);
+  });
+  const double tiles = double{c.tokens / 64.0} * c.kv_heads * c.sequences;
+  const double read = tiles * (192 + 8.0 * kHeadDim * (BitsOfKind(c.key_kind) + BitsOfKind(c.value_kind)));
+  std::printf("{\"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, "
+              "\"codec\": \"%s\", \"key_bits\": %d, \"value_bits\": %d, \"us\": %.2f, \"bytes\": %.0f, \"gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, "
+              "\"of_copy\": %.3f}\n",
+              c.sequences, c.tokens, c.kv_heads, c.group, c.queries, CodecPairName(c.codec).c_str(), BitsOfKind(c.key_kind),
+              BitsOfKind(c.value_kind), us, read, read / us / 1e3, copy_bandwidth / 1e3, read / us / copy_bandwidth);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int Main(uint32_t rounds) {
+  if (AttentionWarps(kHeadDim) == 0) {
+    std::fprintf(stderr, "cuda_attention_bench: no CUDA device here; run it on a machine with one\n");
+    return 2;
+  }
+  const Buffer flush(kFlushBytes);
+  const double copy_bandwidth = CopyBandwidth(rounds, flush);
+  constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4}, kCompact{CodecId::kTrellis3, CodecId::kTrellis3},
+      kSmall{CodecId::kTrellis3, CodecId::kTrellis2};
+  for (const uint32_t group : {1u, 4u, 8u}) {
+    for (const uint32_t tokens : {131072u, 32768u}) {
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo3, kTurbo3}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo2}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo2, kTurbo2}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kSmall, kTrellis3, kTrellis2}, rounds, flush, copy_bandwidth);
+    }
+    Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+  }
+  Run({1, 131072, 8, 8, 2, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+  return 0;
+}
+
+}  // namespace polarkv::cuda
+
+int main(int argc, char** argv) {
+  uint32_t rounds = 30;
+  if (argc == 3 && std::string(argv[1]) == "--rounds" && std::atoi(argv[2]) > 0) {
+    rounds = static_cast<uint32_t>(std::atoi(argv[2]));
+  } else if (argc != 1) {
+    std::fprintf(stderr, "usage: %s [--rounds N]   (N timed rounds a case, default 30)\n", argv[0]);
+    return 2;
+  }
+  return polarkv::cuda::Main(rounds);
+}

@@ -1,0 +1,216 @@
+// Batches of sequences over real blocks, and the check of a launch against attention in double precision on the decoded
+// tokens. The same for emulated lanes and for a device.
+#ifndef POLARKV_TESTS_KERNELS_CUDA_ATTENTION_FIXTURE_H_
+#define POLARKV_TESTS_KERNELS_CUDA_ATTENTION_FIXTURE_H_
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "codec/rotation.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda/resident_block.h"
+#include "tests/codec/random_kv.h"
+
+namespace polarkv::cuda {
+
+struct Shape {
+  CodecPair codec = {CodecId::kTurbo4, CodecId::kTurbo4};
+  CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // as read
+  uint32_t kv_heads = 2, group = 4, queries = 1, tiles_per_page = 2;
+  std::vector<uint32_t> tokens = {130};
+  uint32_t warps = 3;
+  float magnitude = 1;  // of keys and values
+};
+
+// One launch, all in host memory.
+struct AttentionCase {
+  const AttentionCodec& codec;
+  const AttentionBatch& batch;
+  uint32_t warps;  // for the host
+  const std::vector<std::vector<uint8_t>>& blocks;  // what pages point into
+  const std::vector<PageLayer>& page_layers;
+  const std::vector<int32_t>& page_table;
+  const std::vector<float>& q;  // as large as o
+};
+
+// A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are null.
+// Backend: static void Attend(const AttentionCase&).
+template <class Backend>
+class AttentionFixture {
+ public:
+  static constexpr uint32_t kLayers = 2, kLayer = 1;
+
+  AttentionFixture(const Shape& shape, uint32_t head_dim, uint32_t seed) : shape_(shape), dim_(head_dim), random_(seed) {
+    const uint32_t page_tokens = 64 * shape.tiles_per_page;
+    uint32_t pages = 3;
+    for (const uint32_t tokens : shape.tokens) {
+      stride_ = std::max(stride_, (tokens + page_tokens - 1) / page_tokens);
+      pages += (tokens + page_tokens - 1) / page_tokens;
+    }
+    page_layers_.resize(pages * kLayers);
+    std::vector<int32_t> free(pages);
+    std::iota(free.begin(), free.end(), 0);
+    std::ranges::shuffle(free, random_);
+    table_.assign(shape.tokens.size() * stride_, -1);
+    for (size_t s = 0; s < shape.tokens.size(); ++s) {
+      for (uint32_t first = 0; first < shape.tokens[s]; first += page_tokens) {
+        table_[s * stride_ + first / page_tokens] = free.back();
+        // The last block of a sequence may be as short as the sequence, or hold more than is attended to.
+        const bool short_block = s % 2 == 0 && shape.tokens[s] - first < page_tokens;
+        AddPage(static_cast<uint32_t>(free.back()), short_block ? shape.tokens[s] - first : page_tokens);
+        free.pop_back();
+      }
+    }
+    if (views_.empty()) AddPage(0, page_tokens);
+    MakeQueries();
+  }
+
+  void Run() {
+    const AttentionBatch batch = Batch();
+    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
+    ASSERT_TRUE(codec_of_block.has_value());
+    const AttentionCodec& codec = *codec_of_block;
+    ASSERT_EQ(codec.key_kind, shape_.key_kind);
+    ASSERT_EQ(codec.value_kind, shape_.value_kind);
+    ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
+    ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, page_layers_, table_, q_}));
+    Check();
+  }
+
+ private:
+  AttentionBatch Batch() {
+    AttentionBatch batch;
+    batch.sequences = static_cast<uint32_t>(shape_.tokens.size());
+    batch.kv_heads = shape_.kv_heads;
+    batch.group = shape_.group;
+    batch.queries = shape_.queries;
+    batch.page_table = table_.data();
+    batch.page_table_stride = stride_;
+    batch.tokens = shape_.tokens.data();
+    batch.tiles_per_page = shape_.tiles_per_page;
+    batch.pages = page_layers_.data() + kLayer;
+    batch.page_stride = kLayers;
+    batch.q = q_.data();
+    o_.assign(q_.size(), 12345.0f);
+    lse_.assign(q_.size() / dim_, 12345.0f);
+    batch.o = o_.data();
+    batch.lse = lse_.data();
+    batch.type = ElementType::kF32;
+    const int64_t heads = int64_t{shape_.kv_heads} * shape_.group;
+    const int64_t stride[3] = {shape_.queries * heads * dim_, heads * dim_, dim_};
+    std::copy_n(stride, 3, batch.q_stride);
+    std::copy_n(stride, 3, batch.o_stride);
+    batch.scale = Scale();
+    return batch;
+  }
+  float Scale() const { return 1.0f / (std::sqrt(static_cast<float>(dim_)) * shape_.magnitude); }
+
+  void AddPage(uint32_t page, uint32_t tokens) {
+    BlockSpec spec = testing::OneHead(shape_.codec, dim_, tokens);
+    spec.layers = kLayers;
+    spec.kv_heads = static_cast<uint16_t>(shape_.kv_heads);
+    testing::Kv kv = testing::GaussianKv(spec, static_cast<uint32_t>(random_()));
+    for (float& x : kv.k) x *= shape_.magnitude;
+    for (float& x : kv.v) x *= shape_.magnitude;
+    blocks_.push_back(testing::Encode(spec, kv));
+    PlaneMask planes = PlaneBit(PlaneKind::kBase);
+    if (BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
+    if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
+    if (BitsOfKind(shape_.value_kind) > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
+    if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
+    Select(planes);
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      page_layers_[page * kLayers + layer] = PageLayerOf(views_.back(), layer, views_.back().bytes().data());
+    }
+    page_of_view_.push_back(page);
+    decoded_.push_back(testing::Decode(views_.back()));
+  }
+  // Keeps only those planes of the last block, as a reader does who fetched no more.
+  void Select(PlaneMask planes) {
+    const BlockView whole = testing::Parse(blocks_.back());
+    const BlockSelection selection{0, 0, planes};
+    std::vector<uint8_t> part;
+    const auto ranges = SelectionRanges(whole.layout(), selection).value();
+    for (const ByteRange& range : ranges) {
+      part.insert(part.end(), blocks_.back().begin() + static_cast<ptrdiff_t>(range.offset),
+                  blocks_.back().begin() + static_cast<ptrdiff_t>(range.offset + range.length));
+    }
+    blocks_.back() = std::move(part);
+    views_.push_back(BlockView::ParseSelection(blocks_.back(), selection, VerifyPayload::kYes).value());
+  }
+
+  // Queries whose rotation is a row of integers up to 127, which int8 holds exactly.
+  void MakeQueries() {
+    const size_t rows = shape_.tokens.size() * shape_.queries * shape_.kv_heads * shape_.group;
+    const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
+    const float normal = 3.0f / (127.0f * std::sqrt(static_cast<float>(RotationBlock(dim_))));
+    for (size_t row = 0; row < rows; ++row) {
+      std::vector<float> x(dim_);
+      for (float& value : x) value = static_cast<float>(static_cast<int>(random_() % 255) - 127);
+      x[random_() % dim_] = 127;
+      HadamardBlocks(x.data(), dim_, RotationBlock(dim_), 1);
+      for (uint32_t j = 0; j < dim_; ++j) q_.push_back(signs[j] * x[j] * normal);
+    }
+  }
+
+  void Check() const {
+    const uint32_t heads = shape_.kv_heads * shape_.group;
+    for (size_t row = 0; row < lse_.size(); ++row) {
+      const size_t sequence = row / heads / shape_.queries;
+      const size_t kv_head = row % heads / shape_.group;
+      CheckRow(row, sequence, kv_head);
+    }
+  }
+  void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
+    const uint32_t page_tokens = 64 * shape_.tiles_per_page;
+    std::vector<double> logits;
+    std::vector<const float*> values;
+    double largest = 0;
+    for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
+      const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
+      const size_t view =
+          static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
+      const size_t in_block = views_[view].spec().tokens;
+      const size_t at =
+          ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
+      logits.push_back(testing::Dot(q_.data() + row * dim_, decoded_[view].k.data() + at, dim_) * Scale());
+      values.push_back(decoded_[view].v.data() + at);
+      for (uint32_t j = 0; j < dim_; ++j) largest = std::max(largest, std::fabs(double{values.back()[j]}));
+    }
+    if (logits.empty()) {
+      EXPECT_EQ(lse_[row], -INFINITY);
+      for (uint32_t j = 0; j < dim_; ++j) EXPECT_EQ(o_[row * dim_ + j], 0.0f);
+      return;
+    }
+    const double top = *std::ranges::max_element(logits);
+    double sum = 0;
+    for (const double x : logits) sum += std::exp(x - top);
+    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top))) << "row " << row;
+    for (uint32_t j = 0; j < dim_; ++j) {
+      double expected = 0;
+      for (size_t i = 0; i < logits.size(); ++i) expected += std::exp(logits[i] - top) / sum * values[i][j];
+      // Weights have 16 bits; a rotation back adds up the errors of dim_ coordinates.
+      ASSERT_NEAR(o_[row * dim_ + j], expected, 3e-5 * largest) << "row " << row << " coordinate " << j;
+    }
+  }
+
+  const Shape shape_;
+  const uint32_t dim_;
+  std::mt19937 random_;
+  uint32_t stride_ = 1;
+  std::vector<int32_t> table_;
+  std::vector<PageLayer> page_layers_;
+  std::vector<std::vector<uint8_t>> blocks_;
+  std::vector<BlockView> views_;
+  std::vector<uint32_t> page_of_view_;
+  std::vector<testing::Kv> decoded_;
+  std::vector<float> q_, o_, lse_;
+};
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_TESTS_KERNELS_CUDA_ATTENTION_FIXTURE_H_
