@@ -53,7 +53,7 @@ std::string Description(const CodecTraits& codec) {
     case CodecKind::kTrellis:
       return "rotated, 16-entry trellis code: less error than Lloyd-Max at the same bits";
     case CodecKind::kDeep:
-      return "rotated, trellis code of 12-bit windows: least error, slow to write; for what is seldom read";
+      return "rotated, trellis code of 12-bit windows: least error, slow; for what is seldom read";
     case CodecKind::kPolar:
       return "PolarQuant of RoPE pairs, radius of " + std::to_string(PolarRadiusBits(codec.id)) + " and angle of " +
              std::to_string(PolarAngleBits(codec.id)) + " bits; meant for keys";

@@ -30,8 +30,8 @@ constexpr char kFooter[] =
 block's header is sound, its length is known, and the next block is looked at. Exit code 1 when there is any defect.
 
 Shown are the first block's header, in full, its layers with codecs of their own, mean keys or keys and values that are
-stored raw (escapes), one line for every block, and the bits that a coordinate takes as stored. --directory adds the first block's segments (layer, plane, offset, length, XXH3-64). --json has it
-all for every block.
+stored raw (escapes), one line for every block, and the bits that a coordinate takes as stored. --directory adds the first
+block's segments (layer, plane, offset, length, XXH3-64). --json has it all for every block.
 
 Examples:
   polarkv inspect kv.pkv
