@@ -40,8 +40,8 @@ Schemes BaselineSchemes() {
   add("KIVI int2 G=128", "KIVI G=128", PerChannelIntegers(2, 128), PerTokenIntegers(2, 128));
   add("KIVI int2 G=32", "KIVI G=32", PerChannelIntegers(2, 32), PerTokenIntegers(2, 32));
   add("per-token int4", "per-token int", PerTokenIntegers(4, 0), PerTokenIntegers(4, 0));
-  add("fp8 e4m3", "small floats", Float8(), Float8());
-  add("NVFP4", "small floats", Nvfp4(), Nvfp4());
+  add("fp8 e4m3", "fp8", Float8(), Float8());
+  add("NVFP4", "NVFP4", Nvfp4(), Nvfp4());
   // The paper codes keys only; its experiments keep values as KIVI does.
   add(kPolarPublished, "PolarQuant", PublishedPolar(4, 4), PerTokenIntegers(4, 128));
   for (uint32_t bits = 1; bits <= 4; ++bits) {
