@@ -37,7 +37,7 @@ absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t 
   std::vector<BlockView> others;
   std::vector<const BlockView*> turbo;
   for (const BlockView& block : blocks) {
-    if (HasTurboBody(block, set)) {
+    if (HasTurboBody(block, layer, set)) {
       turbo.push_back(&block);
     } else {
       others.push_back(block);

@@ -148,25 +148,27 @@ inline __m512 Exp2(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
-// Sixty-four fp16 scales, from token order to score order.
-inline void LoadScales(const uint8_t* scales, __m512 out[4]) {
-  const __m512i index = _mm512_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7, 16, 17, 20, 21, 18, 19, 22, 23);
-  const __m512i upper = _mm512_set1_epi32(8);
-  __m512 natural[4];
-  for (int t = 0; t < 4; ++t) {
-    natural[t] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + 32 * t)));
-  }
-  for (int t1 = 0; t1 < 2; ++t1) {
-    out[t1] = _mm512_permutex2var_ps(natural[2 * t1], index, natural[2 * t1 + 1]);
-    out[2 + t1] = _mm512_permutex2var_ps(natural[2 * t1], _mm512_or_si512(index, upper), natural[2 * t1 + 1]);
+// Sixty-four scales, from token order to score order; log_scale.h has the arithmetic, of which scalef makes the floats.
+inline void LoadScales(const float* octave, const uint8_t* codes, int base, int shift, __m512 out[4]) {
+  const __m512 octave_low = _mm512_loadu_ps(octave);
+  const __m512 octave_high = _mm512_loadu_ps(octave + 16);
+  const __m512i all = _mm512_loadu_si512(codes);
+  const __m128i count = _mm_cvtsi32_si128(shift);
+  for (int i = 0; i < 4; ++i) {
+    const __m512i order =
+        _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
+    const __m512i code = _mm512_and_si512(_mm512_permutexvar_epi8(order, all), _mm512_set1_epi32(0xFF));
+    const __m512i step = _mm512_sll_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(base)), count);
+    const __m512 mantissa = _mm512_permutex2var_ps(octave_low, step, octave_high);
+    const __m512 whole = _mm512_cvtepi32_ps(_mm512_srai_epi32(step, 5));
+    out[i] = _mm512_maskz_scalef_ps(_mm512_test_epi32_mask(code, code), mantissa, whole);
   }
 }
 
 // What one tile's tokens share.
 struct TileScales {
   __m512 key[4], value[4];  // in score order
-  float key_unit, value_unit;
-  uint32_t valid;  // tokens
+  uint32_t valid;           // tokens
 };
 
 inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
@@ -174,10 +176,8 @@ inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
   TileHead head;
   std::memcpy(&head, base, sizeof head);
   TileScales out;
-  LoadScales(base + tiles.key_scales, out.key);
-  LoadScales(base + tiles.value_scales, out.value);
-  out.key_unit = ldexpf(1.0f, head.k_exponent);
-  out.value_unit = ldexpf(1.0f, head.v_exponent);
+  LoadScales(tiles.octave, base + tiles.key_scales, head.k_exponent, head.k_shift, out.key);
+  LoadScales(tiles.octave, base + tiles.value_scales, head.v_exponent, head.v_shift, out.value);
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
   return out;
@@ -230,7 +230,7 @@ inline float Weights(const __m512 logits[4], const TileScales& scales, TurboRowS
     if (i != 0) bytes = _mm512_shuffle_i32x4(bytes, bytes, 0x93);
   }
   _mm512_storeu_si512(weights, _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.weight_source), bytes));
-  return weight_max / kProbabilityMax * scales.value_unit;
+  return weight_max / kProbabilityMax;
 }
 
 template <int kKeyBits, int kValueBits, int kRows>
@@ -243,7 +243,7 @@ void AttendTile(const __m512i key_table[4], const __m512i value_table[4], const 
   float factor[kRows];
   for (int r = 0; r < kRows; ++r) {
     __m512 logits[4];
-    RaiseMax(Logits(scores[r], scales, queries[r].scale * scales.key_unit, logits), tiles.head_dim, states[r]);
+    RaiseMax(Logits(scores[r], scales, queries[r].scale, logits), tiles.head_dim, states[r]);
     factor[r] = Weights(logits, scales, states[r], weights[r]);
   }
   AddValues<kValueBits, kRows>(value_table, tiles, tile, weights, factor, states);

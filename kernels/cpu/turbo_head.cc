@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codec/log_scale.h"
 #include "codec/rotation.h"
 #include "codec/turbo_codebook.h"
 
@@ -23,8 +24,7 @@ uint32_t BitsHeld(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind se
   return bits;
 }
 
-TurboReader MakeReader(const BlockView& block) {
-  const CodecPair codec = block.spec().codec;
+TurboReader MakeReader(const BlockView& block, CodecPair codec) {
   TurboReader reader;
   reader.key_bits = BitsHeld(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
   reader.value_bits = BitsHeld(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
@@ -34,7 +34,7 @@ TurboReader MakeReader(const BlockView& block) {
 }
 
 TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
-  const BlockLayout& layout = block.layout();
+  const BaseTileLayout& base = block.layout().layer(layer).base_tile;
   const auto first_tile = [&](PlaneKind kind) {
     const auto tile = block.Tile(layer, kind, kv_head, 0);
     return tile.empty() ? nullptr : tile.data();
@@ -45,12 +45,13 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   tiles.key_refine[1] = first_tile(PlaneKind::kKeyRefine0);
   tiles.value_refine[0] = first_tile(PlaneKind::kValueRefine1);
   tiles.value_refine[1] = first_tile(PlaneKind::kValueRefine0);
-  tiles.base_stride = layout.base_tile().bytes;
+  tiles.base_stride = base.bytes;
   tiles.refine_stride = 8 * block.spec().head_dim;
-  tiles.key_scales = layout.base_tile().k_scales;
-  tiles.value_scales = layout.base_tile().v_scales;
-  tiles.key_crumbs = layout.base_tile().k_payload;
-  tiles.value_crumbs = layout.base_tile().v_payload;
+  tiles.octave = kOctave.data();
+  tiles.key_scales = base.k_scales;
+  tiles.value_scales = base.v_scales;
+  tiles.key_crumbs = base.k_payload;
+  tiles.value_crumbs = base.v_payload;
   tiles.head_dim = block.spec().head_dim;
   tiles.tokens = block.spec().tokens;
   return tiles;
@@ -58,9 +59,10 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
 
 }  // namespace
 
-bool HasTurboBody(const BlockView& block, InstructionSet set) {
-  const BlockSpec& spec = block.spec();
-  return set == InstructionSet::kAvx512 && IsTurbo(spec.codec.k) && IsTurbo(spec.codec.v) && spec.head_dim % 64 == 0;
+bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
+  const LayerLayout& shape = block.layout().layer(layer);
+  return set == InstructionSet::kAvx512 && IsTurbo(shape.codec.k) && IsTurbo(shape.codec.v) && !shape.key_mean &&
+         shape.escapes == 0 && block.spec().head_dim % 64 == 0;
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
@@ -130,8 +132,9 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
   TurboReader reader;
   const BlockView* same = nullptr;  // the block that the reader was made for
   for (const BlockView* block : blocks) {
-    if (same == nullptr || block->spec().codec != same->spec().codec || block->planes() != same->planes()) {
-      reader = MakeReader(*block);
+    const CodecPair codec = block->layout().layer(layer).codec;
+    if (same == nullptr || codec != same->layout().layer(layer).codec || block->planes() != same->planes()) {
+      reader = MakeReader(*block, codec);
       same = block;
     }
 #if defined(__x86_64__)

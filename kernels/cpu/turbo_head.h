@@ -12,8 +12,9 @@
 
 namespace polarkv::cpu {
 
-// True when `set` has a fast body for the codecs and shape of `block`.
-bool HasTurboBody(const BlockView& block, InstructionSet set);
+// True when `set` has a fast body for the codecs and shape of `block` in that layer: turbo2, turbo3 or turbo4, without
+// key means and escapes.
+bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set);
 
 // Scratch for all rows of one KV head; reused from head to head, so that nothing is allocated per token or tile.
 class TurboHead {
