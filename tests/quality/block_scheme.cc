@@ -117,22 +117,30 @@ std::string FamilyOf(CodecPair pair) {
   return std::string(name.begin(), end) + (residual ? "+QJL" : "");
 }
 
+namespace {
+
+// Whether this build encodes the pair: some codecs are for keys alone, and a build may know a codec by name only.
+bool IsEncodable(CodecPair pair) {
+  KvCase kv;
+  kv.tokens = 64;
+  kv.head_dim = 64;
+  kv.k.assign(kv.coordinates(), 1.0f);
+  kv.v = kv.k;
+  return EncodeAll(kv, pair, kv.tokens).ok();
+}
+
+}  // namespace
+
 std::vector<NamedPair> KnownPairs() {
-  constexpr uint32_t kAnyHeadDim = 128, kAnyTokens = 64;
-  const auto fits = [](CodecPair pair) {
-    KvCase kv;
-    kv.head_dim = kAnyHeadDim;
-    return BlockLayout::Make(SpecOf(kv, pair, 0, kAnyTokens)).ok();
-  };
   std::vector<NamedPair> pairs;
   for (CodecId id : AllCodecs()) {
     CodecPair pair{id, id};
-    if (!fits(pair)) pair.v = CodecId::kFp16;
-    if (fits(pair)) pairs.push_back({pair, CodecPairName(pair), ""});
+    if (!IsEncodable(pair)) pair.v = CodecId::kFp16;
+    if (IsEncodable(pair)) pairs.push_back({pair, CodecPairName(pair), ""});
   }
   for (const char* alias : {"default", "compact", "small", "tiny", "archive"}) {
     const absl::StatusOr<CodecPair> pair = ParseCodecPair(alias);
-    if (!pair.ok()) continue;
+    if (!pair.ok() || !IsEncodable(*pair)) continue;
     auto found = std::ranges::find(pairs, *pair, &NamedPair::pair);
     if (found == pairs.end()) found = pairs.insert(pairs.end(), {*pair, CodecPairName(*pair), ""});
     found->aliases += (found->aliases.empty() ? "" : ", ") + std::string(alias);

@@ -34,7 +34,7 @@ struct NamedPair {
 };
 
 // Every codec that this build knows, each for keys and values, or with fp16 values if it is for keys alone; then the
-// pairs that aliases name. What the build does not know is not there.
+// pairs that aliases name. What the build does not know or cannot encode is not there.
 std::vector<NamedPair> KnownPairs();
 // The letters that a codec's name begins with, and "+QJL" for one with a residual plane: "turbo", "turbo+QJL".
 std::string FamilyOf(CodecPair pair);
