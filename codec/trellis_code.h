@@ -40,12 +40,13 @@ constexpr TrellisCodebook FromLowerHalf(const std::array<int8_t, kTrellisWindows
 }
 }  // namespace trellis_code_internal
 
+// At most 126, so that a GPU's byte permutes can look 16 entries up as two tables of which one yields -1 (kernels/cuda).
 inline constexpr TrellisCodebook kTrellis1 =
-    trellis_code_internal::FromLowerHalf({106, -37, -27, 127, 30, -117, -82, 39}, 1.391007f / 127);
+    trellis_code_internal::FromLowerHalf({105, -37, -26, 126, 30, -116, -81, 39}, 1.391007f / 126);
 inline constexpr TrellisCodebook kTrellis2 =
-    trellis_code_internal::FromLowerHalf({82, -127, -43, 18, 29, -52, -1, 79}, 2.129650f / 127);
+    trellis_code_internal::FromLowerHalf({82, -126, -43, 18, 29, -51, -1, 78}, 2.129650f / 126);
 inline constexpr TrellisCodebook kTrellis3 =
-    trellis_code_internal::FromLowerHalf({48, -90, -47, 72, 0, -23, -127, 23}, 2.427121f / 127);
+    trellis_code_internal::FromLowerHalf({48, -90, -46, 71, 0, -23, -126, 23}, 2.427121f / 126);
 
 inline constexpr const TrellisCodebook& TrellisCodebookFor(uint32_t bits) {
   return bits == 1 ? kTrellis1 : bits == 2 ? kTrellis2 : kTrellis3;
