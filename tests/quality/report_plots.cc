@@ -51,8 +51,9 @@ Plot GaussianPlot(const RunResults& run) {
             {}};
   plot.series = FamilySeries(run, Against::kKeyBits,
                              [&](size_t scheme) { return ValueOf(run, scheme, input, &Measures::key_error); });
-  PlotSeries bound{"rate-distortion bound 4^-b", {}, true, false};
+  PlotSeries bound{"rate-distortion bound 4^-b", {}, true, false, 8};
   for (double bits = 1; bits <= 8; bits += .5) bound.points.push_back({bits, std::pow(4, -bits), ""});
+  bound.color = 8;
   plot.series.push_back(bound);
   return plot;
 }
@@ -88,6 +89,7 @@ Plot BiasPlot(const RunResults& run) {
             "variance of the logit error / d",
             true,
             {}};
+  int color = 0;
   for (const char* name :
        {"turbo4", "polar44", "polar35", "k=turbo3q,v=fp16", kKivi4, kLloydMax4, kPolarPublished, "NVFP4"}) {
     const size_t scheme = run.SchemeNamed(name);
@@ -96,13 +98,15 @@ Plot BiasPlot(const RunResults& run) {
       PlotSeries series{std::string(name) + (shape == BiasShape::kFourPairs ? ", four" : ", all"),
                         {},
                         shape == BiasShape::kAllPairs,
-                        true};
+                        true,
+                        color};
       for (double bias : kBiases) {
         const std::string input = BiasedName(kBiasGroup, bias, bias == 0 ? BiasShape::kFourPairs : shape, 1024);
         series.points.push_back({bias, ValueOf(run, scheme, input, &Measures::logit_variance), ""});
       }
       plot.series.push_back(std::move(series));
     }
+    ++color;
   }
   return plot;
 }

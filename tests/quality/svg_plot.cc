@@ -168,7 +168,7 @@ std::string RenderSvg(const Plot& plot) {
   double legend = kTop + 10;
   for (size_t i = 0; i < plot.series.size(); ++i) {
     const PlotSeries& series = plot.series[i];
-    const char* color = kColors[i % kColors.size()];
+    const char* color = kColors[(series.color < 0 ? i : static_cast<size_t>(series.color)) % kColors.size()];
     std::vector<PlotPoint> points;
     for (const PlotPoint& p : series.points) {
       if (shown(p)) points.push_back({x_axis.Pixel(p.x), y_axis.Pixel(p.y), p.label});

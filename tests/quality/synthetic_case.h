@@ -36,7 +36,7 @@ struct SyntheticSpec {
   uint64_t seed = 1;
 };
 
-inline constexpr uint32_t kSyntheticQueries = 64;
+inline constexpr uint32_t kSyntheticQueries = 128;
 inline constexpr double kSinkMass = .16;
 
 // Half of the queries are N(0, I); each of the others has a component along one key's content, so large that the key
