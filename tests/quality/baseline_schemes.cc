@@ -47,6 +47,13 @@ Schemes BaselineSchemes() {
   for (uint32_t bits = 1; bits <= 4; ++bits) {
     add("Lloyd-Max " + std::to_string(bits), "Lloyd-Max", LloydMaxCodes(bits), LloydMaxCodes(bits));
   }
+  for (uint32_t bits = 2; bits <= 4; ++bits) {
+    add("TurboQuant prod " + std::to_string(bits), "TurboQuant prod", LloydMaxCodesWithResidual(bits - 1),
+        LloydMaxCodes(bits));
+  }
+  for (uint32_t sketches : {1u, 2u, 4u}) {
+    add("QJL m=" + std::to_string(sketches) + "d", "QJL", SignsOfSketches(sketches), PerTokenIntegers(4, 128));
+  }
   return schemes;
 }
 

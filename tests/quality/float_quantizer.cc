@@ -1,9 +1,8 @@
-// Small floating-point formats: fp16, fp8 e4m3, NVFP4.
+// Small floating-point formats: fp8 e4m3, NVFP4.
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "codec/half_float.h"
 #include "tests/quality/side_quantizer.h"
 
 namespace polarkv::quality {
@@ -82,18 +81,9 @@ class MicroscaledE2m1 final : public SideQuantizer {
   }
 };
 
-class Half final : public SideQuantizer {
- public:
-  double Quantize(const HeadShape&, std::span<const float> in, std::span<float> out) const override {
-    std::ranges::transform(in, out.begin(), [](float x) { return HalfToFloat(FloatToHalf(x)); });
-    return 16.0 * static_cast<double>(in.size());
-  }
-};
-
 }  // namespace
 
 SideQuantizerPtr Float8() { return std::make_shared<const E4m3>(); }
 SideQuantizerPtr Nvfp4() { return std::make_shared<const MicroscaledE2m1>(); }
-SideQuantizerPtr HalfFloats() { return std::make_shared<const Half>(); }
 
 }  // namespace polarkv::quality

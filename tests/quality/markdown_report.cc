@@ -205,32 +205,48 @@ std::string DumpTable(const RunResults& run, const Tables& tables) {
                         tables.Share("top-8 %", inputs, &Measures::top8)});
 }
 
-// A residual plane costs a bit: turbo<b>q against turbo<b+1>.
+// Keys with a residual plane, beside the same codes without it and beside codes that spend the bit on themselves.
+struct ResidualRow {
+  std::string with, without, rival;
+};
+
 std::string ResidualTable(const RunResults& run) {
-  std::string rows;
+  std::vector<ResidualRow> rows;
   for (int b = 1; b <= 4; ++b) {
-    const size_t with = run.SchemeNamed(absl::StrFormat("k=turbo%dq,v=fp16", b));
-    const size_t rival = run.SchemeNamed(absl::StrFormat("turbo%d", b + 1));
-    const size_t without = run.SchemeNamed(absl::StrFormat("turbo%d", b));
+    rows.push_back(
+        {absl::StrFormat("k=turbo%dq,v=fp16", b), absl::StrFormat("turbo%d", b), absl::StrFormat("turbo%d", b + 1)});
+  }
+  for (int b = 2; b <= 4; ++b) {
+    rows.push_back({absl::StrFormat("TurboQuant prod %d", b), absl::StrFormat("Lloyd-Max %d", b - 1),
+                    absl::StrFormat("Lloyd-Max %d", b)});
+  }
+  for (int m : {1, 2, 4}) {
+    rows.push_back({absl::StrFormat("QJL m=%dd", m), "", absl::StrFormat("Lloyd-Max %d", m)});
+  }
+  std::string text;
+  for (const ResidualRow& row : rows) {
+    const size_t with = run.SchemeNamed(row.with), without = run.SchemeNamed(row.without);
+    const size_t rival = run.SchemeNamed(row.rival);
     if (with == run.schemes.size() || rival == run.schemes.size()) continue;
     const auto ratios = [&](const std::string& group, Field field) {
       const Inputs inputs = InputsOfGroup(run, group);
       const double mine = GeometricMean(run, with, inputs, field);
-      return Number(mine / GeometricMean(run, without, inputs, field)) + " / " +
-             Number(mine / GeometricMean(run, rival, inputs, field));
+      const auto over = [&](size_t other) { return mine / GeometricMean(run, other, inputs, field); };
+      return (without == run.schemes.size() ? "" : Number(over(without)) + " / ") + Number(over(rival));
     };
     absl::StrAppendFormat(
-        &rows, "| turbo%dq | %s | %s | %s | %s | %s |\n", b, ratios(kGaussianGroup, &Measures::unit_error_half),
-        ratios(kBiasGroup, &Measures::logit_variance), ratios(kBiasGroup, &Measures::attention_kl),
-        ratios(kContextGroup, &Measures::attention_kl), ratios(kPathologyGroup, &Measures::attention_kl));
+        &text, "| %s | %s | %s | %s | %s | %s |\n", row.with, ratios(kGaussianGroup, &Measures::unit_error_half),
+        ratios(kGaussianGroup, &Measures::unit_error_independent), ratios(kGaussianGroup, &Measures::attention_kl),
+        ratios(kBiasGroup, &Measures::attention_kl), ratios(kPathologyGroup, &Measures::attention_kl));
   }
-  if (rows.empty()) return "";
-  return "\n## What a QJL residual plane brings\n\n"
-         "Ratios of the error of keys with b bits and the plane to that of b bits without it / to that of b+1 bits\n"
-         "without it, geometric means; below 1 the plane helps.\n\n"
-         "| keys | d E[err²] at cosine ½ | logit variance, bias | KL, bias | KL, context | KL, pathologies |\n"
+  if (text.empty()) return "";
+  return "\n## What QJL brings\n\n"
+         "Ratios of keys' errors, geometric means, below 1 QJL helps. With a residual plane: to the same codes without "
+         "it / to\n"
+         "codes of the same bits. Signs of sketches alone: to codes of the same bits.\n\n"
+         "| keys | d E[err²] at cosine ½ | independent | KL, Gaussian | KL, bias | KL, pathologies |\n"
          "|---|---:|---:|---:|---:|---:|\n" +
-         rows;
+         text;
 }
 
 std::string BarTable(const std::vector<Bar>& bars) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numbers>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,25 @@ TEST(LloydMaxRival, HasThePublishedInnerProductError) {
   for (int bits = 1; bits <= 4; ++bits) {
     EXPECT_NEAR(Measured("Lloyd-Max " + std::to_string(bits), Gaussian()).unit_error_half / published[bits - 1], 1, .07)
         << bits;
+  }
+}
+
+// Published for 1 + 1, 2 + 1 and 3 + 1 bits with orthogonal sketches: .195, .061, .0195. And unbiased.
+TEST(ResidualRival, HasThePublishedInnerProductError) {
+  const double published[] = {.195, .061, .0195};
+  for (int bits = 2; bits <= 4; ++bits) {
+    const Measures m = Measured("TurboQuant prod " + std::to_string(bits), Gaussian());
+    EXPECT_NEAR(m.unit_error_half / published[bits - 2], 1, .06) << bits;
+    EXPECT_NEAR(m.unit_slope, 1, .002) << bits;
+  }
+}
+
+// An orthogonal sketch estimates along the vector itself without error up to sampling, and keeps 2/pi of its energy.
+TEST(SketchRival, IsUnbiasedAndHasTheErrorOfTheory) {
+  for (int sketches : {1, 2}) {
+    const Measures m = Measured("QJL m=" + std::to_string(sketches) + "d", Gaussian());
+    EXPECT_NEAR(m.unit_slope, 1, .003) << sketches;
+    EXPECT_NEAR(m.unit_error_independent * sketches / (std::numbers::pi / 2 - 1), 1, .05) << sketches;
   }
 }
 

@@ -53,7 +53,6 @@ Plot GaussianPlot(const RunResults& run) {
                              [&](size_t scheme) { return ValueOf(run, scheme, input, &Measures::key_error); });
   PlotSeries bound{"rate-distortion bound 4^-b", {}, true, false, 8};
   for (double bits = 1; bits <= 8; bits += .5) bound.points.push_back({bits, std::pow(4, -bits), ""});
-  bound.color = 8;
   plot.series.push_back(bound);
   return plot;
 }

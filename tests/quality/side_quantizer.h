@@ -45,8 +45,11 @@ SideQuantizerPtr Nvfp4();
 SideQuantizerPtr PublishedPolar(uint32_t radius_bits, uint32_t angle_bits);
 // TurboQuant's first stage (arXiv 2504.19874): random rotation, Lloyd-Max codes of 1 to 4 bits, the norm in fp16.
 SideQuantizerPtr LloydMaxCodes(uint32_t bits);
-// IEEE half precision.
-SideQuantizerPtr HalfFloats();
+// TurboQuant's inner-product form: Lloyd-Max codes, then one sign a coordinate of the residual's orthogonal sketch
+// (QJL), and its norm in fp16.
+SideQuantizerPtr LloydMaxCodesWithResidual(uint32_t code_bits);
+// QJL (arXiv 2406.03482): the signs of so many orthogonal sketches, and the norm in fp16. No channels apart.
+SideQuantizerPtr SignsOfSketches(uint32_t sketches);
 
 }  // namespace polarkv::quality
 
