@@ -14,6 +14,28 @@
 namespace polarkv {
 namespace {
 
+template <typename Byte>
+Byte* CodesOf(PolarBits bits, Byte* payload, uint32_t head_dim, uint32_t pair) {
+  return payload + head_dim / 2 * sizeof(PolarParameters) + pair * 8 * (bits.radius + bits.angle);
+}
+
+// Sixty-four codes of `width` bits as one string of bits, the first in the lowest. Eight codes fill `width` bytes.
+void PackCodes(uint32_t width, const std::array<uint8_t, kTileTokens>& codes, uint8_t* out) {
+  for (uint32_t first = 0; first < kTileTokens; first += 8, out += width) {
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < 8; ++i) word |= uint64_t{codes[first + i]} << (width * i);
+    std::memcpy(out, &word, width);
+  }
+}
+
+void UnpackCodes(uint32_t width, const uint8_t* in, uint8_t* codes) {
+  for (uint32_t first = 0; first < kTileTokens; first += 8, in += width) {
+    uint64_t word = 0;
+    std::memcpy(&word, in, width);
+    for (uint32_t i = 0; i < 8; ++i) codes[first + i] = static_cast<uint8_t>(word >> (width * i) & ((1u << width) - 1));
+  }
+}
+
 using TileFloats = std::array<float, kTileTokens>;
 
 // The tile's largest coordinate lands in [2^13, 2^14), so that no radius exceeds the largest half.
@@ -56,18 +78,19 @@ float ArcStart(const TileFloats& angles, const TileFloats& radii, uint32_t token
   return start;
 }
 
-// The smallest step whose 16 bins reach from 0 to `range`.
-uint16_t StepFor(float range) { return range > 0 ? FloatToHalfUp(range / kPolarLevels) : uint16_t{0}; }
+// The smallest step whose `bins` bins, a power of two, reach from 0 to `range`.
+uint16_t StepFor(float range, float bins) { return range > 0 ? FloatToHalfUp(range / bins) : uint16_t{0}; }
 
 // The bin of an offset from the range's minimum, clamped. Where the step is 0 no offset is positive.
-[[gnu::always_inline]] inline int Bin(float offset, float step) {
+[[gnu::always_inline]] inline int Bin(float offset, float step, float bins) {
   const float bin = offset / (step > 0 ? step : 1.0f);
   const float above = bin > 0 ? bin : 0.0f;
-  return static_cast<int>(above < kPolarLevels - 1 ? above : kPolarLevels - 1.0f);
+  return static_cast<int>(above < bins - 1 ? above : bins - 1);
 }
 
-[[gnu::always_inline]] inline PolarParameters EncodePair(TileFloats& angles, const TileFloats& radii, uint32_t tokens,
-                                                         uint8_t* codes) {
+[[gnu::always_inline]] inline PolarParameters EncodePair(PolarBits bits, TileFloats& angles, const TileFloats& radii,
+                                                         uint32_t tokens, uint8_t* codes) {
+  const auto angle_bins = static_cast<float>(1u << bits.angle), radius_bins = static_cast<float>(1u << bits.radius);
   PolarParameters parameters;
   const float start = ArcStart(angles, radii, tokens);
   parameters.angle_min = static_cast<uint16_t>(start);  // rounds down
@@ -81,20 +104,21 @@ uint16_t StepFor(float range) { return range > 0 ? FloatToHalfUp(range / kPolarL
     radius_min = radii[t] < radius_min ? radii[t] : radius_min;
     radius_max = radii[t] > radius_max ? radii[t] : radius_max;
   }
-  parameters.angle_step = StepFor(angle_range);
+  parameters.angle_step = StepFor(angle_range, angle_bins);
   parameters.radius_min = FloatToHalf(radius_min);
   const float decoded_min = HalfToFloat(parameters.radius_min);
-  parameters.radius_step = StepFor(radius_max - decoded_min);
+  parameters.radius_step = StepFor(radius_max - decoded_min, radius_bins);
 
   const float angle_step = HalfToFloat(parameters.angle_step);
   const float radius_step = HalfToFloat(parameters.radius_step);
   for (uint32_t t = 0; t < tokens; ++t) {
-    codes[t] = static_cast<uint8_t>(Bin(angles[t], angle_step) | Bin(radii[t] - decoded_min, radius_step) << 4);
+    codes[t] = static_cast<uint8_t>(Bin(angles[t], angle_step, angle_bins) |
+                                    Bin(radii[t] - decoded_min, radius_step, radius_bins) << bits.angle);
   }
   return parameters;
 }
 
-[[gnu::always_inline]] inline int EncodeBody(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+[[gnu::always_inline]] inline int EncodeBody(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
                                              uint8_t* payload) {
   const int exponent = TileExponent(rows, tokens * head_dim);
   const double factor = std::ldexp(1.0, -exponent);  // the product is exact in double, so that one rounding is left
@@ -110,40 +134,41 @@ uint16_t StepFor(float range) { return range > 0 ? FloatToHalfUp(range / kPolarL
       angles[t] = PolarAngle(x[t], y[t]);
       radii[t] = PolarRadius(x[t], y[t]);
     }
-    uint8_t* codes = payload + pairs * sizeof(PolarParameters) + p * kTileTokens;
-    const PolarParameters parameters = EncodePair(angles, radii, tokens, codes);
+    std::array<uint8_t, kTileTokens> codes = {};
+    const PolarParameters parameters = EncodePair(bits, angles, radii, tokens, codes.data());
+    PackCodes(bits.radius + bits.angle, codes, CodesOf(bits, payload, head_dim, p));
     std::memcpy(payload + p * sizeof parameters, &parameters, sizeof parameters);
   }
   return exponent;
 }
 
-POLARKV_FMA_TARGET int EncodeFma(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+POLARKV_FMA_TARGET int EncodeFma(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
                                  uint8_t* payload) {
-  return EncodeBody(rows, tokens, head_dim, rope, payload);
+  return EncodeBody(bits, rows, tokens, head_dim, rope, payload);
 }
 
 }  // namespace
 
-int EncodePolarTile(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload) {
-  return (HasHardwareFma() ? EncodeFma : EncodeBody)(rows, tokens, head_dim, rope, payload);
+int EncodePolarTile(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload) {
+  return (HasHardwareFma() ? EncodeFma : EncodeBody)(bits, rows, tokens, head_dim, rope, payload);
 }
 
-PolarPair ReadPolarPair(const uint8_t* payload, uint32_t head_dim, uint32_t pair) {
+void ReadPolarPair(PolarBits bits, const uint8_t* payload, uint32_t head_dim, uint32_t pair, PolarPair& out) {
   PolarParameters parameters;
   std::memcpy(&parameters, payload + pair * sizeof parameters, sizeof parameters);
-  PolarPair out;
+  out.bits = bits;
   const float angle_step = HalfToFloat(parameters.angle_step);
   const float radius_step = HalfToFloat(parameters.radius_step);
   const float radius_min = HalfToFloat(parameters.radius_min);
-  for (uint32_t m = 0; m < kPolarLevels; ++m) {
-    const double middle = m + 0.5;
-    const Direction direction = DirectionOf(parameters.angle_min + middle * angle_step);
+  for (uint32_t m = 0; m < 1u << bits.angle; ++m) {
+    const Direction direction = DirectionOf(parameters.angle_min + (m + 0.5) * angle_step);
     out.cosine[m] = direction.cosine;
     out.sine[m] = direction.sine;
-    out.radius[m] = static_cast<float>(radius_min + middle * radius_step);
   }
-  out.codes = payload + head_dim / 2 * sizeof parameters + pair * kTileTokens;
-  return out;
+  for (uint32_t m = 0; m < 1u << bits.radius; ++m) {
+    out.radius[m] = static_cast<float>(radius_min + (m + 0.5) * radius_step);
+  }
+  UnpackCodes(bits.radius + bits.angle, CodesOf(bits, payload, head_dim, pair), out.codes);
 }
 
 }  // namespace polarkv

@@ -1,19 +1,28 @@
-// polar44: PolarQuant on RoPE pairs, one side of one tile (FORMAT.md, "Polar codes"; Wu et al., arXiv 2502.00527).
+// polar<r><t>: PolarQuant on RoPE pairs with radii of r bits and angles of t, one side of one tile (FORMAT.md, "Polar
+// codes"; Wu et al., arXiv 2502.00527).
 //
-// Payload: PolarParameters[head_dim / 2], then codes [head_dim / 2][64 tokens], one byte angle | radius << 4.
+// Payload: PolarParameters[head_dim / 2], then codes [head_dim / 2], of each pair a string of 64 * (r + t) bits, token after token,
+// lowest bits first: angle | radius << t.
 // A pair is stored times 2^-exponent, the exponent being the tile's. Mended against the paper's code: the circle is cut
 // in the widest gap between the angles, so that neighbours on both sides of 0 stay neighbours; an empty range is step
-// 0.
+// 0; no code takes more bits than it has.
 #ifndef POLARKV_CODEC_POLAR_TILE_H_
 #define POLARKV_CODEC_POLAR_TILE_H_
 
 #include <cstdint>
 
+#include "codec/block_format.h"
 #include "codec/block_spec.h"
 
 namespace polarkv {
 
-inline constexpr uint32_t kPolarLevels = 16;  // of the angle, and of the radius
+// Bits of a pair's code: each at least 1, together at most 8.
+struct PolarBits {
+  uint32_t radius;
+  uint32_t angle;
+};
+inline constexpr PolarBits PolarBitsOf(CodecId codec) { return {PolarRadiusBits(codec), PolarAngleBits(codec)}; }
+inline constexpr uint32_t kMaxPolarLevels = 128;  // of the angle, and of the radius
 
 struct PolarParameters {
   uint16_t angle_min;    // in 1/65536 turn
@@ -24,16 +33,21 @@ struct PolarParameters {
 static_assert(sizeof(PolarParameters) == 8);
 
 // Encodes `tokens` (1..64) contiguous finite rows of head_dim into an all-zero payload; returns the tile exponent.
-int EncodePolarTile(const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload);
+int EncodePolarTile(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+                    uint8_t* payload);
 
-// One pair of a tile, ready for look-up: a token's coordinates are radius[code >> 4] * (cosine, sine)[code & 15].
+// One pair of a tile, ready for look-up: a token's coordinates are radius[r] * (cosine, sine)[a] with r and a from its code.
 struct PolarPair {
-  float cosine[kPolarLevels];
-  float sine[kPolarLevels];
-  float radius[kPolarLevels];
-  const uint8_t* codes;  // [64 tokens], in the payload
+  PolarBits bits;
+  float cosine[kMaxPolarLevels];
+  float sine[kMaxPolarLevels];
+  float radius[kMaxPolarLevels];
+  uint8_t codes[kTileTokens];  // angle | radius << bits.angle
+
+  uint32_t Angle(uint32_t token) const { return codes[token] & ((1u << bits.angle) - 1); }
+  uint32_t Radius(uint32_t token) const { return codes[token] >> bits.angle; }
 };
-PolarPair ReadPolarPair(const uint8_t* payload, uint32_t head_dim, uint32_t pair);
+void ReadPolarPair(PolarBits bits, const uint8_t* payload, uint32_t head_dim, uint32_t pair, PolarPair& out);
 
 }  // namespace polarkv
 

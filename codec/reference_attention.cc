@@ -139,10 +139,10 @@ class HeadAttention {
     const BlockSpec& spec = block.spec();
     tokens_ = TileTokenCount(spec, tile);
     const TilePart k = FindTilePart(block, KvSide::kKey, layer, kv_head, tile);
-    polar_ = k.codec == CodecId::kPolar44;
+    polar_ = IsPolarPair(k.codec);
     if (polar_) {
       for (uint32_t p = 0; p < spec.head_dim / 2; ++p)
-        polar_keys_[p] = ReadPolarPair(k.planes.payload, spec.head_dim, p);
+        ReadPolarPair(PolarBitsOf(k.codec), k.planes.payload, spec.head_dim, p, polar_keys_[p]);
       keys_.factor.fill(std::ldexp(1.0, k.exponent));
     } else {
       key_reader_.Read(k, spec.rope, keys_);
@@ -205,12 +205,12 @@ class HeadAttention {
     for (uint32_t p = 0; p < spec.head_dim / 2; ++p) {
       const PolarPair& polar = polar_keys_[p];
       const CoordinatePair pair = PairOf(spec.rope, spec.head_dim, p);
-      double table[kPolarLevels];
-      for (uint32_t m = 0; m < kPolarLevels; ++m) {
+      double table[kMaxPolarLevels];
+      for (uint32_t m = 0; m < 1u << polar.bits.angle; ++m) {
         table[m] = query[pair.first] * polar.cosine[m] + query[pair.second] * polar.sine[m];
       }
       for (uint32_t t = 0; t < kTileTokens; ++t) {
-        scores[t] += table[polar.codes[t] & 15] * polar.radius[polar.codes[t] >> 4];
+        scores[t] += table[polar.Angle(t)] * polar.radius[polar.Radius(t)];
       }
     }
   }
@@ -289,9 +289,6 @@ absl::Status CheckAttend(std::span<const BlockView> blocks, uint32_t layer, uint
   if (blocks.empty()) return absl::OkStatus();
   absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
   if (!shape.ok()) return shape.status();
-  for (const BlockView& block : blocks) {
-    if (absl::Status s = CheckReferences(block.spec(), layer, layer + 1); !s.ok()) return s;
-  }
   return CheckQueries(*shape, q_heads, queries, q, o.size());
 }
 

@@ -15,12 +15,6 @@
 
 namespace polarkv::reference {
 
-// Whether this build quantizes and reads the codec. Layouts know all codecs; a block of one that is missing here is
-// refused, by encoders and by readers alike.
-bool HasReference(CodecId codec);
-// UNIMPLEMENTED naming the first codec, or other part of a layer, of [layer_begin, layer_end) that has no reference.
-absl::Status CheckReferences(const BlockSpec& spec, uint32_t layer_begin, uint32_t layer_end);
-
 // Encodes [layers, kv_heads, tokens, head_dim] into a sealed block. INVALID_ARGUMENT: shapes differ from the spec; a NaN
 // or an infinity (named by tensor, layer, head, token, coordinate).
 // Of spec.layer_parts only the codecs are looked at: the options say what becomes of means and escapes. spec.phases are

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "codec/deep_code.h"
 #include "codec/fma_target.h"
+#include "codec/recursive_polar.h"
+#include "codec/sign_sketch.h"
 #include "codec/trellis_tile.h"
 #include "codec/turbo_tile.h"
 
@@ -79,6 +82,12 @@ std::unique_ptr<RotatedTileEncoder> MakeRotatedTileEncoder(CodecId codec, KvSide
   switch (TraitsOf(codec).kind) {
     case CodecKind::kTrellis:
       return std::make_unique<TrellisTileEncoder>(codec, side, head_dim, rotation_seed);
+    case CodecKind::kDeep:
+      return std::make_unique<DeepTileEncoder>(codec, side, head_dim, rotation_seed);
+    case CodecKind::kPolarRecursive:
+      return std::make_unique<RecursivePolarTileEncoder>(side, head_dim, rotation_seed);
+    case CodecKind::kQjl:
+      return std::make_unique<QjlTileEncoder>(codec, head_dim, rotation_seed);
     default:
       return std::make_unique<TurboTileEncoder>(codec, side, head_dim, rotation_seed);
   }

@@ -86,14 +86,16 @@ ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t coun
   if (rotated_ != nullptr) return rotated_->Encode(rows, tokens, counted, planes, scales);
   const int exponent = codec_ == CodecId::kFp16
                            ? EncodeHalfTile(rows, tokens, spec_.head_dim, planes.payload)
-                           : EncodePolarTile(rows, tokens, spec_.head_dim, spec_.rope, planes.payload);
+                           : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_.head_dim, spec_.rope, planes.payload);
   return {static_cast<int16_t>(exponent), 0};
 }
 
 uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                               const uint8_t* scales, ScaleRange range) {
   const CodecKind kind = TraitsOf(codec_).kind;
-  if (rotated_ == nullptr || kind == CodecKind::kQjl) return 0;  // a sketch's error says nothing about its scores
+  if (rotated_ == nullptr || kind == CodecKind::kQjl || kind == CodecKind::kTurboQjl) {
+    return 0;  // a sketch's error says nothing about its scores
+  }
   TilePart part{};
   part.codec = codec_;
   part.bits = HasTurboCodes(codec_) ? TurboBits(codec_) : 0;
@@ -101,6 +103,7 @@ uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t count
   part.scales = scales;
   part.planes = {planes.payload, planes.refine1, planes.refine0, planes.residual};
   part.escapes = ~counted;
+  part.rotation_seed = spec_.rotation_seed;
   decoder_->Decode(part, spec_.rope, tokens, decoded_.get());
   const double ordinary = OrdinaryError(codec_);
   const double limit = std::max(4 * ordinary, ordinary + kTolerableExcess);

@@ -4,10 +4,14 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
+#include "codec/deep_code.h"
 #include "codec/half_float.h"
 #include "codec/polar_coordinates.h"
 #include "codec/polar_tile.h"
+#include "codec/recursive_polar.h"
+#include "codec/sign_sketch.h"
 #include "codec/turbo_codebook.h"
 
 namespace polarkv {
@@ -50,6 +54,7 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
                  key ? plane(PlaneKind::kKeyResidual) : nullptr};
   part.bits = HasTurboCodes(part.codec) ? HeldBits(TurboBits(part.codec), part.planes) : 0;
   part.escapes = key ? head.k_escapes : head.v_escapes;
+  part.rotation_seed = block.spec().rotation_seed;
   part.means = key && shape.key_mean ? head.k_mean : 0;
   part.first_escape = head.first_escape + (key ? 0 : static_cast<uint32_t>(std::popcount(head.k_escapes)));
   return part;
@@ -68,6 +73,15 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
   switch (codec.kind) {
     case CodecKind::kTurbo:
       return ReadTurbo(part, out);
+    case CodecKind::kTurboQjl:
+      ReadTurbo(part, out);
+      return AddResidual(part, out);
+    case CodecKind::kQjl:
+      return ReadQjl(part, out);
+    case CodecKind::kDeep:
+      return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload, out.value.data());
+    case CodecKind::kPolarRecursive:
+      return ReadRecursivePolar(matrix_.side(), matrix_.head_dim(), part.planes.payload, out.value.data());
     case CodecKind::kTrellis:
       return trellis_[TrellisBits(part.codec) - 1].ReadImages(part.planes.payload, out.value.data());
     case CodecKind::kPolar:
@@ -84,6 +98,25 @@ void TileMatrixReader::ReadTurbo(const TilePart& part, TileMatrix& out) const {
   const TurboCodebook& book = TurboCodebookFor(part.codec, part.bits);
   for (uint32_t c = 0; c < image_of.size(); ++c) image_of[c] = book.image[c];
   for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] = image_of[codes[i]];
+}
+
+void TileMatrixReader::ReadQjl(const TilePart& part, TileMatrix& out) const {
+  const SignSketch sketch(matrix_.head_dim(), part.rotation_seed, QjlTileEncoder::QjlProjections(part.codec));
+  sketch.Read(part.planes.payload, out.value.data());
+  for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] *= QjlTileEncoder::kNormPerScale;
+}
+
+// What turbo codes left over, if its plane is there and the codes are whole.
+void TileMatrixReader::AddResidual(const TilePart& part, TileMatrix& out) const {
+  if (part.planes.residual == nullptr || part.bits != TurboBits(part.codec)) return;
+  std::vector<float> estimate(matrix_.size());
+  SignSketch(matrix_.head_dim(), part.rotation_seed, 1).Read(part.planes.residual + kResidualNormBytes, estimate.data());
+  for (uint32_t j = 0; j < matrix_.head_dim(); ++j) {
+    for (uint32_t t = 0; t < kTileTokens; ++t) {
+      const float norm = HalfToFloat(LoadHalf(part.planes.residual, t));
+      out.value[j * kTileTokens + t] += norm * estimate[j * kTileTokens + t];
+    }
+  }
 }
 
 void TileMatrixReader::ReadHalf(const TilePart& part, TileMatrix& out) const {
@@ -103,14 +136,15 @@ void TileMatrixReader::ReadPolar(const TilePart& part, const Rope& rope, TileMat
   const uint32_t head_dim = matrix_.head_dim();
   const uint32_t token_stride = matrix_.side() == KvSide::kKey ? 1 : head_dim;
   const uint32_t coordinate_stride = matrix_.side() == KvSide::kKey ? kTileTokens : 1;
+  PolarPair polar;
   for (uint32_t p = 0; p < head_dim / 2; ++p) {
-    const PolarPair polar = ReadPolarPair(part.planes.payload, head_dim, p);
+    ReadPolarPair(PolarBitsOf(part.codec), part.planes.payload, head_dim, p, polar);
     const CoordinatePair pair = PairOf(rope, head_dim, p);
     float* first = out.value.data() + pair.first * coordinate_stride;
     float* second = out.value.data() + pair.second * coordinate_stride;
     for (uint32_t t = 0; t < kTileTokens; ++t) {
-      const float radius = polar.radius[polar.codes[t] >> 4];
-      const uint32_t angle = polar.codes[t] & 15;
+      const float radius = polar.radius[polar.Radius(t)];
+      const uint32_t angle = polar.Angle(t);
       first[t * token_stride] = radius * polar.cosine[angle];
       second[t * token_stride] = radius * polar.sine[angle];
     }

@@ -59,13 +59,8 @@ struct DeviceWarp {
   }
   static __device__ __forceinline__ float ToFloat(int32_t x) { return __int2float_rn(x); }
   static __device__ __forceinline__ float AsF32(int32_t x) { return __int_as_float(x); }
+  static __device__ __forceinline__ float AsF32(uint32_t x) { return __uint_as_float(x); }
   static __device__ __forceinline__ uint32_t AsU32(float x) { return __float_as_uint(x); }
-  static __device__ __forceinline__ float HalfLow(uint32_t pair) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair & 0xFFFFu)));
-  }
-  static __device__ __forceinline__ float HalfHigh(uint32_t pair) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16)));
-  }
 };
 
 }  // namespace polarkv::cuda

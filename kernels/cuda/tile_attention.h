@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "codec/block_format.h"
 #include "kernels/cuda/code_words.h"
 #include "kernels/cuda/warp_types.h"
 
@@ -59,13 +60,39 @@ struct OutputState {
   }
 };
 
-// What a tile says about itself; uniform over the warp. Exponents are clamped to those of a normal float: a key or a
-// value that the clamp touches is below the smallest normal number.
+// Values' scales are carried relative to that of code 255, times 2^kValueScaleLog2, so that P16 uses its bits.
+inline constexpr int kValueScaleLog2 = 15;
+
+// What a tile says about itself; uniform over the warp. A scale is 2^((code - 255) * step) times that of code 255, which
+// is clamped to a normal float: a key or a value that the clamp touches is below the smallest normal number.
 struct TileFacts {
-  float k_factor;  // 2^k_exponent
-  float v_factor;  // 2^v_exponent
+  float k_factor;  // scale of code 255
+  float v_factor;  // likewise, divided by 2^kValueScaleLog2
+  float k_step;    // octaves a code
+  float v_step;
   uint32_t tokens;
 };
+
+POLARKV_WARP_FUNCTION float LargestScale(int base, int shift, int lift) {
+  const int steps = (base + 255) * (1 << shift) - kScaleStepsPerOctave * lift;
+  const int lowest = -126 * kScaleStepsPerOctave;
+  return exp2f(static_cast<float>(steps < lowest ? lowest : steps) / kScaleStepsPerOctave);
+}
+
+POLARKV_WARP_FUNCTION TileFacts MakeTileFacts(const TileHead& head) {
+  return {LargestScale(head.k_exponent, head.k_shift, 0), LargestScale(head.v_exponent, head.v_shift, kValueScaleLog2),
+          static_cast<float>(1 << head.k_shift) / kScaleStepsPerOctave,
+          static_cast<float>(1 << head.v_shift) / kScaleStepsPerOctave, head.tokens};
+}
+
+// The scale of the code in a byte of `codes`, relative to that of code 255, times 2^lift; 0 for code 0.
+template <class W>
+POLARKV_WARP_FUNCTION typename W::F32 RelativeScale(typename W::U32 codes, uint32_t byte, float step, float lift) {
+  using F32 = typename W::F32;
+  // The byte under the exponent of 2^23 is that float plus the code.
+  const F32 code = W::AsF32(W::Permute(codes, typename W::U32(0x4B000000u), typename W::U32(0x7440u | byte))) - 8388608.0f;
+  return W::Select(code > F32(0.0f), W::Exp2(W::Fma(code, F32(step), F32(lift - 255.0f * step))), F32(0.0f));
+}
 
 template <class W>
 POLARKV_WARP_FUNCTION typename W::U32 SlotToken(typename W::U32 lane, int slot) {
@@ -103,8 +130,8 @@ struct WeightOperand {
 };
 
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
-// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): two fp16 of the
-// tokens of slots 2 * pair, 2 * pair + 1.
+// integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): in the low bytes
+// the scale codes of the tokens of slots 2 * pair, 2 * pair + 1.
 template <class W, int kDim, class Source>
 POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts& facts,
                                                  const typename W::F32 (&query_scale)[2],
@@ -116,9 +143,9 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   POLARKV_UNROLL
   for (int pair = 0; pair < 4; ++pair) {
     const U32 keys = tile.KeyScales(pair), values = tile.ValueScales(pair);
-    const F32 key_scale[2] = {W::HalfLow(keys), W::HalfHigh(keys)};
-    value_scale[2 * pair] = W::HalfLow(values);
-    value_scale[2 * pair + 1] = W::HalfHigh(values);
+    const F32 key_scale[2] = {RelativeScale<W>(keys, 0, facts.k_step, 0), RelativeScale<W>(keys, 1, facts.k_step, 0)};
+    value_scale[2 * pair] = RelativeScale<W>(values, 0, facts.v_step, kValueScaleLog2);
+    value_scale[2 * pair + 1] = RelativeScale<W>(values, 1, facts.v_step, kValueScaleLog2);
     POLARKV_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int slot = 2 * pair + i / 2;

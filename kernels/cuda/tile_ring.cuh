@@ -13,7 +13,7 @@
 namespace polarkv::cuda {
 
 // Bytes of a tile head and 64 + 64 scales, as they lie at the start of a base tile.
-inline constexpr int kTilePrefixBytes = 320;
+inline constexpr int kTilePrefixBytes = 192;
 inline constexpr int kPrefixStride = 512;
 inline constexpr int kVectorBytes = 512;  // 32 lanes x 16 bytes
 
@@ -67,7 +67,7 @@ class StagedTile {
  public:
   using Stage = TileStage<kDim, kKeyBits, kValueBits>;
   __device__ __forceinline__ StagedTile(const uint8_t* stage, uint32_t lane)
-      : vectors_(stage + kPrefixStride + 16 * lane), scales_(stage + 64 + 2 * SlotToken<DeviceWarp>(lane, 0)) {}
+      : vectors_(stage + kPrefixStride + 16 * lane), scales_(stage + 64 + SlotToken<DeviceWarp>(lane, 0)) {}
 
   __device__ __forceinline__ Words4<DeviceWarp> KeyBase(int group, int vector) const {
     return Load(2 * group + vector);
@@ -81,11 +81,11 @@ class StagedTile {
   __device__ __forceinline__ Words4<DeviceWarp> ValueRefine(int plane, int group) const {
     return Load(Stage::kKeyVectors + (3 - plane) * Stage::kGroups + group);
   }
-  __device__ __forceinline__ uint32_t KeyScales(int pair) const { return Word(scales_ + 8 * pair); }
-  __device__ __forceinline__ uint32_t ValueScales(int pair) const { return Word(scales_ + 128 + 8 * pair); }
+  __device__ __forceinline__ uint32_t KeyScales(int pair) const { return Codes(scales_ + 4 * pair); }
+  __device__ __forceinline__ uint32_t ValueScales(int pair) const { return Codes(scales_ + 64 + 4 * pair); }
 
  private:
-  static __device__ __forceinline__ uint32_t Word(const uint8_t* at) { return *reinterpret_cast<const uint32_t*>(at); }
+  static __device__ __forceinline__ uint32_t Codes(const uint8_t* at) { return *reinterpret_cast<const uint16_t*>(at); }
   __device__ __forceinline__ Words4<DeviceWarp> Load(int vector) const {
     const uint4 words = *reinterpret_cast<const uint4*>(vectors_ + vector * kVectorBytes);
     return {{words.x, words.y, words.z, words.w}};

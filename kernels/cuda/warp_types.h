@@ -9,7 +9,7 @@
 //   void MmaS8/MmaU8(I32 (&acc)[4], a0, a1, a2, a3, b0, b1)   m16n8k32; a: s8, b: s8 / u8
 //   U32 Transpose8x8(U32)                              movmatrix on 16-bit elements
 //   F32 ShuffleXor(F32, lane mask), bool Any(condition)
-//   F32 Fma, Max, Min, Exp2, ToFloat(I32), HalfLow(U32), HalfHigh(U32); I32/U32/F32 bit casts AsF32, AsU32
+//   F32 Fma, Max, Min, Exp2, ToFloat(I32); I32/U32/F32 bit casts AsF32, AsU32
 //   U32 Lane(); F32 Select(condition, F32, F32)
 // Control flow is uniform over the warp.
 #ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_

@@ -29,11 +29,12 @@ struct Tile {
   int exponent = 0;
 
   explicit Tile(std::vector<float> x) : rows(std::move(x)), payload(kPairs * (sizeof(PolarParameters) + kTileTokens)) {
-    exponent = EncodePolarTile(rows.data(), tokens(), kDim, Rope{}, payload.data());
+    exponent = EncodePolarTile({4, 4}, rows.data(), tokens(), kDim, Rope{}, payload.data());
   }
   uint32_t tokens() const { return static_cast<uint32_t>(rows.size() / kDim); }
   double Decoded(uint32_t token, uint32_t pair, bool second) const {
-    const PolarPair polar = ReadPolarPair(payload.data(), kDim, pair);
+    PolarPair polar;
+    ReadPolarPair({4, 4}, payload.data(), kDim, pair, polar);
     const uint8_t code = polar.codes[token];
     const double direction = second ? polar.sine[code & 15] : polar.cosine[code & 15];
     return std::ldexp(polar.radius[code >> 4] * direction, exponent);
@@ -279,7 +280,7 @@ TEST(PolarTile, BitsAreThoseOfTheSpecification) {
       const ByTheText expected(x, y);
       const PolarParameters parameters = tile.Parameters(p);
       EXPECT_EQ(std::memcmp(&parameters, &expected.parameters, sizeof parameters), 0) << "pair " << p;
-      const uint8_t* codes = ReadPolarPair(tile.payload.data(), kDim, p).codes;
+      const uint8_t* codes = &tile.payload[kPairs * sizeof(PolarParameters) + p * kTileTokens];
       for (uint32_t t = 0; t < kTileTokens; ++t) {
         ASSERT_EQ(codes[t], t < tokens ? expected.codes[t] : 0) << "pair " << p << " token " << t;
       }

@@ -40,9 +40,12 @@ inline TensorView View(const BlockSpec& spec, const std::vector<float>& x) {
   return TensorView::Contiguous(x.data(), Dtype::kF32, {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim});
 }
 
-inline std::vector<uint8_t> Encode(const BlockSpec& spec, const Kv& kv) {
-  return reference::EncodeBlock(spec, View(spec, kv.k), View(spec, kv.v)).value();
+inline std::vector<uint8_t> Encode(const BlockSpec& spec, const Kv& kv, const EncodeOptions& options = {}) {
+  return reference::EncodeBlock(spec, View(spec, kv.k), View(spec, kv.v), options).value();
 }
+
+// Every token coded, whatever comes of it.
+inline constexpr EncodeOptions kCodesAlone = {KeyMeanPolicy::kNever, 0, false};
 
 inline BlockView Parse(const std::vector<uint8_t>& bytes) {
   return BlockView::Parse(bytes, VerifyPayload::kYes).value();

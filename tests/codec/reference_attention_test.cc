@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, AttendOn, ::testing::ValuesIn(testing::AllCodecC
 class AttendWith : public ::testing::TestWithParam<CodecId> {
  protected:
   BlockSpec Spec(uint32_t kv_heads, uint32_t tokens) const {
-    BlockSpec spec = OneHead({GetParam(), GetParam()}, 64, tokens);
+    BlockSpec spec = OneHead(testing::ForBothSides(GetParam()), 64, tokens);
     spec.kv_heads = static_cast<uint16_t>(kv_heads);
     return spec;
   }
@@ -193,7 +193,7 @@ INSTANTIATE_TEST_SUITE_P(Codecs, AttendWith, ::testing::ValuesIn(testing::AllCod
 
 TEST(AttendOnPlanes, ReadsWhateverPlanesAreHeld) {
   for (CodecId codec : {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4}) {
-    const BlockSpec spec = OneHead({codec, codec}, 96, 130);
+    const BlockSpec spec = OneHead(testing::ForBothSides(codec), 96, 130);
     const std::vector<uint8_t> bytes = Encode(spec, GaussianKv(spec, 650));
     const std::vector<float> q = Gaussian(96, 651);
     const PlaneMask keys_at_3 = testing::PlanesForBits(2) | PlaneBit(PlaneKind::kKeyRefine1);
@@ -237,7 +237,7 @@ TEST(AttendOnMixedBlocks, CodecsAndRotationsMayDiffer) {
   SCOPED_TRACE(SeedText(seed));
   std::vector<std::vector<uint8_t>> bytes;
   std::vector<float> k, v;
-  for (CodecId codec : AllCodecs()) {
+  for (CodecId codec : testing::AllCodecsVector()) {
     BlockSpec spec = OneHead({codec, CodecId::kTurbo3}, 128, 70);
     spec.rotation_seed = static_cast<uint64_t>(codec) * 77;
     bytes.push_back(Encode(spec, GaussianKv(spec, seed + static_cast<uint32_t>(codec))));
@@ -248,7 +248,7 @@ TEST(AttendOnMixedBlocks, CodecsAndRotationsMayDiffer) {
   std::vector<BlockView> blocks;
   for (const auto& b : bytes) blocks.push_back(Parse(b));
   const std::vector<float> q = Gaussian(128, seed);
-  ExpectExact(AttendTo(blocks, q, 1, 1, .088f), q, 0, 1, k.data(), v.data(), 5 * 70, 128, .088f);
+  ExpectExact(AttendTo(blocks, q, 1, 1, .088f), q, 0, 1, k.data(), v.data(), k.size() / 128, 128, .088f);
 }
 
 TEST(UnverifiedBlocks, ArbitraryPayloadIsReadWithoutHarm) {
@@ -259,7 +259,7 @@ TEST(UnverifiedBlocks, ArbitraryPayloadIsReadWithoutHarm) {
   for (const testing::CodecCase& c : testing::AllCodecCases()) {
     const BlockSpec spec = testing::OneHead(c.codec, c.head_dim, 70);
     std::vector<uint8_t> bytes = Encode(spec, GaussianKv(spec, seed));
-    const uint64_t payload = BlockLayout::Make(spec)->payload_offset();
+    const uint64_t payload = Parse(bytes).layout().payload_offset();
     for (uint64_t i = payload; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(random());
     const absl::StatusOr<BlockView> block = BlockView::Parse(bytes, VerifyPayload::kNo);
     ASSERT_TRUE(block.ok()) << block.status();

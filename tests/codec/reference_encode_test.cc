@@ -92,7 +92,7 @@ TEST(EncodeInput, MissingDataUnknownDtypeAndBadSpecAreRefused) {
 class EncodeInputOf : public ::testing::TestWithParam<CodecId> {};
 
 TEST_P(EncodeInputOf, StridesDoNotChangeTheBlock) {
-  const BlockSpec spec = SmallSpec({GetParam(), GetParam()});
+  const BlockSpec spec = SmallSpec(testing::ForBothSides(GetParam()));
   const Kv kv = GaussianKv(spec, 2);
   const std::vector<uint8_t> expected = Encode(spec, kv);
   // [tokens, layers, head_dim, kv_heads], and every second element of it.
@@ -118,7 +118,7 @@ TEST_P(EncodeInputOf, StridesDoNotChangeTheBlock) {
 }
 
 TEST_P(EncodeInputOf, AllDtypesOfTheSameNumbersGiveTheSameBlock) {
-  const BlockSpec spec = SmallSpec({GetParam(), GetParam()});
+  const BlockSpec spec = SmallSpec(testing::ForBothSides(GetParam()));
   Kv kv = GaussianKv(spec, 3);
   std::vector<uint16_t> k_half, v_half, k_brain, v_brain;
   const auto shorten = [](std::vector<float>& x, std::vector<uint16_t>& half, std::vector<uint16_t>& brain) {
@@ -144,7 +144,7 @@ TEST_P(EncodeInputOf, AllDtypesOfTheSameNumbersGiveTheSameBlock) {
 }
 
 TEST_P(EncodeInputOf, LayersAndHeadsAreEncodedEachByItself) {
-  const BlockSpec spec = SmallSpec({GetParam(), GetParam()});
+  const BlockSpec spec = SmallSpec(testing::ForBothSides(GetParam()));
   const Kv kv = GaussianKv(spec, 4);
   const std::vector<uint8_t> bytes = Encode(spec, kv);
   const Kv all = testing::Decode(testing::Parse(bytes));

@@ -1,4 +1,4 @@
-// The measured quality of turbo codes against theory: distortion of the direction, and unbiased inner products.
+// The measured quality of rotated codes against theory: distortion of the direction, and unbiased inner products.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,6 +6,7 @@
 
 #include "codec/rotation.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "tests/codec/codec_cases.h"
 #include "tests/codec/random_kv.h"
@@ -69,7 +70,7 @@ TEST_P(TurboDistortion, IsWithinOnePerCentOfTheory) {
   SCOPED_TRACE(SeedText(seed));
   const BlockSpec spec = OneHead({GetParam().codec, GetParam().codec}, GetParam().head_dim, 16384);
   const Kv kv = GaussianKv(spec, seed);
-  const std::vector<uint8_t> bytes = Encode(spec, kv);
+  const std::vector<uint8_t> bytes = Encode(spec, kv, testing::kCodesAlone);
   const double measured = DirectionDistortion(Parse(bytes), kv.k);
   // A million coordinates or more: the sample's own deviation is .15 %.
   EXPECT_NEAR(measured / GetParam().distortion, 1, .01) << measured;
@@ -77,7 +78,8 @@ TEST_P(TurboDistortion, IsWithinOnePerCentOfTheory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(CodecsAndDims, TurboDistortion,
-                         ::testing::Values(Theory{CodecId::kTurbo2, 64, .11453}, Theory{CodecId::kTurbo3, 64, .03339},
+                         ::testing::Values(Theory{CodecId::kTurbo1, 64, .35839}, Theory{CodecId::kTurbo1, 128, .36089},
+                                           Theory{CodecId::kTurbo2, 64, .11453}, Theory{CodecId::kTurbo3, 64, .03339},
                                            Theory{CodecId::kTurbo4, 64, .00913}, Theory{CodecId::kTurbo2, 128, .11600},
                                            Theory{CodecId::kTurbo3, 128, .03397},
                                            Theory{CodecId::kTurbo4, 128, .00932}),
@@ -90,15 +92,15 @@ struct InnerProducts {
   double error;  // d * E[err^2] of unit vectors, d = 128
 };
 
-class TurboInnerProducts : public ::testing::TestWithParam<InnerProducts> {};
+class CodecInnerProducts : public ::testing::TestWithParam<InnerProducts> {};
 
-TEST_P(TurboInnerProducts, AreUnbiasedAndAsExactAsTheory) {
+TEST_P(CodecInnerProducts, AreUnbiasedAndAsExactAsTheory) {
   constexpr uint32_t kHeadDim = 128, kKeys = 8192, kQueries = 64;
   const uint32_t seed = 400;
   SCOPED_TRACE(SeedText(seed));
   const BlockSpec spec = OneHead({GetParam().codec, CodecId::kTurbo2}, kHeadDim, kKeys);
   const Kv kv = GaussianKv(spec, seed);
-  const std::vector<uint8_t> bytes = Encode(spec, kv);
+  const std::vector<uint8_t> bytes = Encode(spec, kv, testing::kCodesAlone);
   const Kv out = Decode(Parse(bytes));
   const std::vector<float> queries = Gaussian(kQueries * kHeadDim, seed + 2);
   double product = 0, square = 0, error = 0;
@@ -116,7 +118,7 @@ TEST_P(TurboInnerProducts, AreUnbiasedAndAsExactAsTheory) {
     }
   }
   const double scaled_error = error * kHeadDim / (kKeys * kQueries);
-  // Half a million pairs: the slope's standard deviation is sqrt(d E[err^2] / pairs), .0006 at worst.
+  // Half a million pairs: the slope's standard deviation is sqrt(d E[err^2] / pairs), .001 at worst.
   EXPECT_NEAR(product / square, 1, .002);
   EXPECT_LT(scaled_error, GetParam().error * 1.05);
   RecordProperty("slope", std::to_string(product / square));
@@ -125,10 +127,12 @@ TEST_P(TurboInnerProducts, AreUnbiasedAndAsExactAsTheory) {
 
 // Under the unbiased scale the error vector is orthogonal to the key and tan^2 of the angle between key and code long:
 // D / (1 - D) in the mean, all of which a query independent of the key meets.
-INSTANTIATE_TEST_SUITE_P(Codecs, TurboInnerProducts,
-                         ::testing::Values(InnerProducts{CodecId::kTurbo2, .1312},
-                                           InnerProducts{CodecId::kTurbo3, .0352},
-                                           InnerProducts{CodecId::kTurbo4, .0094}),
+INSTANTIATE_TEST_SUITE_P(Codecs, CodecInnerProducts,
+                         ::testing::Values(InnerProducts{CodecId::kTurbo1, .5646}, InnerProducts{CodecId::kTurbo2, .1312},
+                                           InnerProducts{CodecId::kTurbo3, .0352}, InnerProducts{CodecId::kTurbo4, .0094},
+                                           InnerProducts{CodecId::kTurbo5, .00255}, InnerProducts{CodecId::kTrellis1, .434},
+                                           InnerProducts{CodecId::kTrellis2, .0977},
+                                           InnerProducts{CodecId::kTrellis3, .0281}),
                          [](const auto& test) { return std::string(CodecName(test.param.codec)); });
 
 }  // namespace

@@ -28,10 +28,6 @@ __device__ __forceinline__ PermuteTables<kBits> LoadTables(const uint32_t* words
   return tables;
 }
 
-__device__ __forceinline__ float PowerOfTwo(int exponent) {
-  return __int_as_float((max(-126, min(127, exponent)) + 127) << 23);
-}
-
 __device__ __forceinline__ TileAddress AddressOf(const TileLoopArguments& arguments, uint32_t tile) {
   TileAddress address;
   address.base = arguments.base + size_t{tile} * arguments.base_stride;
@@ -78,7 +74,7 @@ __global__ void __launch_bounds__(kThreads, 1) TileLoop(const __grid_constant__ 
     __syncwarp();
     const uint8_t* const stage = ring + phase * Stage::kBytes;
     const TileHead* const head = reinterpret_cast<const TileHead*>(stage);
-    const TileFacts facts{PowerOfTwo(head->k_exponent), PowerOfTwo(head->v_exponent), head->tokens};
+    const TileFacts facts = MakeTileFacts(*head);
     AttendTile<DeviceWarp, kDim, kKeyBits, kValueBits, kRowGroups>(StagedTile<kDim, kKeyBits, kValueBits>(stage, lane),
                                                                    facts, key_tables, value_tables, queries, state);
     __syncwarp();

@@ -62,16 +62,6 @@ Lanes<bool> operator>=(const Lanes<T>& a, const Lanes<T>& b) {
   return EachLane<bool>([&](size_t lane) { return a[lane] >= b[lane]; });
 }
 
-// IEEE half to float, every value exact.
-inline float HalfToFloat(uint16_t half) {
-  const int exponent = (half >> 10) & 31;
-  const int mantissa = half & 1023;
-  const float sign = (half & 0x8000) != 0 ? -1.0f : 1.0f;
-  if (exponent == 31) return mantissa != 0 ? std::nanf("") : sign * INFINITY;
-  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                               : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25));
-}
-
 struct HostWarp {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
@@ -148,14 +138,11 @@ struct HostWarp {
   static F32 AsF32(const I32& x) {
     return EachLane<float>([&](size_t lane) { return std::bit_cast<float>(x[lane]); });
   }
+  static F32 AsF32(const U32& x) {
+    return EachLane<float>([&](size_t lane) { return std::bit_cast<float>(x[lane]); });
+  }
   static U32 AsU32(const F32& x) {
     return EachLane<uint32_t>([&](size_t lane) { return std::bit_cast<uint32_t>(x[lane]); });
-  }
-  static F32 HalfLow(const U32& pair) {
-    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane])); });
-  }
-  static F32 HalfHigh(const U32& pair) {
-    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(pair[lane] >> 16)); });
   }
 
  private:

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "codec/code_order.h"
+#include "codec/log_scale.h"
 #include "gtest/gtest.h"
 #include "tests/kernels/cuda/host_warp.h"
 
@@ -59,15 +60,16 @@ struct Tile {
         v.Put(ValueAtom(dim, j, token / 16), token % 16, written_bits, value);
       }
       const bool padding = token >= tokens;
-      // Halves in [2^14, 2^15], as the encoder's tile exponent makes the largest; NaN where nothing may look.
-      k_scale[token] = padding ? 0x7E00 : static_cast<uint16_t>(0x7400 + random() % 0x401);
-      v_scale[token] = padding ? 0x7E00 : static_cast<uint16_t>(0x7000 + random() % 0x801);
+      // Codes of two octaves, and none now and then; the largest where nothing may look.
+      const auto scale = [&] { return static_cast<uint8_t>(random() % 16 == 0 ? 0 : 255 - random() % 64); };
+      k_scale[token] = padding ? 255 : scale();
+      v_scale[token] = padding ? 255 : scale();
     }
   }
   uint32_t tokens;
   PackedCodes k, v;
   std::vector<int> k_codes, v_codes;  // [token][dim]
-  uint16_t k_scale[64], v_scale[64];
+  uint8_t k_scale[64], v_scale[64];
 };
 
 // The tile as lanes load it: lane 4g + t reads vector TileVector(lane).
@@ -95,10 +97,10 @@ class HostTileSource {
     }
     return loaded;
   }
-  static U32 Scales(const uint16_t (&scales)[64], int pair) {
+  static U32 Scales(const uint8_t (&scales)[64], int pair) {
     const U32 token = SlotToken<HostWarp>(HostWarp::Lane(), 2 * pair);
     return EachLane<uint32_t>(
-        [&](size_t lane) { return scales[token[lane]] | uint32_t{scales[token[lane] + 1]} << 16; });
+        [&](size_t lane) { return scales[token[lane]] | uint32_t{scales[token[lane] + 1]} << 8; });
   }
   const Tile& tile_;
 };
@@ -136,7 +138,8 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
   for (int j = 0; j < kDim; ++j) rows[static_cast<size_t>(kRows / 2) * kDim + j] = 0;  // an unused row
   std::vector<float> scales(kRows);
   for (int row = 0; row < kRows; ++row) scales[row] = 3.0f * static_cast<float>(row % 5 + 1) / (127.0f * 127.0f * 8.0f);
-  constexpr int kKeyExponent = -15, kValueExponent = -16;
+  // The largest scales are near 1 and 1/2.
+  constexpr ScaleRange kKeyScales = {-255, 0}, kValueScales = {-271, 1};
 
   QueryOperand<HostWarp, kDim> queries[kRowGroups];
   OutputState<HostWarp, kDim> state[kRowGroups];
@@ -145,7 +148,13 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
     state[n].Clear();
   }
   for (const Tile& tile : tiles) {
-    const TileFacts facts{std::ldexp(1.0f, kKeyExponent), std::ldexp(1.0f, kValueExponent), tile.tokens};
+    TileHead head{};
+    head.k_exponent = kKeyScales.base;
+    head.v_exponent = kValueScales.base;
+    head.k_shift = kKeyScales.shift;
+    head.v_shift = kValueScales.shift;
+    head.tokens = static_cast<uint16_t>(tile.tokens);
+    const TileFacts facts = MakeTileFacts(head);
     AttendTile<HostWarp, kDim, kKeyBits, kValueBits, kRowGroups>(HostTileSource(tile), facts, MakeTables<kKeyBits>(),
                                                                  MakeTables<kValueBits>(), queries, state);
   }
@@ -158,7 +167,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
       for (uint32_t token = 0; token < tile.tokens; ++token) {
         double dot = 0;
         for (int j = 0; j < kDim; ++j) dot += rows[row * kDim + j] * ImageOf<kKeyBits>(tile.k_codes[token * kDim + j]);
-        logits.back().push_back(dot * HalfToFloat(tile.k_scale[token]) * std::ldexp(scales[row], kKeyExponent));
+        logits.back().push_back(dot * ScaleValue(kKeyScales, tile.k_scale[token]) * scales[row]);
         top = std::max(top, logits.back().back());
       }
     }
@@ -171,12 +180,14 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
         const double p = std::exp2(logits[i][token] - top);
         sum += p;
         for (int j = 0; j < kDim; ++j) {
-          const double unit = std::ldexp(ImageOf<kValueBits>(tile.v_codes[token * kDim + j]), kValueExponent);
-          output[j] += p * HalfToFloat(tile.v_scale[token]) * unit;
+          const double image = ImageOf<kValueBits>(tile.v_codes[token * kDim + j]);
+          const double value_scale = ScaleValue(kValueScales, tile.v_scale[token]);
+          output[j] += p * value_scale * image;
           // P16 rounds p * scale, relative to the tile's largest p, to a multiple of 1/2; fp32 logits, weights and sums
           // add a relative error of a few 2^-23 times the logit.
-          tolerance[j] += std::fabs(unit) * (0.2501 * std::exp2(tile_top - top) +
-                                             p * HalfToFloat(tile.v_scale[token]) * 1e-6 * (1 + std::fabs(top)));
+          const double p16_unit = ScaleValue(kValueScales, 255) / (1 << kValueScaleLog2);
+          tolerance[j] += std::fabs(image) * (0.2501 * std::exp2(tile_top - top) * p16_unit +
+                                              p * value_scale * 1e-6 * (1 + std::fabs(top)));
         }
       }
     }

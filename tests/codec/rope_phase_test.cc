@@ -1,0 +1,84 @@
+#include "codec/rope_phase.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+#include <random>
+
+#include "tests/codec/random_kv.h"
+
+namespace polarkv {
+namespace {
+
+using testing::Gaussian;
+using testing::SeedText;
+
+constexpr long double kTwoPi = 2 * std::numbers::pi_v<long double>;
+
+void ExpectDirection(uint64_t turns) {
+  const long double angle = static_cast<long double>(turns) * 0x1p-64L * kTwoPi;
+  const Direction direction = DirectionOfTurns(turns);
+  ASSERT_NEAR(direction.cosine, static_cast<double>(std::cos(angle)), 2e-7) << turns;
+  ASSERT_NEAR(direction.sine, static_cast<double>(std::sin(angle)), 2e-7) << turns;
+}
+
+TEST(RopePhase, CosineAndSineAreWithinTwoTenMillionths) {
+  const uint32_t seed = 1;
+  SCOPED_TRACE(SeedText(seed));
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < 500000; ++i) ExpectDirection(random());
+  for (uint64_t eighth = 0; eighth < 8; ++eighth) {
+    for (uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 40}) {
+      ExpectDirection((eighth << 61) + offset);
+      ExpectDirection((eighth << 61) - offset);
+    }
+  }
+  EXPECT_EQ(DirectionOfTurns(0).cosine, 1);
+  EXPECT_EQ(DirectionOfTurns(0).sine, 0);
+  EXPECT_EQ(DirectionOfTurns(uint64_t{1} << 62).sine, 1);
+  EXPECT_EQ(DirectionOfTurns(uint64_t{1} << 63).cosine, -1);
+}
+
+TEST(RopePhase, PhasesAreFrequenciesInTurns) {
+  for (float base : {1e4f, 5e5f, 1e6f}) {
+    for (uint16_t dims : {uint16_t{32}, uint16_t{128}}) {
+      const std::vector<uint64_t> phases = RopePhases({RopePairing::kHalf, base, dims});
+      ASSERT_EQ(phases.size(), dims / 2u);
+      for (uint32_t j = 0; j < phases.size(); ++j) {
+        const double expected = std::pow(double{base}, -2.0 * j / dims) / (2 * std::numbers::pi);
+        EXPECT_NEAR(static_cast<double>(phases[j]) * 0x1p-64, expected, 1e-15 * expected + 0x1p-64);
+      }
+    }
+  }
+  EXPECT_TRUE(RopePhases({}).empty());
+}
+
+TEST(RopePhase, KnownPhase) {
+  // One radian in turns: 1 / (2 pi) * 2^64.
+  EXPECT_EQ(RopePhases({RopePairing::kHalf, 1e4f, 2})[0], 0x28BE60DB9391054Au);
+}
+
+TEST(RopePhase, TurnsPairsAsRopeDoes) {
+  const std::vector<float> x = Gaussian(128, 3);
+  for (RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (uint16_t dims : {uint16_t{64}, uint16_t{128}}) {
+      const Rope rope = {pairing, 1e4f, dims};
+      for (uint64_t position : {0u, 1u, 1000u, 131071u}) {
+        float turned[128];
+        TurnToPosition(rope, RopePhases(rope), position, x.data(), 128, turned);
+        for (uint32_t p = 0; p < dims / 2u; ++p) {
+          const uint32_t i = pairing == RopePairing::kHalf ? p : 2 * p, j = pairing == RopePairing::kHalf ? p + dims / 2 : 2 * p + 1;
+          const double angle = static_cast<double>(position) * std::pow(1e4, -2.0 * p / dims);
+          // The double's angle itself is known to 2e-11 only.
+          EXPECT_NEAR(turned[i], x[i] * std::cos(angle) - x[j] * std::sin(angle), 2e-6) << p;
+          EXPECT_NEAR(turned[j], x[i] * std::sin(angle) + x[j] * std::cos(angle), 2e-6) << p;
+        }
+        for (uint32_t j = dims; j < 128; ++j) EXPECT_EQ(turned[j], x[j]);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace polarkv
