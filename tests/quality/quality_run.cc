@@ -35,6 +35,7 @@ const Result* RunResults::Find(size_t scheme, size_t input) const {
 }
 
 size_t RunResults::SchemeNamed(std::string_view name) const {
+  if (name.empty()) return schemes.size();
   const auto found = std::ranges::find_if(schemes, [name](const SchemeInfo& scheme) {
     const std::string list = ", " + scheme.aliases + ", ";
     return scheme.name == name || list.find(", " + std::string(name) + ", ") != std::string::npos;
