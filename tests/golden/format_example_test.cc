@@ -70,7 +70,8 @@ TEST(FormatExample, IsWhatEncodingItsInputGives) {
   spec.source_dtype = Dtype::kF32;
   const std::vector<uint8_t> bytes =
       reference::EncodeBlock(spec, TensorView::Contiguous(input.k.data(), Dtype::kF32, {1, 1, 1, 64}),
-                             TensorView::Contiguous(input.v.data(), Dtype::kF32, {1, 1, 1, 64}))
+                             TensorView::Contiguous(input.v.data(), Dtype::kF32, {1, 1, 1, 64}),
+                             {KeyMeanPolicy::kNever, 0, false})
           .value();
   EXPECT_EQ(ReadExample().bytes, bytes);
 }

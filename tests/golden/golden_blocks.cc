@@ -46,6 +46,27 @@ class Numbers {
   uint32_t state_;
 };
 
+// Codecs of a layer's own, mean keys under RoPE, tokens stored raw.
+GoldenBlock LayersBlock() {
+  using enum CodecId;
+  GoldenBlock block = {"layers-means-escapes-d80", Spec({kTurbo4, kTurbo3}, 80, 2, 70), GoldenInput::kBiased,
+                       {KeyMeanPolicy::kAlways, 4, true}};
+  block.spec.rope = {RopePairing::kHalf, 10000.0f, 64};
+  block.spec.layers = 2;
+  block.spec.layer_parts = {{{kTurbo4, kTurbo3}}, {{kTrellis3, kFp16}}};
+  return block;
+}
+
+// RoPE frequencies that do not follow from its base, far into a sequence.
+GoldenBlock ScaledRopeBlock() {
+  GoldenBlock block = {"means-scaled-rope-d64", Spec({CodecId::kTurbo3, CodecId::kTurbo2}, 64, 1, 5),
+                       GoldenInput::kBiased, {KeyMeanPolicy::kAlways, 0, false}};
+  block.spec.rope = {RopePairing::kInterleaved, 500000.0f, 64};
+  block.spec.first_position = 1000003;
+  for (uint64_t pair = 0; pair < 32; ++pair) block.spec.phases.push_back((pair + 1) * 0x00F123456789ABCD);
+  return block;
+}
+
 int TokenExponent(GoldenInput input, uint32_t token) {
   constexpr int kExponents[] = {120, 0, -140, 0};
   return input == GoldenInput::kExtreme ? kExponents[token % 4] : 0;
@@ -74,8 +95,20 @@ const std::vector<GoldenBlock>& GoldenBlocks() {
       {"polar44-extreme-d64", Spec({kPolar44, kPolar44}, 64, 1, 8, kHalf64), GoldenInput::kExtreme},
       {"k-polar44-v-turbo4-d128", Spec({kPolar44, kTurbo4}, 128, 1, 9, kHalf64), kBell},
       {"k-turbo3-v-fp16-d64", Spec({kTurbo3, kFp16}, 64, 1, 2), kBell},
+      {"means-d64", Spec({kTurbo2, kTurbo2}, 64, 1, 6), GoldenInput::kBiased, {KeyMeanPolicy::kAlways, 0, false}},
+      {"escapes-d128", Spec({kTrellis2, kTurbo5}, 128, 1, 66), kBell, {KeyMeanPolicy::kNever, 4, true}},
+      LayersBlock(),
+      ScaledRopeBlock(),
   };
-  return *blocks;
+  static const auto* with_each_codec = [] {
+    auto* all = new std::vector<GoldenBlock>(*blocks);
+    for (const CodecTraits& codec : AllCodecTraits()) {
+      const CodecPair pair = {codec.id, codec.keys_only ? kTurbo2 : codec.id};
+      all->push_back({"each-" + std::string(CodecName(codec.id)), Spec(pair, 64, 1, 3), kBell});
+    }
+    return all;
+  }();
+  return *with_each_codec;
 }
 
 std::vector<float> GoldenTensor(const GoldenBlock& block, uint32_t side) {
@@ -87,7 +120,8 @@ std::vector<float> GoldenTensor(const GoldenBlock& block, uint32_t side) {
     const bool zero = block.input == GoldenInput::kExtreme && token % 4 == 3;
     for (uint32_t i = 0; i < spec.head_dim; ++i) {
       const int exponent = static_cast<int>(i % 3) - 16 + TokenExponent(block.input, token);
-      values.push_back(zero ? 0.0f : std::ldexp(static_cast<float>(numbers.Bell()), exponent));
+      const float bias = block.input == GoldenInput::kBiased && side == 0 ? static_cast<float>(8 * (i % 7)) - 24 : 0;
+      values.push_back(zero ? 0.0f : std::ldexp(static_cast<float>(numbers.Bell()), exponent) + bias);
     }
   }
   return values;
@@ -98,7 +132,7 @@ std::vector<uint8_t> EncodeGolden(const GoldenBlock& block) {
   const std::vector<float> k = GoldenTensor(block, 0), v = GoldenTensor(block, 1);
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   return reference::EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
-                                TensorView::Contiguous(v.data(), Dtype::kF32, shape))
+                                TensorView::Contiguous(v.data(), Dtype::kF32, shape), block.options)
       .value();
 }
 

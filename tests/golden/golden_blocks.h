@@ -1,4 +1,4 @@
-// The committed blocks of format version 1: their names, shapes and inputs. make_golden writes them, golden_test reads
+// The committed blocks of format version 2: their names, shapes and inputs. make_golden writes them, golden_test reads
 // them.
 #ifndef POLARKV_TESTS_GOLDEN_GOLDEN_BLOCKS_H_
 #define POLARKV_TESTS_GOLDEN_GOLDEN_BLOCKS_H_
@@ -9,19 +9,23 @@
 #include <vector>
 
 #include "codec/block_view.h"
+#include "codec/encode_options.h"
 
 namespace polarkv::testing {
 
 // How a block's numbers are made. Only integer arithmetic and powers of two: the same bits everywhere.
 enum class GoldenInput {
   kBellShaped,  // sums of four uniform numbers, coordinates of different variance
-  kExtreme      // the same, times 2^120, 2^0, 2^-140 or 0 from token to token
+  kExtreme,     // the same, times 2^120, 2^0, 2^-140 or 0 from token to token
+  kBiased       // the same, keys with one vector added to all
 };
 
 struct GoldenBlock {
   std::string name;  // <name>.pkv is the block, <name>.f32 what it decodes to: K, then V, f32
   BlockSpec spec;
   GoldenInput input = GoldenInput::kBellShaped;
+  // What the encoder may add; by default codes alone.
+  EncodeOptions options = {KeyMeanPolicy::kNever, 0, false};
 };
 
 const std::vector<GoldenBlock>& GoldenBlocks();

@@ -50,9 +50,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   const fs::path folder = argv[1];
-  fs::create_directories(folder / "v1");
+  fs::create_directories(folder / "v2");
   fs::create_directories(folder / "bad");
-  const bool good = WriteGood(folder / "v1");
+  const bool good = WriteGood(folder / "v2");
   const bool bad = WriteBad(folder / "bad");
   return good && bad ? 0 : 1;
 }
