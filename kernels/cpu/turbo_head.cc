@@ -61,7 +61,8 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && IsTurbo(shape.codec.k) && IsTurbo(shape.codec.v) && !shape.key_mean &&
+  const auto has_body = [](CodecId codec) { return IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4; };
+  return set == InstructionSet::kAvx512 && has_body(shape.codec.k) && has_body(shape.codec.v) && !shape.key_mean &&
          shape.escapes == 0 && block.spec().head_dim % 64 == 0;
 }
 

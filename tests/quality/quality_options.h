@@ -19,7 +19,7 @@ struct QualityOptions {
   std::vector<std::string> dumps;
   uint32_t block_tokens = kDefaultBlockTokens;
   uint32_t threads = 1;
-  double case_limit_s = 20;
+  double case_limit_s = 60;
   bool check = false;
 };
 

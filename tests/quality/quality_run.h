@@ -55,7 +55,7 @@ struct RunResults {
 struct RunOptions {
   uint32_t threads = 1;
   // A codec is left out of a case on which it would take longer, judging by its slowest case so far.
-  double case_limit_s = 20;
+  double case_limit_s = 60;
   bool progress = false;  // a line on standard error for each case
 };
 

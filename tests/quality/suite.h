@@ -23,7 +23,7 @@ inline constexpr char kDumpGroup[] = "dump";            // tensors of a trained 
 // All of the above but kDumpGroup.
 std::vector<std::string> SyntheticGroups();
 
-// The quick profile has fewer cases, and shorter ones.
+// The quick profile has a part of the full one's cases.
 std::vector<SyntheticSpec> SuiteSpecs(Profile profile);
 
 // "bias/120/all/1024": how cases of kBiasGroup and kContextGroup are named.
