@@ -17,7 +17,47 @@ Json ResultJson(const RunResults& run, const Result& result) {
   return json;
 }
 
+SideBits ReadSides(const Json& json) { return {json.at("k").get<double>(), json.at("v").get<double>()}; }
+
+// Throws where an entry is missing or of another type.
+ReadRun ReadRunFrom(const Json& json) {
+  ReadRun read;
+  RunResults& run = read.run;
+  read.notes = {json.at("profile").get<std::string>(), json.at("block_tokens").get<uint32_t>()};
+  for (const Json& scheme : json.at("schemes")) {
+    run.schemes.push_back({scheme.at("name").get<std::string>(), scheme.at("family").get<std::string>(),
+                           scheme.at("aliases").get<std::string>(),
+                           scheme.at("kind") == "codec" ? SchemeKind::kCodec : SchemeKind::kBaseline});
+  }
+  for (const Json& input : json.at("cases")) {
+    run.inputs.push_back({input.at("name").get<std::string>(), input.at("group").get<std::string>(),
+                          input.at("bias").get<double>(), input.at("tokens").get<uint32_t>(),
+                          input.at("head_dim").get<uint32_t>()});
+  }
+  for (const Json& entry : json.at("results")) {
+    Result result{run.SchemeNamed(entry.at("scheme").get<std::string>()),
+                  run.InputNamed(entry.at("case").get<std::string>()), ReadSides(entry.at("bits")),
+                  ReadSides(entry.at("net_bits")), Measures{}};
+    for (const MeasureField& field : MeasureFields()) result.measures.*field.value = entry.at(field.name).get<double>();
+    if (result.scheme < run.schemes.size() && result.input < run.inputs.size()) run.results.push_back(result);
+  }
+  for (const Json& entry : json.at("omissions")) {
+    run.omissions.push_back({run.SchemeNamed(entry.at("scheme").get<std::string>()),
+                             run.InputNamed(entry.at("case").get<std::string>()),
+                             entry.at("reason").get<std::string>()});
+  }
+  return read;
+}
+
 }  // namespace
+
+absl::StatusOr<ReadRun> ReadJsonReport(const std::string& text) {
+  try {
+    return ReadRunFrom(Json::parse(text));
+  } catch (const Json::exception& error) {
+    return absl::InvalidArgumentError(std::string("not a report of polarkv-quality: ") + error.what());
+  }
+}
 
 std::string JsonReport(const RunResults& run, const std::vector<Bar>& bars, const RunNotes& notes) {
   Json json = {{"profile", notes.profile}, {"block_tokens", notes.block_tokens}};

@@ -14,14 +14,14 @@ int Fail(const absl::Status& status) {
 }
 
 int Run(const QualityOptions& options) {
-  const absl::StatusOr<RunResults> run = Measure(options);
-  if (!run.ok()) return Fail(run.status());
-  const std::vector<Bar> bars = CheckBars(*run);
-  if (absl::Status s = WriteReports(options, *run, bars); !s.ok()) return Fail(s);
+  const absl::StatusOr<ReadRun> read = MeasureOrRead(options);
+  if (!read.ok()) return Fail(read.status());
+  const std::vector<Bar> bars = CheckBars(read->run);
+  if (absl::Status s = WriteReports(options.out, *read, bars); !s.ok()) return Fail(s);
   for (const Bar& bar : bars) {
     if (!bar.Holds()) std::printf("below the bar: %s, %s: %.4g\n", bar.scheme.c_str(), bar.what.c_str(), bar.value);
   }
-  std::printf("%zu figures in %s/report.md, report.json and plots\n", run->results.size(), options.out.c_str());
+  std::printf("%zu figures in %s/report.md, report.json and plots\n", read->run.results.size(), options.out.c_str());
   return options.check && !std::ranges::all_of(bars, &Bar::Holds) ? 1 : 0;
 }
 

@@ -61,6 +61,7 @@ bool ParseQualityOptions(int argc, const char* const* argv, QualityOptions& opti
   app.add_option("--case-limit-s", options.case_limit_s, "Leave a codec out of cases that would take it longer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--render", options.render, "Measure nothing; write tables and plots of this report.json anew");
   app.add_flag("--check", options.check, "Exit 1 if a bar does not hold");
   try {
     app.parse(argc, argv);

@@ -17,6 +17,7 @@ struct QualityOptions {
   std::vector<std::string> groups;   // empty: all
   std::vector<std::string> schemes;  // empty: all
   std::vector<std::string> dumps;
+  std::string render;  // a report.json to write tables and plots of, in place of measuring
   uint32_t block_tokens = kDefaultBlockTokens;
   uint32_t threads = 1;
   double case_limit_s = 60;

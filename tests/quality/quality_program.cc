@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "client/cli/cli_status.h"
+#include "client/cli/input_file.h"
 #include "client/cli/output_file.h"
 #include "tests/quality/baseline_schemes.h"
 #include "tests/quality/dump_case.h"
 #include "tests/quality/report_plots.h"
-#include "tests/quality/report_tables.h"
 
 namespace polarkv::quality {
 namespace {
@@ -101,15 +101,27 @@ absl::StatusOr<RunResults> Measure(const QualityOptions& options) {
   return run.results();
 }
 
-absl::Status WriteReports(const QualityOptions& options, const RunResults& run, const std::vector<Bar>& bars) {
+absl::StatusOr<ReadRun> MeasureOrRead(const QualityOptions& options) {
+  if (options.render.empty()) {
+    absl::StatusOr<RunResults> run = Measure(options);
+    if (!run.ok()) return run.status();
+    return ReadRun{*std::move(run), {options.profile == Profile::kFull ? "full" : "quick", options.block_tokens}};
+  }
+  const absl::StatusOr<cli::InputFile> file = cli::InputFile::Open(options.render);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<ReadRun> read = ReadJsonReport(std::string(file->bytes().begin(), file->bytes().end()));
+  if (!read.ok()) return cli::Annotate(read.status(), options.render);
+  return read;
+}
+
+absl::Status WriteReports(const std::string& folder, const ReadRun& read, const std::vector<Bar>& bars) {
   std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (error) return absl::FailedPreconditionError(options.out + ": cannot make the folder: " + error.message());
-  const RunNotes notes{options.profile == Profile::kFull ? "full" : "quick", options.block_tokens};
-  if (absl::Status s = WriteText(options.out + "/report.md", MarkdownReport(run, bars, notes)); !s.ok()) return s;
-  if (absl::Status s = WriteText(options.out + "/report.json", JsonReport(run, bars, notes)); !s.ok()) return s;
-  for (const NamedPlot& named : ReportPlots(run)) {
-    if (absl::Status s = WriteText(options.out + "/" + named.file, RenderSvg(named.plot)); !s.ok()) return s;
+  std::filesystem::create_directories(folder, error);
+  if (error) return absl::FailedPreconditionError(folder + ": cannot make the folder: " + error.message());
+  if (absl::Status s = WriteText(folder + "/report.md", MarkdownReport(read.run, bars, read.notes)); !s.ok()) return s;
+  if (absl::Status s = WriteText(folder + "/report.json", JsonReport(read.run, bars, read.notes)); !s.ok()) return s;
+  for (const NamedPlot& named : ReportPlots(read.run)) {
+    if (absl::Status s = WriteText(folder + "/" + named.file, RenderSvg(named.plot)); !s.ok()) return s;
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@
 #include "tests/quality/quality_bars.h"
 #include "tests/quality/quality_options.h"
 #include "tests/quality/quality_run.h"
+#include "tests/quality/report_tables.h"
 
 namespace polarkv::quality {
 
@@ -21,8 +22,10 @@ struct SchemeChoice {
 absl::StatusOr<SchemeChoice> ChooseSchemes(const QualityOptions& options);
 
 absl::StatusOr<RunResults> Measure(const QualityOptions& options);
-// Writes report.md, report.json and the plots.
-absl::Status WriteReports(const QualityOptions& options, const RunResults& run, const std::vector<Bar>& bars);
+// What Measure returns, or with --render what a report holds.
+absl::StatusOr<ReadRun> MeasureOrRead(const QualityOptions& options);
+// Writes report.md, report.json and the plots into `folder`.
+absl::Status WriteReports(const std::string& folder, const ReadRun& read, const std::vector<Bar>& bars);
 
 }  // namespace polarkv::quality
 

@@ -30,6 +30,7 @@ std::vector<PlotSeries> FamilySeries(const RunResults& run, Against against,
     PlotSeries& series = families[{info.kind, info.family}];
     series.name = info.family + (info.kind == SchemeKind::kBaseline ? " (rival)" : "");
     series.dashed = info.kind == SchemeKind::kBaseline;
+    series.joined = info.family != "polar";  // several ways to split the same bits
     const size_t comma = info.name.find(",v=fp16");
     const std::string name = comma == std::string::npos ? info.name : info.name.substr(2, comma - 2);
     series.points.push_back({x, y, info.aliases.empty() ? name : info.aliases + ": " + name});
@@ -51,7 +52,7 @@ Plot GaussianPlot(const RunResults& run) {
             {}};
   plot.series = FamilySeries(run, Against::kKeyBits,
                              [&](size_t scheme) { return ValueOf(run, scheme, input, &Measures::key_error); });
-  PlotSeries bound{"rate-distortion bound 4^-b", {}, true, false, 8};
+  PlotSeries bound{"bound 4^-bits", {}, true, false, true, 8};
   for (double bits = 1; bits <= 8; bits += .5) bound.points.push_back({bits, std::pow(4, -bits), ""});
   plot.series.push_back(bound);
   return plot;
@@ -97,6 +98,7 @@ Plot BiasPlot(const RunResults& run) {
       PlotSeries series{std::string(name) + (shape == BiasShape::kFourPairs ? ", four" : ", all"),
                         {},
                         shape == BiasShape::kAllPairs,
+                        true,
                         true,
                         color};
       for (double bias : kBiases) {

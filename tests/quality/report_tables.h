@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "tests/quality/quality_bars.h"
 #include "tests/quality/quality_run.h"
 
@@ -19,6 +20,14 @@ struct RunNotes {
 std::string MarkdownReport(const RunResults& run, const std::vector<Bar>& bars, const RunNotes& notes);
 // {"profile", "block_tokens", "schemes": [...], "cases": [...], "results": [...], "omissions": [...], "bars": [...]}
 std::string JsonReport(const RunResults& run, const std::vector<Bar>& bars, const RunNotes& notes);
+
+// The run that a JSON report is of, to write its tables and plots anew. INVALID_ARGUMENT: the text is not such a
+// report.
+struct ReadRun {
+  RunResults run;
+  RunNotes notes;
+};
+absl::StatusOr<ReadRun> ReadJsonReport(const std::string& text);
 
 }  // namespace polarkv::quality
 

@@ -92,6 +92,20 @@ TEST(Reports, JsonHoldsEveryFigure) {
   }
 }
 
+TEST(Reports, AReadReportSaysTheSameAgain) {
+  const std::string json = JsonReport(SmallRun(), CheckBars(SmallRun()), {"quick", 512});
+  const absl::StatusOr<ReadRun> read = ReadJsonReport(json);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(JsonReport(read->run, CheckBars(read->run), read->notes), json);
+  EXPECT_EQ(MarkdownReport(read->run, {}, read->notes), MarkdownReport(SmallRun(), {}, {"quick", 512}));
+}
+
+TEST(Reports, RefuseToReadWhatIsNoReport) {
+  for (const char* text : {"", "{", "[]", "{\"profile\": 3}", "{\"profile\": \"full\", \"block_tokens\": 1}"}) {
+    EXPECT_EQ(ReadJsonReport(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+}
+
 TEST(Reports, MarkdownTablesAreWhole) {
   const RunResults& run = SmallRun();
   const std::string text = MarkdownReport(run, {}, {"quick", 512});

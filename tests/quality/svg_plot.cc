@@ -72,7 +72,7 @@ class Axis {
       if (step < rough) step = factor * decade;
     }
     std::vector<double> ticks;
-    for (double value = std::ceil(low_ / step) * step; value <= high_; value += step) ticks.push_back(value);
+    for (double i = std::ceil(low_ / step); i * step <= high_; ++i) ticks.push_back(i * step);
     return ticks;
   }
 
@@ -113,7 +113,8 @@ std::string Grid(const Plot& plot, const Axis& x_axis, const Axis& y_axis) {
   std::string svg;
   for (double tick : x_axis.Ticks()) {
     const double x = x_axis.Pixel(tick);
-    svg += Line(x, kTop, x, kBottom, "#e0e0e0") + Text(x, kBottom + 16, "middle", 11, absl::StrFormat("%g", tick));
+    svg +=
+        Line(x, kTop, x, kBottom, "#e0e0e0") + Text(x, kBottom + 16, "middle", 11, absl::StrFormat("%g", tick + 0.0));
   }
   for (double tick : y_axis.Ticks()) {
     const double y = y_axis.Pixel(tick);
@@ -133,7 +134,7 @@ std::string Curve(const PlotSeries& series, const std::vector<PlotPoint>& points
   std::string path;
   for (const PlotPoint& p : points) path += absl::StrFormat("%s%.1f %.1f", path.empty() ? "M" : " L", p.x, p.y);
   std::string svg;
-  if (points.size() > 1) {
+  if (series.joined && points.size() > 1) {
     svg += absl::StrFormat("<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\"%s/>\n", path, color,
                            series.dashed ? " stroke-dasharray=\"5 4\"" : "");
   }

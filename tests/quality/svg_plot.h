@@ -18,6 +18,7 @@ struct PlotSeries {
   std::vector<PlotPoint> points;  // joined in this order
   bool dashed = false;
   bool markers = true;
+  bool joined = true;
   int color = -1;  // of the palette; -1: the series' place in the list
 };
 
