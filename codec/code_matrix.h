@@ -14,8 +14,8 @@ namespace polarkv {
 
 inline constexpr uint32_t kMaxTileCodes = kTileTokens * kMaxHeadDim;
 
-// The bit planes that hold one side's codes. One that the codec lacks, or that was not fetched, is null. Codes of 1 bit are
-// in `third` alone.
+// The bit planes that hold one side's codes. One that the codec lacks, or that was not fetched, is null. Codes of 1 bit
+// are in `third` alone.
 template <typename Byte>
 struct CodePlanes {
   Byte* crumbs = nullptr;  // upper two bits of each code

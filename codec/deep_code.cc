@@ -36,8 +36,9 @@ struct DeepScratch {
 
 constexpr uint32_t kAnyContext = kDeepWindows;
 
-// The cheapest chain over the steps of x, from step `first` around to the one before it, that begins and ends in `context`, or
-// anywhere. Writes the symbols and returns the context in which the chain stood at its middle; `least`: its cost.
+// The cheapest chain over the steps of x, from step `first` around to the one before it, that begins and ends in
+// `context`, or anywhere. Writes the symbols and returns the context in which the chain stood at its middle; `least`:
+// its cost.
 template <uint32_t kBits, uint32_t kCoordinates>
 [[gnu::always_inline]] inline uint32_t ChainBody(const float* x, uint32_t head_dim, uint32_t first, uint32_t context,
                                                  const DeepTables& tables, DeepScratch& scratch, uint8_t* symbols,

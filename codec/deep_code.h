@@ -1,5 +1,6 @@
-// deep1.5, deep2, deep2.5, deep3: trellis codes with windows of 12 bits, whose values are computed, not looked up (FORMAT.md,
-// "Deep codes"). For cold blocks: they err a tenth to a third less than 16-entry trellises and take long to write.
+// deep1.5, deep2, deep2.5, deep3: trellis codes with windows of 12 bits, whose values are computed, not looked up
+// (FORMAT.md, "Deep codes"). For cold blocks: they err a tenth to a third less than 16-entry trellises and take long to
+// write.
 #ifndef POLARKV_CODEC_DEEP_CODE_H_
 #define POLARKV_CODEC_DEEP_CODE_H_
 
@@ -15,8 +16,8 @@ inline constexpr uint32_t kDeepWindowBits = 12;
 inline constexpr uint32_t kDeepWindows = 1u << kDeepWindowBits;
 inline constexpr float kDeepUnit = 147.8f;  // images a standard deviation
 
-// A step codes one coordinate or two with one symbol. A token's symbols are a ring; a window is its last 12 bits up to and
-// including a symbol.
+// A step codes one coordinate or two with one symbol. A token's symbols are a ring; a window is its last 12 bits up to
+// and including a symbol.
 struct DeepStep {
   uint32_t bits;         // of a symbol
   uint32_t coordinates;  // 1 or 2
@@ -41,12 +42,13 @@ inline constexpr int DeepImage(uint32_t window, uint32_t coordinate) {
   return static_cast<int>((hash & 255) + (hash >> 8 & 255) + (hash >> 16 & 255) + (hash >> 24)) - 510;
 }
 
-// Cheap symbols for `x`, head_dim coordinates at unit variance; returns the sum of squared errors. The context in which the ring begins
-// is that of the best open chain begun half a ring earlier; with it the search is exact, in f32, of equals the smaller
-// window.
+// Cheap symbols for `x`, head_dim coordinates at unit variance; returns the sum of squared errors. The context in which
+// the ring begins is that of the best open chain begun half a ring earlier; with it the search is exact, in f32, of
+// equals the smaller window.
 float SearchDeep(DeepStep step, const float* x, uint32_t head_dim, uint8_t* symbols);
 
-// Reads a payload, of each token a string of symbols, lowest bits first, into a matrix [column][row] as in code_matrix.h.
+// Reads a payload, of each token a string of symbols, lowest bits first, into a matrix [column][row] as in
+// code_matrix.h.
 void ReadDeep(DeepStep step, KvSide side, uint32_t head_dim, const uint8_t* payload, float* matrix);
 
 class DeepTileEncoder : public RotatedTileEncoder {

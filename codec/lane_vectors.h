@@ -1,6 +1,6 @@
 // Vectors side by side in lanes: rotation, norms and scales, in the arithmetic that FORMAT.md prescribes ("Rotated
-// vectors"). Innermost loops run over the lanes, so that compilers vectorize them while each vector keeps its order of operations.
-// To be instantiated plainly and inside POLARKV_FMA_TARGET functions.
+// vectors"). Innermost loops run over the lanes, so that compilers vectorize them while each vector keeps its order of
+// operations. To be instantiated plainly and inside POLARKV_FMA_TARGET functions.
 #ifndef POLARKV_CODEC_LANE_VECTORS_H_
 #define POLARKV_CODEC_LANE_VECTORS_H_
 
@@ -46,7 +46,8 @@ struct LaneNorms {
 }
 
 // Sum of a[j] * b[j] over the coordinates: 32 partial sums, then a tree.
-[[gnu::always_inline]] inline void SumOfProducts(const LaneFloats* a, const LaneFloats* b, uint32_t head_dim, float* sum) {
+[[gnu::always_inline]] inline void SumOfProducts(const LaneFloats* a, const LaneFloats* b, uint32_t head_dim,
+                                                 float* sum) {
   constexpr uint32_t kPartialSums = 32;
   LaneFloats partial[kPartialSums] = {};
   for (uint32_t j = 0; j < head_dim; ++j) {
@@ -84,8 +85,7 @@ struct LaneNorms {
   SumOfProducts(side == KvSide::kKey ? y : image, image, head_dim, sum);
   const float rotation_scale = RotationScale(head_dim);
   for (uint32_t l = 0; l < kQuantizerLanes; ++l) {
-    const float scale =
-        side == KvSide::kKey ? norms.squared[l] / sum[l] : norms.norm[l] / std::sqrt(sum[l]);
+    const float scale = side == KvSide::kKey ? norms.squared[l] / sum[l] : norms.norm[l] / std::sqrt(sum[l]);
     mantissa[l] = norms.norm[l] > 0 && sum[l] > 0 ? scale * rotation_scale : 0;
   }
 }

@@ -21,8 +21,9 @@ uint32_t TileTokens(const BlockSpec& spec, uint32_t tile) {
 // Means beyond this could overflow when they are turned or taken off.
 constexpr float kLargestMean = 0x1p125f;
 
-// Whether means that take `removed` of the energy `total` off are worth `cost` bits a coordinate: a rate of c bits brings
-// down errors by 2^-2c, as taking off 1 - 2^-2c of the energy does. The exponential is its quadratic, which is below it.
+// Whether means that take `removed` of the energy `total` off are worth `cost` bits a coordinate: a rate of c bits
+// brings down errors by 2^-2c, as taking off 1 - 2^-2c of the energy does. The exponential is its quadratic, which is
+// below it.
 bool MeansPay(double removed, double total, double cost) {
   const double c = 2 * 0.69314718055994531 * cost;
   const double growth = c + c * c / 2;
@@ -122,8 +123,10 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
   uint8_t* scales = base + (key ? shape_.base_tile.k_scales : shape_.base_tile.v_scales);
   const TilePlanes<uint8_t> planes = {
       base + (key ? shape_.base_tile.k_payload : shape_.base_tile.v_payload),
-      traits.refine_planes >= 1 ? Tile(out, key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1, head, tile) : nullptr,
-      traits.refine_planes >= 2 ? Tile(out, key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, head, tile) : nullptr,
+      traits.refine_planes >= 1 ? Tile(out, key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1, head, tile)
+                                : nullptr,
+      traits.refine_planes >= 2 ? Tile(out, key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, head, tile)
+                                : nullptr,
       traits.residual_plane ? Tile(out, PlaneKind::kKeyResidual, head, tile) : nullptr};
 
   uint64_t counted = Lowest(tokens) & ~RawFirst(tile, tokens, codec);

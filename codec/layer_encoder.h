@@ -43,8 +43,8 @@ class LayerEncoder {
   const LayerLayout& shape_;
   EncodeOptions options_;
   SideEncoder keys_, values_;
-  std::vector<std::array<float, kMaxHeadDim>> means_;  // by head, as decoded; empty if the layer has none
-  std::array<float, kTileTokens * kMaxHeadDim> rows_;  // of one tile and side
+  std::vector<std::array<float, kMaxHeadDim>> means_;      // by head, as decoded; empty if the layer has none
+  std::array<float, kTileTokens * kMaxHeadDim> rows_;      // of one tile and side
   std::array<float, kTileTokens * kMaxHeadDim> residual_;  // the same, keys without their means
 };
 

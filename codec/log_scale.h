@@ -55,8 +55,8 @@ inline double ScaleValue(ScaleRange range, uint8_t code) {
   return std::ldexp(double{kOctave[step & (kScaleSteps - 1)]}, step >> 5);
 }
 
-// Codes of `tokens` (1..64) scales mantissa * 2^exponent, a mantissa of 0 being the scale 0. The shift is the least with
-// which all fit; at the largest shift scales more than 127 octaves below the largest become 0.
+// Codes of `tokens` (1..64) scales mantissa * 2^exponent, a mantissa of 0 being the scale 0. The shift is the least
+// with which all fit; at the largest shift scales more than 127 octaves below the largest become 0.
 ScaleRange StoreScales(const float* mantissa, const int* exponent, uint32_t tokens, uint8_t* codes);
 
 }  // namespace polarkv

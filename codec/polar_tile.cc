@@ -118,8 +118,8 @@ uint16_t StepFor(float range, float bins) { return range > 0 ? FloatToHalfUp(ran
   return parameters;
 }
 
-[[gnu::always_inline]] inline int EncodeBody(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
-                                             uint8_t* payload) {
+[[gnu::always_inline]] inline int EncodeBody(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim,
+                                             const Rope& rope, uint8_t* payload) {
   const int exponent = TileExponent(rows, tokens * head_dim);
   const double factor = std::ldexp(1.0, -exponent);  // the product is exact in double, so that one rounding is left
   const uint32_t pairs = head_dim / 2;
@@ -142,14 +142,15 @@ uint16_t StepFor(float range, float bins) { return range > 0 ? FloatToHalfUp(ran
   return exponent;
 }
 
-POLARKV_FMA_TARGET int EncodeFma(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
-                                 uint8_t* payload) {
+POLARKV_FMA_TARGET int EncodeFma(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim,
+                                 const Rope& rope, uint8_t* payload) {
   return EncodeBody(bits, rows, tokens, head_dim, rope, payload);
 }
 
 }  // namespace
 
-int EncodePolarTile(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope, uint8_t* payload) {
+int EncodePolarTile(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
+                    uint8_t* payload) {
   return (HasHardwareFma() ? EncodeFma : EncodeBody)(bits, rows, tokens, head_dim, rope, payload);
 }
 

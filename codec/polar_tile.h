@@ -1,11 +1,10 @@
 // polar<r><t>: PolarQuant on RoPE pairs with radii of r bits and angles of t, one side of one tile (FORMAT.md, "Polar
 // codes"; Wu et al., arXiv 2502.00527).
 //
-// Payload: PolarParameters[head_dim / 2], then codes [head_dim / 2], of each pair a string of 64 * (r + t) bits, token after token,
-// lowest bits first: angle | radius << t.
-// A pair is stored times 2^-exponent, the exponent being the tile's. Mended against the paper's code: the circle is cut
-// in the widest gap between the angles, so that neighbours on both sides of 0 stay neighbours; an empty range is step
-// 0; no code takes more bits than it has.
+// Payload: PolarParameters[head_dim / 2], then codes [head_dim / 2], of each pair a string of 64 * (r + t) bits, token
+// after token, lowest bits first: angle | radius << t. A pair is stored times 2^-exponent, the exponent being the
+// tile's. Mended against the paper's code: the circle is cut in the widest gap between the angles, so that neighbours
+// on both sides of 0 stay neighbours; an empty range is step 0; no code takes more bits than it has.
 #ifndef POLARKV_CODEC_POLAR_TILE_H_
 #define POLARKV_CODEC_POLAR_TILE_H_
 
@@ -36,7 +35,8 @@ static_assert(sizeof(PolarParameters) == 8);
 int EncodePolarTile(PolarBits bits, const float* rows, uint32_t tokens, uint32_t head_dim, const Rope& rope,
                     uint8_t* payload);
 
-// One pair of a tile, ready for look-up: a token's coordinates are radius[r] * (cosine, sine)[a] with r and a from its code.
+// One pair of a tile, ready for look-up: a token's coordinates are radius[r] * (cosine, sine)[a] with r and a from its
+// code.
 struct PolarPair {
   PolarBits bits;
   float cosine[kMaxPolarLevels];

@@ -1,7 +1,9 @@
-// polarR: recursive PolarQuant (Han et al., arXiv 2502.02617), one side of one tile (FORMAT.md, "Recursive polar codes").
+// polarR: recursive PolarQuant (Han et al., arXiv 2502.02617), one side of one tile (FORMAT.md, "Recursive polar
+// codes").
 //
-// Sixteen rotated coordinates are eight pairs: eight angles in a full turn, and eight radii, which are four pairs: angles in a
-// quarter turn, and so on up to one radius. Angles of the first level take 4 bits, the others 2, the radius 10: 56 bits.
+// Sixteen rotated coordinates are eight pairs: eight angles in a full turn, and eight radii, which are four pairs:
+// angles in a quarter turn, and so on up to one radius. Angles of the first level take 4 bits, the others 2, the radius
+// 10: 56 bits.
 #ifndef POLARKV_CODEC_RECURSIVE_POLAR_H_
 #define POLARKV_CODEC_RECURSIVE_POLAR_H_
 
@@ -12,13 +14,14 @@
 
 namespace polarkv {
 
-inline constexpr uint32_t kPolarGroup = 16;       // coordinates that share a radius
+inline constexpr uint32_t kPolarGroup = 16;  // coordinates that share a radius
 inline constexpr uint32_t kPolarGroupBytes = 7;
-inline constexpr float kMaxGroupRadius = 1023;    // the largest radius code
+inline constexpr float kMaxGroupRadius = 1023;  // the largest radius code
 
 using PolarGroup = std::array<float, kPolarGroup>;
 
-// Code of sixteen coordinates; `to_radius_code` times their norm, at most kMaxGroupRadius, is what the radius is rounded from.
+// Code of sixteen coordinates; `to_radius_code` times their norm, at most kMaxGroupRadius, is what the radius is
+// rounded from.
 uint64_t EncodePolarGroup(const PolarGroup& x, float to_radius_code);
 // The coordinates in units of the radius code.
 PolarGroup DecodePolarGroup(uint64_t code);

@@ -14,8 +14,8 @@ namespace polarkv {
 // Turns times 2^64 per position, of each of rope.dims / 2 pairs: base^(-2j / dims) / (2 pi). Empty without RoPE.
 std::vector<uint64_t> RopePhases(const Rope& rope);
 
-// Cosine and sine of `turns` * 2^-64 turns, each within 2e-7. Reduced to an eighth of a turn in integers, then polynomials
-// in f32; nothing of a platform's library takes part.
+// Cosine and sine of `turns` * 2^-64 turns, each within 2e-7. Reduced to an eighth of a turn in integers, then
+// polynomials in f32; nothing of a platform's library takes part.
 [[gnu::always_inline]] inline Direction DirectionOfTurns(uint64_t turns) {
   const uint64_t quarter = (turns + (uint64_t{1} << 61)) >> 62;
   // Of the rest, within an eighth of a turn, the upper half: units of 2^-32 turn.

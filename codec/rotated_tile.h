@@ -29,7 +29,8 @@ class TileRotation {
   KvSide side() const { return side_; }
   uint32_t head_dim() const { return head_dim_; }
 
-  // Rotates `tokens` contiguous rows. Tokens whose bit in `counted` is clear, and those missing to 64, are zero vectors.
+  // Rotates `tokens` contiguous rows. Tokens whose bit in `counted` is clear, and those missing to 64, are zero
+  // vectors.
   void Rotate(const float* rows, uint32_t tokens, uint64_t counted, RotatedTile& out) const;
   // The coordinates at unit variance; zero vectors are zero.
   void ToUnitVariance(const RotatedTile& tile, float* matrix) const;

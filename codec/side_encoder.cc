@@ -22,7 +22,10 @@ double OrdinaryError(CodecId codec) {
       distortion = codec == CodecId::kTrellis1 ? .303 : codec == CodecId::kTrellis2 ? .089 : .0275;
       break;
     case CodecKind::kDeep:
-      distortion = codec == CodecId::kDeep1_5 ? .15 : codec == CodecId::kDeep2 ? .075 : codec == CodecId::kDeep2_5 ? .04 : .02;
+      distortion = codec == CodecId::kDeep1_5   ? .15
+                   : codec == CodecId::kDeep2   ? .075
+                   : codec == CodecId::kDeep2_5 ? .04
+                                                : .02;
       break;
     case CodecKind::kPolarRecursive:
       distortion = .032;
@@ -74,19 +77,19 @@ uint64_t ScaleOutliers(const float* rows, uint32_t tokens, uint64_t counted, uin
 
 }  // namespace
 
-SideEncoder::SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side) : spec_(spec), codec_(codec), side_(side) {
+SideEncoder::SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side) : spec_(spec), codec_(codec) {
   if (!TraitsOf(codec).rotates) return;
   rotated_ = MakeRotatedTileEncoder(codec, side, spec.head_dim, spec.rotation_seed);
   decoder_ = std::make_unique<TileDecoder>(side, spec.head_dim, spec.rotation_seed);
   decoded_ = std::make_unique<float[]>(kMaxTileCodes);
 }
 
-ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
-                               const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
+ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
+                               uint8_t* scales) const {
   if (rotated_ != nullptr) return rotated_->Encode(rows, tokens, counted, planes, scales);
-  const int exponent = codec_ == CodecId::kFp16
-                           ? EncodeHalfTile(rows, tokens, spec_.head_dim, planes.payload)
-                           : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_.head_dim, spec_.rope, planes.payload);
+  const int exponent = codec_ == CodecId::kFp16 ? EncodeHalfTile(rows, tokens, spec_.head_dim, planes.payload)
+                                                : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_.head_dim,
+                                                                  spec_.rope, planes.payload);
   return {static_cast<int16_t>(exponent), 0};
 }
 

@@ -1,5 +1,5 @@
-// Orthogonal projections whose signs sketch a vector (FORMAT.md, "Sign sketches"; QJL, arXiv 2406.03482, and the residual
-// of TurboQuant, arXiv 2504.19874).
+// Orthogonal projections whose signs sketch a vector (FORMAT.md, "Sign sketches"; QJL, arXiv 2406.03482, and the
+// residual of TurboQuant, arXiv 2504.19874).
 #ifndef POLARKV_CODEC_SIGN_PROJECTION_H_
 #define POLARKV_CODEC_SIGN_PROJECTION_H_
 
@@ -13,7 +13,8 @@
 namespace polarkv {
 
 // What a unit vector's inner products are multiplied with, so that the sum over an orthonormal basis of sign(s.x) s
-// estimates x without bias: 1 / (d E|u|), with u a coordinate of a random unit vector. Gamma((d+1)/2) sqrt(pi) / (d Gamma(d/2)).
+// estimates x without bias: 1 / (d E|u|), with u a coordinate of a random unit vector. Gamma((d+1)/2) sqrt(pi) / (d
+// Gamma(d/2)).
 inline float SketchConstant(uint32_t head_dim) {
   switch (head_dim) {
     case 64:
@@ -31,10 +32,10 @@ inline float SketchConstant(uint32_t head_dim) {
   }
 }
 
-// Projection number `index` of rotated vectors, times P = the largest power of two up to head_dim: signs, Hadamard transform of
-// the first P coordinates, signs, Hadamard transform of the last P. Independent of the rotation, unlike its own transform
-// applied again, and mixing all coordinates, whatever the head_dim. Coordinates that a transform leaves out are multiplied by
-// sqrt(P), so that all are scaled alike.
+// Projection number `index` of rotated vectors, times P = the largest power of two up to head_dim: signs, Hadamard
+// transform of the first P coordinates, signs, Hadamard transform of the last P. Independent of the rotation, unlike
+// its own transform applied again, and mixing all coordinates, whatever the head_dim. Coordinates that a transform
+// leaves out are multiplied by sqrt(P), so that all are scaled alike.
 class SignProjection {
  public:
   SignProjection(uint32_t head_dim, uint64_t rotation_seed, uint32_t index)

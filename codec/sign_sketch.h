@@ -12,14 +12,14 @@
 
 namespace polarkv {
 
-// Signs of `count` projections of rotated keys, as `count` planes of 8 * head_dim bytes in the order of first refinement
-// planes: row = token, column = number of the projection's row. Thread-safe.
+// Signs of `count` projections of rotated keys, as `count` planes of 8 * head_dim bytes in the order of first
+// refinement planes: row = token, column = number of the projection's row. Thread-safe.
 class SignSketch {
  public:
   SignSketch(uint32_t head_dim, uint64_t rotation_seed, uint32_t count);
 
-  // Writes the signs of y [group][coordinate][lane], bit 1 for positive and zero, over all-zero planes; those of tokens whose
-  // bit in `counted` is clear stay zero.
+  // Writes the signs of y [group][coordinate][lane], bit 1 for positive and zero, over all-zero planes; those of tokens
+  // whose bit in `counted` is clear stay zero.
   void Write(const LaneFloats (*y)[kMaxHeadDim], uint64_t counted, uint8_t* planes) const;
   // estimate[coordinate][token] = SketchConstant / count * sum over the projections' rows s of sign * s: the direction
   // of y, without bias.

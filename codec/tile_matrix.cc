@@ -48,10 +48,9 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
   part.exponent = key ? head.k_exponent : head.v_exponent;
   part.range = {key ? head.k_exponent : head.v_exponent, key ? head.k_shift : head.v_shift};
   part.scales = base + (key ? at.k_scales : at.v_scales);
-  part.planes = {base + (key ? at.k_payload : at.v_payload),
-                 plane(key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1),
-                 plane(key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0),
-                 key ? plane(PlaneKind::kKeyResidual) : nullptr};
+  part.planes = {
+      base + (key ? at.k_payload : at.v_payload), plane(key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1),
+      plane(key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0), key ? plane(PlaneKind::kKeyResidual) : nullptr};
   part.bits = HasTurboCodes(part.codec) ? HeldBits(TurboBits(part.codec), part.planes) : 0;
   part.escapes = key ? head.k_escapes : head.v_escapes;
   part.rotation_seed = block.spec().rotation_seed;
@@ -79,7 +78,8 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
     case CodecKind::kQjl:
       return ReadQjl(part, out);
     case CodecKind::kDeep:
-      return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload, out.value.data());
+      return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload,
+                      out.value.data());
     case CodecKind::kPolarRecursive:
       return ReadRecursivePolar(matrix_.side(), matrix_.head_dim(), part.planes.payload, out.value.data());
     case CodecKind::kTrellis:
@@ -110,7 +110,8 @@ void TileMatrixReader::ReadQjl(const TilePart& part, TileMatrix& out) const {
 void TileMatrixReader::AddResidual(const TilePart& part, TileMatrix& out) const {
   if (part.planes.residual == nullptr || part.bits != TurboBits(part.codec)) return;
   std::vector<float> estimate(matrix_.size());
-  SignSketch(matrix_.head_dim(), part.rotation_seed, 1).Read(part.planes.residual + kResidualNormBytes, estimate.data());
+  SignSketch(matrix_.head_dim(), part.rotation_seed, 1)
+      .Read(part.planes.residual + kResidualNormBytes, estimate.data());
   for (uint32_t j = 0; j < matrix_.head_dim(); ++j) {
     for (uint32_t t = 0; t < kTileTokens; ++t) {
       const float norm = HalfToFloat(LoadHalf(part.planes.residual, t));

@@ -14,9 +14,9 @@
 
 namespace polarkv {
 
-// A coordinate of a token is value * factor[token]; of the rotated vector for codecs that rotate, of the vector itself for
-// others. [column][row] as in code_matrix.h: keys [coordinate][token], values [token][coordinate]. Escaped tokens have
-// the factor 0; key means are not added.
+// A coordinate of a token is value * factor[token]; of the rotated vector for codecs that rotate, of the vector itself
+// for others. [column][row] as in code_matrix.h: keys [coordinate][token], values [token][coordinate]. Escaped tokens
+// have the factor 0; key means are not added.
 struct TileMatrix {
   alignas(64) std::array<float, kMaxTileCodes> value;
   std::array<double, kTileTokens> factor;
@@ -30,9 +30,9 @@ struct TilePart {
   ScaleRange range;       // of the scales, for codecs that have them
   const uint8_t* scales;  // u8 [64]
   TilePlanes<const uint8_t> planes;
-  uint64_t escapes;       // bit i: token i is in an escape record
-  uint64_t means;         // keys, bit i: the head's mean key is to be added to token i
-  uint32_t first_escape;  // this side's first escape record in the layer
+  uint64_t escapes;        // bit i: token i is in an escape record
+  uint64_t means;          // keys, bit i: the head's mean key is to be added to token i
+  uint32_t first_escape;   // this side's first escape record in the layer
   uint64_t rotation_seed;  // sketches depend on it
 };
 

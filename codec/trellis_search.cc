@@ -5,9 +5,9 @@
 
 #include "codec/fma_target.h"
 
-// A context is what a window keeps of earlier symbols: its lower 4 - K bits after the symbol was read. For each context the
-// search keeps the cheapest way there (cost and symbols), once for each context in which the ring may have begun; a ring
-// closes if it ends in the context in which it began.
+// A context is what a window keeps of earlier symbols: its lower 4 - K bits after the symbol was read. For each context
+// the search keeps the cheapest way there (cost and symbols), once for each context in which the ring may have begun; a
+// ring closes if it ends in the context in which it began.
 namespace polarkv {
 namespace {
 
@@ -68,8 +68,7 @@ template <uint32_t kBits>
   alignas(64) LaneFloats error[kTrellisWindows];
   for (uint32_t i = 0; i < codes; ++i) {
     for (uint32_t window = 0; window < kTrellisWindows; ++window) {
-      for (uint32_t l = 0; l < kLanes; ++l)
-        error[window][l] = (targets.x[i][l] - table[window]) * targets.weight[i][l];
+      for (uint32_t l = 0; l < kLanes; ++l) error[window][l] = (targets.x[i][l] - table[window]) * targets.weight[i][l];
     }
     for (uint32_t start = 0; start < kContexts; ++start) {
       Extend<kBits>(error, ways[i % 2][start], ways[(i + 1) % 2][start]);

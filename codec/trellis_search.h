@@ -25,8 +25,8 @@ struct TrellisRings {
   alignas(64) float cost[kQuantizerLanes];  // sum of weight * (x - table[window])^2
 };
 
-// `bits` 1..3, `codes` at least 4 and at most 32 for 1 bit, 16 otherwise. Costs are accumulated in f32 with one fma a code; of equals
-// the smaller window's top bits win, then the smaller starting context: every encoder gives these bits.
+// `bits` 1..3, `codes` at least 4 and at most 32 for 1 bit, 16 otherwise. Costs are accumulated in f32 with one fma a
+// code; of equals the smaller window's top bits win, then the smaller starting context: every encoder gives these bits.
 void SearchTrellis(uint32_t bits, uint32_t codes, const std::array<float, kTrellisWindows>& table,
                    const TrellisTargets& targets, TrellisRings& rings);
 

@@ -53,7 +53,8 @@ void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* ex
       const uint32_t token = group * kLanes + l;
       const double scale = ScaleValue(range, scales[token]);
       if (scale > 0) coded |= uint64_t{1} << token;
-      per_scale[l] = scale > 0 ? static_cast<float>(std::ldexp(double{RotationScale(head_dim)}, exponent[token]) / scale) : 0;
+      per_scale[l] =
+          scale > 0 ? static_cast<float>(std::ldexp(double{RotationScale(head_dim)}, exponent[token]) / scale) : 0;
     }
     for (uint32_t j = 0; j < head_dim; ++j) {
       for (uint32_t l = 0; l < kLanes; ++l) {

@@ -5,8 +5,9 @@
 
 namespace polarkv {
 
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v) {
-  return reference::EncodeBlock(spec, k, v);
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options) {
+  return reference::EncodeBlock(spec, k, v, options);
 }
 
 absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<float> v) {

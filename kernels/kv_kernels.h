@@ -11,12 +11,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "codec/block_view.h"
+#include "codec/encode_options.h"
 #include "codec/tensor_view.h"
 
 namespace polarkv {
 
 // Shapes and statuses as in codec/reference_codec.h.
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v);
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options = {});
 absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<float> v);
 absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
                     std::span<const float> q, float scale, std::span<float> o, std::span<float> lse);

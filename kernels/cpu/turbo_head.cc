@@ -57,12 +57,15 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
+bool HasBody(CodecId codec) {
+  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
+}
+
 }  // namespace
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  const auto has_body = [](CodecId codec) { return IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4; };
-  return set == InstructionSet::kAvx512 && has_body(shape.codec.k) && has_body(shape.codec.v) && !shape.key_mean &&
+  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) && !shape.key_mean &&
          shape.escapes == 0 && block.spec().head_dim % 64 == 0;
 }
 

@@ -34,7 +34,7 @@ class BadInputTest : public CliFixture {
 
 TEST_F(BadInputTest, UnknownCodecListsThoseThereAre) {
   const std::string in = WriteTensors("kv.safetensors", GaussianTensors({}));
-  for (const char* codec : {"turbo5", "", "k=turbo4", "k=turbo4,v=", "TURBO4", "turbo4 "}) {
+  for (const char* codec : {"turbo6", "", "k=turbo4", "k=turbo4,v=", "TURBO4", "turbo4 "}) {
     const CliResult result = ExpectRefusal({"encode", "--codec", codec, "--in", in, "--out", Path("o")}, 2, "--codec");
     EXPECT_THAT(result.err, HasSubstr("turbo2")) << codec;
   }

@@ -11,6 +11,9 @@ using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+// Behind the beginning of a sequence, where tokens are stored raw: blocks of the same size, without an extension.
+const TestMetadata kLater = {{"rope", "none"}, {"first_position", "64"}};
+
 class InspectTest : public CliFixture {
  protected:
   static nlohmann::json Inspect(const std::string& path, int exit_code) {
@@ -37,12 +40,12 @@ TEST_F(InspectTest, ShowsHeaderBlocksAndBits) {
 }
 
 TEST_F(InspectTest, JsonHasEveryBlockAndItsDirectory) {
-  const nlohmann::json json = Inspect(EncodeGaussian({}, "turbo3"), 0);
+  const nlohmann::json json = Inspect(EncodeGaussian({}, "turbo3", 64, kLater), 0);
   EXPECT_EQ(json["ok"], true);
   ASSERT_EQ(json["blocks"].size(), 3u);
   const nlohmann::json& last = json["blocks"][2];
   EXPECT_EQ(last["header"]["tokens"], 150 - 128);
-  EXPECT_EQ(last["header"]["first_position"], 128);
+  EXPECT_EQ(last["header"]["first_position"], 192);
   // Base plane and one refinement plane each of K and V, in two layers.
   ASSERT_EQ(last["directory"].size(), 6u);
   EXPECT_EQ(last["directory"][0]["plane"], "base");
@@ -53,8 +56,22 @@ TEST_F(InspectTest, JsonHasEveryBlockAndItsDirectory) {
   EXPECT_EQ(last["offset"].get<uint64_t>() + last["bytes"].get<uint64_t>(), json["bytes"]);
 }
 
+TEST_F(InspectTest, ShowsWhatIsStoredRaw) {
+  // At the beginning of a sequence four tokens are: two layers, two heads, K and V.
+  const std::string pkv = EncodeGaussian({});
+  const nlohmann::json json = Inspect(pkv, 0);
+  const nlohmann::json& first = json["blocks"][0];
+  EXPECT_GE(first["escapes"], 4 * 2 * 2 * 2);
+  EXPECT_EQ(first["layers_with_own_codecs"], 0);
+  ASSERT_EQ(first["layer_parts"].size(), 2u);
+  EXPECT_EQ(first["layer_parts"][1]["layer"], 1);
+  EXPECT_EQ(first["layer_parts"][1]["codec"], "turbo4");
+  EXPECT_EQ(first["header"]["features"], 1);
+  EXPECT_THAT(RunCli({"inspect", pkv}).out, HasSubstr("layers of the first block with parts of their own"));
+}
+
 TEST_F(InspectTest, DefectInTheMiddleDoesNotHideTheRest) {
-  std::string bytes = ReadBytes(EncodeGaussian({.tokens = 192}));
+  std::string bytes = ReadBytes(EncodeGaussian({.tokens = 192}, "turbo4", 64, kLater));
   const size_t block = bytes.size() / 3;
   bytes[2 * block - 1] ^= 1;
   const std::string bad = Write("bad.pkv", bytes);
@@ -64,7 +81,7 @@ TEST_F(InspectTest, DefectInTheMiddleDoesNotHideTheRest) {
   EXPECT_EQ(json["blocks"][0]["ok"], true);
   EXPECT_EQ(json["blocks"][1]["ok"], false);
   EXPECT_THAT(json["blocks"][1]["defect"].get<std::string>(), HasSubstr("checksum"));
-  EXPECT_EQ(json["blocks"][1]["header"]["first_position"], 64);
+  EXPECT_EQ(json["blocks"][1]["header"]["first_position"], 128);
   EXPECT_EQ(json["blocks"][2]["ok"], true);
   const CliResult text = RunCli({"inspect", bad});
   EXPECT_EQ(text.exit_code, 1);
@@ -72,7 +89,7 @@ TEST_F(InspectTest, DefectInTheMiddleDoesNotHideTheRest) {
 }
 
 TEST_F(InspectTest, UnsoundHeaderEndsTheWalk) {
-  std::string bytes = ReadBytes(EncodeGaussian({.tokens = 192}));
+  std::string bytes = ReadBytes(EncodeGaussian({.tokens = 192}, "turbo4", 64, kLater));
   const size_t block = bytes.size() / 3;
   bytes[block + 20] ^= 1;
   const nlohmann::json json = Inspect(Write("bad.pkv", bytes), 1);
@@ -83,7 +100,7 @@ TEST_F(InspectTest, UnsoundHeaderEndsTheWalk) {
 }
 
 TEST_F(InspectTest, CutShortBlockIsNamedWithItsLength) {
-  const std::string bytes = ReadBytes(EncodeGaussian({.tokens = 128}));
+  const std::string bytes = ReadBytes(EncodeGaussian({.tokens = 128}, "turbo4", 64, kLater));
   const nlohmann::json json = Inspect(Write("bad.pkv", bytes.substr(0, bytes.size() - 64)), 1);
   EXPECT_EQ(json["blocks"][0]["ok"], true);
   EXPECT_THAT(json["blocks"][1]["defect"].get<std::string>(),

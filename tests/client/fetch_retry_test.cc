@@ -162,7 +162,7 @@ TEST(FetchRetry, SendsTheSelectionAsTheWireMeansIt) {
   EXPECT_EQ(requests.All()[1].layer_end(), 0u);
 }
 
-TEST(FetchRetry, DoesNotHaveBlocksShippedThatWouldNotFit) {
+TEST(FetchRetry, BlocksThatDoNotFitTheirBuffersSayWhatTheyNeed) {
   Record<v1::FetchRequest> requests;
   FakeBehaviour behaviour;
   behaviour.fetch = [&](grpc::ServerContext*, const v1::FetchRequest& request, FrameWriter* writer) {
@@ -179,8 +179,9 @@ TEST(FetchRetry, DoesNotHaveBlocksShippedThatWouldNotFit) {
   EXPECT_EQ(buffers.slots[1].outcome, FetchOutcome::kBufferTooSmall);
   EXPECT_EQ(buffers.slots[1].bytes, Chain().blocks[1].size());
   EXPECT_EQ(buffers.slots[3].outcome, FetchOutcome::kBufferTooSmall);
+  EXPECT_EQ(buffers.slots[3].bytes, Chain().blocks[3].size());
   EXPECT_EQ(buffers.Views().size(), 3u);
-  EXPECT_THAT(KeyCounts(requests), ElementsAre(3));
+  EXPECT_THAT(KeyCounts(requests), ElementsAre(5));
 }
 
 TEST(FetchRetry, RefusesSlotsThatDoNotMatchTheKeys) {

@@ -17,8 +17,8 @@ struct KeyBias {
   bool on_all_pairs = false;  // else on pairs 3, 20, 40 and 60 of 64, or what is in their place with fewer
 };
 
-// Keys [tokens][head_dim] at positions from spec.first_position: N(0,I) plus the bias, whose norm is shared equally by its
-// pairs and whose phases are random, then RoPE over all of head_dim. Computed in double.
+// Keys [tokens][head_dim] at positions from spec.first_position: N(0,I) plus the bias, whose norm is shared equally by
+// its pairs and whose phases are random, then RoPE over all of head_dim. Computed in double.
 inline std::vector<float> BiasedKeys(const BlockSpec& spec, KeyBias bias, uint32_t seed) {
   const uint32_t pairs = spec.head_dim / 2;
   std::mt19937 random(seed + 1);
@@ -65,7 +65,8 @@ inline double LogitErrorVariance(const std::vector<float>& keys, const std::vect
       sum += error;
       square += error * error;
     }
-    variance += square / static_cast<double>(tokens) - sum / static_cast<double>(tokens) * sum / static_cast<double>(tokens);
+    variance +=
+        square / static_cast<double>(tokens) - sum / static_cast<double>(tokens) * sum / static_cast<double>(tokens);
   }
   return variance / queries / head_dim;
 }

@@ -48,8 +48,7 @@ class BiasedKeyScores : public ::testing::TestWithParam<RopeCase> {};
 TEST_P(BiasedKeyScores, ErrAlikeAtEveryBias) {
   const uint32_t seed = 800;
   SCOPED_TRACE(SeedText(seed));
-  const BlockSpec spec =
-      RopedSpec(ParseCodecPair("default").value(), GetParam().pairing, GetParam().base, 1024);
+  const BlockSpec spec = RopedSpec(ParseCodecPair("default").value(), GetParam().pairing, GetParam().base, 1024);
   const std::vector<float> values = Gaussian(testing::ElementCount(spec), seed + 9);
   for (double norm : {0.0, 20.0, 120.0, 600.0}) {
     for (bool on_all_pairs : {false, true}) {

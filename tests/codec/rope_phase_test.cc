@@ -68,7 +68,8 @@ TEST(RopePhase, TurnsPairsAsRopeDoes) {
         float turned[128];
         TurnToPosition(rope, RopePhases(rope), position, x.data(), 128, turned);
         for (uint32_t p = 0; p < dims / 2u; ++p) {
-          const uint32_t i = pairing == RopePairing::kHalf ? p : 2 * p, j = pairing == RopePairing::kHalf ? p + dims / 2 : 2 * p + 1;
+          const uint32_t i = pairing == RopePairing::kHalf ? p : 2 * p,
+                         j = pairing == RopePairing::kHalf ? p + dims / 2 : 2 * p + 1;
           const double angle = static_cast<double>(position) * std::pow(1e4, -2.0 * p / dims);
           // The double's angle itself is known to 2e-11 only.
           EXPECT_NEAR(turned[i], x[i] * std::cos(angle) - x[j] * std::sin(angle), 2e-6) << p;

@@ -28,8 +28,10 @@ Table FromLowerHalf(const std::array<float, 8>& lower) {
 
 // Before rounding to int8.
 Table ExactTable(uint32_t bits) {
-  if (bits == 1) return FromLowerHalf({1.159291f, -.408814f, -.290840f, 1.391007f, .331117f, -1.276244f, -.897004f, .427510f});
-  if (bits == 2) return FromLowerHalf({1.379310f, -2.129650f, -.719114f, .299003f, .492936f, -.865384f, -.016340f, 1.321358f});
+  if (bits == 1)
+    return FromLowerHalf({1.159291f, -.408814f, -.290840f, 1.391007f, .331117f, -1.276244f, -.897004f, .427510f});
+  if (bits == 2)
+    return FromLowerHalf({1.379310f, -2.129650f, -.719114f, .299003f, .492936f, -.865384f, -.016340f, 1.321358f});
   return FromLowerHalf({.922596f, -1.728334f, -.895135f, 1.366941f, -.003061f, -.435959f, -2.427121f, .436922f});
 }
 
@@ -177,8 +179,8 @@ TEST_P(TrellisError, IsWithinOnePerCentOfTheTable) {
   }
   error /= x.size();
   RecordProperty("error", std::to_string(error));
-  // Two million coordinates or more: the sample's own deviation is below .1 %. Rings of an atom or two cost up to .5 % against
-  // chains of 128.
+  // Two million coordinates or more: the sample's own deviation is below .1 %. Rings of an atom or two cost up to .5 %
+  // against chains of 128.
   EXPECT_NEAR(error / GetParam().trellis, 1, .01) << error;
   EXPECT_LT(error, GetParam().lloyd_max * .85);
 }

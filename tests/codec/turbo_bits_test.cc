@@ -38,9 +38,11 @@ int LevelOf(uint32_t bits, float u) {
   if (bits == 1) return 0;
   if (bits == 2) return u >= .981599f;
   if (bits == 5) {
-    constexpr float kThresholds[] = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,  .820850f,  .971674f, 1.130294f,
-                                     1.299072f, 1.481284f, 1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
-    return static_cast<int>(std::count_if(std::begin(kThresholds), std::end(kThresholds), [u](float t) { return u >= t; }));
+    constexpr float kThresholds[] = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,
+                                     .820850f,  .971674f,  1.130294f, 1.299072f, 1.481284f,
+                                     1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
+    return static_cast<int>(
+        std::count_if(std::begin(kThresholds), std::end(kThresholds), [u](float t) { return u >= t; }));
   }
   if (bits == 3) return u >= 1.747927f ? 3 : u >= 1.049957f ? 2 : u >= .500550f ? 1 : 0;
   u = std::min(u, 2.9f);

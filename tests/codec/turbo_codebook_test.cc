@@ -102,8 +102,8 @@ std::vector<double> CubicThresholds() {
 }
 
 TEST(TurboCodebook, CodesAscendWithTheirImagesAndAreSymmetric) {
-  for (const TurboCodebook& book : {kTurbo1, kTurbo2, kTurbo3, kTurbo4, kTurbo5, kTurbo3As2, kTurbo4As2, kTurbo4As3,
-                                    kTurbo5As3, kTurbo5As4}) {
+  for (const TurboCodebook& book :
+       {kTurbo1, kTurbo2, kTurbo3, kTurbo4, kTurbo5, kTurbo3As2, kTurbo4As2, kTurbo4As3, kTurbo5As3, kTurbo5As4}) {
     const uint32_t codes = 1u << book.bits;
     for (uint32_t c = 0; c < codes; ++c) {
       EXPECT_EQ(book.image[c], -book.image[codes - 1 - c]);

@@ -127,13 +127,13 @@ TEST_P(CodecInnerProducts, AreUnbiasedAndAsExactAsTheory) {
 
 // Under the unbiased scale the error vector is orthogonal to the key and tan^2 of the angle between key and code long:
 // D / (1 - D) in the mean, all of which a query independent of the key meets.
-INSTANTIATE_TEST_SUITE_P(Codecs, CodecInnerProducts,
-                         ::testing::Values(InnerProducts{CodecId::kTurbo1, .5646}, InnerProducts{CodecId::kTurbo2, .1312},
-                                           InnerProducts{CodecId::kTurbo3, .0352}, InnerProducts{CodecId::kTurbo4, .0094},
-                                           InnerProducts{CodecId::kTurbo5, .00255}, InnerProducts{CodecId::kTrellis1, .434},
-                                           InnerProducts{CodecId::kTrellis2, .0977},
-                                           InnerProducts{CodecId::kTrellis3, .0281}),
-                         [](const auto& test) { return std::string(CodecName(test.param.codec)); });
+INSTANTIATE_TEST_SUITE_P(
+    Codecs, CodecInnerProducts,
+    ::testing::Values(InnerProducts{CodecId::kTurbo1, .5646}, InnerProducts{CodecId::kTurbo2, .1312},
+                      InnerProducts{CodecId::kTurbo3, .0352}, InnerProducts{CodecId::kTurbo4, .0094},
+                      InnerProducts{CodecId::kTurbo5, .00255}, InnerProducts{CodecId::kTrellis1, .434},
+                      InnerProducts{CodecId::kTrellis2, .0977}, InnerProducts{CodecId::kTrellis3, .0281}),
+    [](const auto& test) { return std::string(CodecName(test.param.codec)); });
 
 }  // namespace
 }  // namespace polarkv

@@ -114,7 +114,7 @@ void ExpectRounded(const Problem& p) {
 }
 
 void ExpectClose(const Problem& p) {
-  const auto is_fast = [](const BlockView& block) { return cpu::HasTurboBody(block, InstructionSet::kAvx512); };
+  const auto is_fast = [](const BlockView& block) { return cpu::HasTurboBody(block, 0, InstructionSet::kAvx512); };
   if (std::all_of(p.blocks.begin(), p.blocks.end(), is_fast)) ExpectRounded(p);
   const Result exact = Compute(p, InstructionSet::kScalar);
   const Result fast = Compute(p, InstructionSet::kAvx512);

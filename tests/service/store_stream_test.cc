@@ -140,8 +140,8 @@ TEST_F(StoreStreamTest, RefusesOversizeBeforeAnythingIsAllocated) {
   EXPECT_EQ(StoreOne(frames).status(), v1::STORE_STATUS_TOO_LARGE);
   frames.front().set_total_bytes(UINT64_MAX);
   EXPECT_EQ(StoreOne(frames).status(), v1::STORE_STATUS_TOO_LARGE);
-  // Within the server's limit, but more than a block of this namespace has.
-  frames.front().set_total_bytes(Bytes(1, 0).size() + 64);
+  // Within the server's limit, but more than any block of this namespace may have.
+  frames.front().set_total_bytes(LargestBlockBytes(ServiceDescriptor()) + 1);
   EXPECT_EQ(StoreOne(frames).status(), v1::STORE_STATUS_MISMATCH);
 }
 
