@@ -1,0 +1,103 @@
+#include "tests/quality/quality_bars.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_format.h"
+#include "tests/quality/baseline_schemes.h"
+#include "tests/quality/result_summary.h"
+#include "tests/quality/suite.h"
+
+namespace polarkv::quality {
+namespace {
+
+constexpr char kGaussian128[] = "gaussian/d128";
+// Ratios of output errors of two schemes of equal error: their deviation from one draw of 128 queries to the next is 2
+// to 3 %, and the largest of thirty is looked at.
+constexpr double kSampling = 1.05;
+
+class BarList {
+ public:
+  explicit BarList(const RunResults& run) : run_(run) {}
+
+  void Add(const std::string& scheme, const std::string& what, double value, double low, double high) {
+    if (!std::isnan(value)) bars_.push_back({scheme, what, value, low, high});
+  }
+
+  // Bits of all cases of head dimension 128 that are not shorter than two blocks.
+  void AddMostBits(const std::string& name, double limit) {
+    double most = std::numeric_limits<double>::quiet_NaN();
+    for (const Result& result : run_.results) {
+      const CaseInfo& input = run_.inputs[result.input];
+      if (result.scheme != run_.SchemeNamed(name) || input.head_dim != 128 || input.tokens < 1024) continue;
+      most = std::isnan(most) ? result.bits.mean() : std::max(most, result.bits.mean());
+    }
+    Add(name, "bits, all included, at d = 128 and 1,024 tokens or more: most", most, 0, limit);
+  }
+
+  void AddLogitVariance(const std::string& name, double limit) {
+    for (double bias : {0.0, 20.0, 120.0, 600.0}) {
+      const Inputs inputs = InputsWithBias(run_, kBiasGroup, bias, 1024);
+      Add(name, absl::StrFormat("logit-error variance/d at bias %g, worse of four and all pairs", bias),
+          Largest(run_, run_.SchemeNamed(name), inputs, &Measures::logit_variance), 0, limit);
+    }
+  }
+
+  // The largest ratio of output errors over the biases, contexts and head dimensions of the suite.
+  void AddOutputAgainst(const std::string& name, const char* rival) {
+    const size_t scheme = run_.SchemeNamed(name), other = run_.SchemeNamed(rival);
+    double worst = std::numeric_limits<double>::quiet_NaN();
+    std::string where;
+    for (size_t input = 0; input < run_.inputs.size(); ++input) {
+      const std::string& group = run_.inputs[input].group;
+      const Result *ours = run_.Find(scheme, input), *theirs = run_.Find(other, input);
+      if ((group != kBiasGroup && group != kContextGroup && group != kHeadDimGroup) || !ours || !theirs) continue;
+      const double ratio = ours->measures.output_error / theirs->measures.output_error;
+      if (std::isnan(worst) || ratio > worst) worst = ratio, where = run_.inputs[input].name;
+    }
+    Add(name, absl::StrFormat("output error over that of %s: largest (%s)", rival, where), worst, 0, kSampling);
+  }
+
+  void AddGaussianError(const std::string& name, const char* side, Field field, double limit) {
+    Add(name, absl::StrFormat("relative squared error of Gaussian %s", side),
+        ValueOf(run_, run_.SchemeNamed(name), kGaussian128, field), 0, limit);
+  }
+
+  // A value keeps its norm, so its squared error is 2 (1 - sqrt(1 - D)) for a code of error D.
+  void AddCodingError(const std::string& name, double table) {
+    const double error = ValueOf(run_, run_.SchemeNamed(name), kGaussian128, &Measures::value_error);
+    Add(name, "coding error of Gaussian values", 1 - (1 - error / 2) * (1 - error / 2), 0, 1.01 * table);
+  }
+
+  std::vector<Bar> Take() { return std::move(bars_); }
+
+ private:
+  const RunResults& run_;
+  std::vector<Bar> bars_;
+};
+
+}  // namespace
+
+std::vector<Bar> CheckBars(const RunResults& run) {
+  BarList bars(run);
+  const size_t standard = run.SchemeNamed("default");
+  bars.AddMostBits("default", 4.2);
+  bars.Add("default", "slope of inner products of unit vectors",
+           ValueOf(run, standard, kGaussian128, &Measures::unit_slope), .998, 1.002);
+  bars.Add("default", "d * E[err^2] of unit vectors, queries at cosine 1/2 to the key",
+           ValueOf(run, standard, kGaussian128, &Measures::unit_error_half), 0, .0075);
+  bars.AddLogitVariance("default", .012);
+  bars.AddOutputAgainst("default", kLloydMax4);
+  bars.AddOutputAgainst("default", kKivi4);
+  bars.AddGaussianError("compact", "keys", &Measures::key_error, .0285);
+  bars.AddGaussianError("compact", "values", &Measures::value_error, .0285);
+  bars.AddGaussianError("small", "keys", &Measures::key_error, .0285);
+  bars.AddGaussianError("small", "values", &Measures::value_error, .092);
+  bars.AddCodingError("trellis1", .3024);
+  bars.AddCodingError("trellis2", .0889);
+  bars.AddCodingError("trellis3", .0274);
+  return bars.Take();
+}
+
+}  // namespace polarkv::quality
