@@ -1,25 +1,65 @@
 #include "kernels/cpu/instruction_set.h"
 
+#include <cstdlib>
+
 namespace polarkv::cpu {
+namespace {
+
+InstructionSet Choose() {
+  const char* wanted = std::getenv("POLARKV_INSTRUCTION_SET");
+  InstructionSet best = InstructionSet::kScalar;
+  for (InstructionSet set : kInstructionSets) {
+    if (!Supports(set)) continue;
+    if (wanted != nullptr && InstructionSetName(set) == wanted) return set;
+    best = set;
+  }
+  return best;
+}
+
+}  // namespace
 
 bool Supports(InstructionSet set) {
-  if (set == InstructionSet::kScalar) return true;
+  switch (set) {
+    case InstructionSet::kScalar:
+      return true;
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+    case InstructionSet::kVector128:
+      return __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
+    case InstructionSet::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case InstructionSet::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+             __builtin_cpu_supports("fma");
 #else
-  return false;
+    case InstructionSet::kVector128:
+      return true;
+    case InstructionSet::kAvx2:
+    case InstructionSet::kAvx512:
+      return false;
 #endif
+  }
+  return false;
 }
 
 InstructionSet BestInstructionSet() {
-  static const InstructionSet best = Supports(InstructionSet::kAvx512) ? InstructionSet::kAvx512 : InstructionSet::kScalar;
+  static const InstructionSet best = Choose();
   return best;
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  return set == InstructionSet::kAvx512 ? "avx512-vnni-vbmi" : "scalar";
+  switch (set) {
+    case InstructionSet::kScalar:
+      return "scalar";
+    case InstructionSet::kVector128:
+      return "vector128";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kAvx512:
+      return "avx512";
+  }
+  return "unknown";
 }
 
 }  // namespace polarkv::cpu

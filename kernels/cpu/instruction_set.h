@@ -2,17 +2,26 @@
 #ifndef POLARKV_KERNELS_CPU_INSTRUCTION_SET_H_
 #define POLARKV_KERNELS_CPU_INSTRUCTION_SET_H_
 
+#include <array>
 #include <string_view>
 
 namespace polarkv::cpu {
 
+// In ascending order of speed.
 enum class InstructionSet {
-  kScalar,
-  kAvx512,  // F, BW, VL, VBMI (byte permutes) and VNNI (integer dot products)
+  kScalar,     // the reference in codec/
+  kVector128,  // 128-bit vectors in the compiler's own vector types: SSE4.1 on x86-64, NEON, wasm simd128
+  kAvx2,       // AVX2 and FMA
+  kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
 };
+inline constexpr std::array<InstructionSet, 4> kInstructionSets = {
+    InstructionSet::kScalar, InstructionSet::kVector128, InstructionSet::kAvx2, InstructionSet::kAvx512};
 
 bool Supports(InstructionSet set);
+// The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
+// that. Looked at once.
 InstructionSet BestInstructionSet();
+// "scalar", "vector128", "avx2", "avx512".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu
