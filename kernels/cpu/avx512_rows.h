@@ -1,5 +1,6 @@
-// Rows of 16 coordinates a register: sums over them in the order of FORMAT.md ("Turbo codes", Writing, 3), and 4x4
-// transpositions of 128-bit lanes. For sources compiled with AVX-512.
+// Rows of coordinates in registers: register 2 i has the even ones of 32 i .. 32 i + 31, register 2 i + 1 the odd ones, so
+// that 16-bit numbers become floats by a shift or a mask. Hadamard transforms and sums in the order of FORMAT.md ("Turbo
+// codes", Writing), and 4x4 transpositions of 128-bit lanes. For sources compiled with AVX-512.
 #ifndef POLARKV_KERNELS_CPU_AVX512_ROWS_H_
 #define POLARKV_KERNELS_CPU_AVX512_ROWS_H_
 
@@ -11,59 +12,64 @@ namespace polarkv::cpu {
 namespace {
 
 // Takes bits of `a` where the mask is set, of `b` elsewhere: one instruction.
-inline __m512i Select(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
-inline __m512i SelectBytes(uint8_t mask, __m512i a, __m512i b) {
+[[gnu::always_inline]] inline __m512i Select(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
+[[gnu::always_inline]] inline __m512i SelectBytes(uint8_t mask, __m512i a, __m512i b) {
   return Select(_mm512_set1_epi8(static_cast<char>(mask)), a, b);
 }
 
 // Lane i <- lane i ^ kStride.
 template <int kStride>
-inline __m512 Exchange(__m512 x) {
+[[gnu::always_inline]] inline __m512 Exchange(__m512 x) {
   if constexpr (kStride == 1) return _mm512_permute_ps(x, 0xB1);
   if constexpr (kStride == 2) return _mm512_permute_ps(x, 0x4E);
   if constexpr (kStride == 4) return _mm512_shuffle_f32x4(x, x, 0xB1);
   return _mm512_shuffle_f32x4(x, x, 0x4E);
 }
 
-// Sign bits of the lanes in which kStride is set.
+// 1, and -1 in the lanes in which kStride is set.
 template <int kStride>
-inline __m512 UpperSigns() {
-  alignas(64) static constexpr uint32_t kSigns[16] = {
-      0,
-      1 & kStride ? 1u << 31 : 0,  2 & kStride ? 1u << 31 : 0,  3 & kStride ? 1u << 31 : 0,
-      4 & kStride ? 1u << 31 : 0,  5 & kStride ? 1u << 31 : 0,  6 & kStride ? 1u << 31 : 0,
-      7 & kStride ? 1u << 31 : 0,  8 & kStride ? 1u << 31 : 0,  9 & kStride ? 1u << 31 : 0,
-      10 & kStride ? 1u << 31 : 0, 11 & kStride ? 1u << 31 : 0, 12 & kStride ? 1u << 31 : 0,
-      13 & kStride ? 1u << 31 : 0, 14 & kStride ? 1u << 31 : 0, 15 & kStride ? 1u << 31 : 0};
-  return _mm512_castsi512_ps(_mm512_load_si512(kSigns));
+[[gnu::always_inline]] inline __m512 UpperSigns() {
+  alignas(64) static constexpr float kSigns[16] = {
+      1,
+      1 & kStride ? -1.0f : 1,  2 & kStride ? -1.0f : 1,  3 & kStride ? -1.0f : 1,  4 & kStride ? -1.0f : 1,
+      5 & kStride ? -1.0f : 1,  6 & kStride ? -1.0f : 1,  7 & kStride ? -1.0f : 1,  8 & kStride ? -1.0f : 1,
+      9 & kStride ? -1.0f : 1,  10 & kStride ? -1.0f : 1, 11 & kStride ? -1.0f : 1, 12 & kStride ? -1.0f : 1,
+      13 & kStride ? -1.0f : 1, 14 & kStride ? -1.0f : 1, 15 & kStride ? -1.0f : 1};
+  return _mm512_load_ps(kSigns);
 }
 
-// Lanes i and i + kStride become their sum and difference.
+// Lanes i and i + kStride become their sum and difference. The product is by 1 or -1: exact, so that fma rounds as addition.
 template <int kStride, int kCount>
-inline void ButterflyInside(__m512* x) {
-  const __m512 upper = UpperSigns<kStride>();
-  for (int i = 0; i < kCount; ++i) x[i] = _mm512_add_ps(Exchange<kStride>(x[i]), _mm512_xor_ps(x[i], upper));
+[[gnu::always_inline]] inline void ButterflyInside(__m512* x) {
+  const __m512 signs = UpperSigns<kStride>();
+  for (int i = 0; i < kCount; ++i) x[i] = _mm512_fmadd_ps(x[i], signs, Exchange<kStride>(x[i]));
+}
+
+template <int kStride, int kCount>
+[[gnu::always_inline]] inline void ButterflyAcross(__m512* x) {
+  for (int i = 0; i < kCount; ++i) {
+    if ((i & kStride) != 0) continue;
+    const __m512 a = x[i], b = x[i + kStride];
+    x[i] = _mm512_add_ps(a, b);
+    x[i + kStride] = _mm512_sub_ps(a, b);
+  }
 }
 
 // Un-normalised Hadamard transforms of each kBlock of kCount registers.
 template <int kCount, int kBlock>
-inline void HadamardRow(__m512* x) {
+[[gnu::always_inline]] inline void HadamardRow(__m512* x) {
+  ButterflyAcross<1, kCount>(x);
   ButterflyInside<1, kCount>(x);
   ButterflyInside<2, kCount>(x);
   ButterflyInside<4, kCount>(x);
   ButterflyInside<8, kCount>(x);
-  for (int stride = 1; stride < kBlock; stride *= 2) {
-    for (int i = 0; i < kCount; ++i) {
-      if ((i & stride) != 0) continue;
-      const __m512 a = x[i], b = x[i + stride];
-      x[i] = _mm512_add_ps(a, b);
-      x[i + stride] = _mm512_sub_ps(a, b);
-    }
-  }
+  if constexpr (kBlock > 2) ButterflyAcross<2, kCount>(x);
+  if constexpr (kBlock > 4) ButterflyAcross<4, kCount>(x);
+  if constexpr (kBlock > 8) ButterflyAcross<8, kCount>(x);
 }
 
 // Lane i of the result: the sum over the lanes of in[i], neighbours first, then neighbouring pairs, and so on.
-inline __m512 SumEach(const __m512 in[16]) {
+[[gnu::always_inline]] inline __m512 SumEach(const __m512 in[16]) {
   __m512 a[8], b[4], c[2];
   for (int i = 0; i < 8; ++i) {
     a[i] = _mm512_add_ps(_mm512_shuffle_ps(in[2 * i], in[2 * i + 1], 0x88),
@@ -81,7 +87,7 @@ inline __m512 SumEach(const __m512 in[16]) {
 }
 
 // 128-bit lane j of out[i] <- lane i of in[j].
-inline void TransposeLanes(const __m512i in[4], __m512i out[4]) {
+[[gnu::always_inline]] inline void TransposeLanes(const __m512i in[4], __m512i out[4]) {
   const __m512i a = _mm512_shuffle_i32x4(in[0], in[1], 0x44), b = _mm512_shuffle_i32x4(in[0], in[1], 0xEE);
   const __m512i c = _mm512_shuffle_i32x4(in[2], in[3], 0x44), d = _mm512_shuffle_i32x4(in[2], in[3], 0xEE);
   out[0] = _mm512_shuffle_i32x4(a, c, 0x88);

@@ -46,12 +46,18 @@ int StoreScales(const TurboEncodedTile& tile, uint32_t tokens, uint8_t* scales) 
 class SideEncoder {
  public:
   SideEncoder(const BlockSpec& spec, KvSide side, const TensorView& tensor)
-      : tensor_(tensor), side_(side), signs_(RotationSigns(spec.rotation_seed)) {
+      : tensor_(tensor), side_(side) {
+    const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
+    for (uint32_t j = 0; j < kMaxHeadDim; ++j) {
+      sign_bits32_[j] = signs[j] < 0 ? 0x80000000u : 0;
+      sign_bits16_[j] = signs[j] < 0 ? 0x8000u : 0;
+    }
     shape_.bits = TurboBits(side == KvSide::kKey ? spec.codec.k : spec.codec.v);
     shape_.head_dim = spec.head_dim;
     shape_.keys = side == KvSide::kKey;
     shape_.dtype = static_cast<uint32_t>(tensor.dtype);
-    shape_.signs = signs_.data();
+    shape_.sign_bits16 = sign_bits16_.data();
+    shape_.sign_bits32 = sign_bits32_.data();
     shape_.root_dim = std::sqrt(static_cast<float>(spec.head_dim));
     shape_.rotation_scale = RotationScale(spec.head_dim);
   }
@@ -77,7 +83,8 @@ class SideEncoder {
  private:
   const TensorView& tensor_;
   KvSide side_;
-  alignas(64) std::array<float, kMaxHeadDim> signs_;
+  alignas(64) std::array<uint16_t, kMaxHeadDim> sign_bits16_;
+  alignas(64) std::array<uint32_t, kMaxHeadDim> sign_bits32_;
   TurboEncoderShape shape_;
 };
 

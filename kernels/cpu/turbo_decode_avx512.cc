@@ -14,7 +14,7 @@ namespace {
 
 // Lines of the base plane and the refinement planes that hold the same rows: kBits of them count.
 template <int kBits>
-inline void DecodeLine(const __m512i table[4], const TurboDecodeTile& tile, uint32_t group, uint32_t line, __m512i bytes[4][2]) {
+[[gnu::always_inline]] inline void DecodeLine(const __m512i table[4], const TurboDecodeTile& tile, uint32_t group, uint32_t line, __m512i bytes[4][2]) {
   const uint32_t refine = 512 * group + 64 * line;
   Decode<kBits>(table, tile.crumbs + 1024 * group + 64 * line, kBits >= 3 ? tile.refine1 + refine : nullptr,
                 kBits == 4 ? tile.refine0 + refine : nullptr, bytes);
@@ -53,7 +53,7 @@ void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, int8_t* ima
 }
 
 // Four vectors of 16 rows x 4 tokens -> four tokens' rows of 64.
-inline void SplitTokens(const __m512i in[4], __m512i out[4]) {
+[[gnu::always_inline]] inline void SplitTokens(const __m512i in[4], __m512i out[4]) {
   alignas(64) static constexpr uint8_t kGather[64] = {
       0, 4, 8,  12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 1, 5, 9,  13, 17, 21, 25, 29, 33, 37, 41, 45, 49, 53, 57, 61,
       2, 6, 10, 14, 18, 22, 26, 30, 34, 38, 42, 46, 50, 54, 58, 62, 3, 7, 11, 15, 19, 23, 27, 31, 35, 39, 43, 47, 51, 55, 59, 63};
@@ -82,13 +82,13 @@ void UnpackValues(const __m512i table[4], const TurboDecodeTile& tile, int8_t* i
 }
 
 // Lanes i and i ^ stride become their sum and difference; `exchanged` has lane i ^ stride in lane i.
-inline __m512i Butterfly(__m512i x, __m512i exchanged, __mmask32 upper) {
+[[gnu::always_inline]] inline __m512i Butterfly(__m512i x, __m512i exchanged, __mmask32 upper) {
   return _mm512_mask_sub_epi16(_mm512_add_epi16(exchanged, x), upper, exchanged, x);
 }
 
 // Hadamard transform of each kBlock of kCount registers of 32 numbers, kBlock = 2, 4 or 8.
 template <int kCount, int kBlock>
-inline void HadamardImages(__m512i* x) {
+[[gnu::always_inline]] inline void HadamardImages(__m512i* x) {
   const __m512i swap_words = _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
   for (int i = 0; i < kCount; ++i) {
     x[i] = Butterfly(x[i], _mm512_shuffle_epi8(x[i], swap_words), 0xAAAAAAAA);
@@ -108,7 +108,7 @@ inline void HadamardImages(__m512i* x) {
 }
 
 // The exact product, rounded once.
-inline __m512 Scale(__m256i numbers, __m512d factor) {
+[[gnu::always_inline]] inline __m512 Scale(__m256i numbers, __m512d factor) {
   const __m512i whole = _mm512_cvtepi16_epi32(numbers);
   const __m256 low = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(whole)), factor));
   const __m256 high = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(whole, 1)), factor));
@@ -116,7 +116,7 @@ inline __m512 Scale(__m256i numbers, __m512d factor) {
 }
 
 template <Dtype kDtype>
-inline void Store(__m512 x, uint8_t* row, uint32_t vector) {
+[[gnu::always_inline]] inline void Store(__m512 x, uint8_t* row, uint32_t vector) {
   constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
   constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1.fffffep127f : kDtype == Dtype::kF16 ? 65504.0f : 0x1.fep127f;
   x = _mm512_range_ps(x, _mm512_set1_ps(kLargest), kLesserMagnitude);

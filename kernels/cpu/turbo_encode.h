@@ -14,7 +14,9 @@ struct TurboEncoderShape {
   uint32_t head_dim = 0;  // 64, 128, 192 or 256
   bool keys = false;
   uint32_t dtype = 0;             // of the rows: Dtype as a number
-  const float* signs = nullptr;   // [head_dim], 64-byte aligned
+  // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
+  const uint16_t* sign_bits16 = nullptr;
+  const uint32_t* sign_bits32 = nullptr;
   float root_dim = 0;             // sqrt(head_dim)
   float rotation_scale = 0;       // RotationScale(head_dim)
 };

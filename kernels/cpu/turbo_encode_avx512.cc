@@ -19,69 +19,69 @@ constexpr uint32_t kBatch = 16;  // tokens
 template <Dtype kDtype>
 constexpr uint32_t kBytesOf = kDtype == Dtype::kF32 ? 4 : 2;
 
+// Thirty-two coordinates, those that the rotation negates negated.
 template <Dtype kDtype>
-inline __m512 LoadFloats(const uint8_t* row, int vector) {
-  if constexpr (kDtype == Dtype::kF32) return _mm512_loadu_ps(row + 64 * vector);
-  const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 32 * vector));
-  if constexpr (kDtype == Dtype::kF16) return _mm512_cvtph_ps(raw);
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
+[[gnu::always_inline]] inline void LoadBlock(const uint8_t* row, const TurboEncoderShape& shape, int block, __m512* out) {
+  if constexpr (kDtype == Dtype::kF32) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    const __m512i low = _mm512_xor_si512(_mm512_loadu_si512(row + 128 * block), _mm512_load_si512(shape.sign_bits32 + 32 * block));
+    const __m512i high =
+        _mm512_xor_si512(_mm512_loadu_si512(row + 128 * block + 64), _mm512_load_si512(shape.sign_bits32 + 32 * block + 16));
+    out[0] = _mm512_castsi512_ps(_mm512_permutex2var_epi32(low, even, high));
+    out[1] = _mm512_castsi512_ps(_mm512_permutex2var_epi32(low, odd, high));
+    return;
+  }
+  const __m512i raw = _mm512_xor_si512(_mm512_loadu_si512(row + 64 * block), _mm512_load_si512(shape.sign_bits16 + 32 * block));
+  if constexpr (kDtype == Dtype::kBF16) {
+    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
+    out[1] = _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(static_cast<int>(0xFFFF0000))));
+  } else {
+    const __m512i odd = _mm512_srli_epi32(raw, 16);
+    out[0] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(raw));
+    out[1] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(odd));
+  }
 }
 
-// Bits of magnitudes, and the bounds between which the arithmetic is the same with and without taking the largest
-// coordinate's binade off first: no operation rounds a subnormal number or overflows then. With `u` the least bit of a
-// nonzero coordinate that means, for all u and all largest M: u / M squared is a normal float, so is u squared.
+// The bounds between which the arithmetic is the same with and without taking the largest coordinate's binade off first,
+// because no operation rounds a subnormal number or overflows either way: the least bit of a nonzero coordinate, divided by
+// the largest coordinate and squared, is a normal float.
 template <Dtype kDtype>
 struct Bounds {
-  static constexpr uint32_t kInfinity = kDtype == Dtype::kF32 ? 0x7F800000u : kDtype == Dtype::kF16 ? 0x7C00u : 0x7F80u;
-  // F32: [2^-22, 2^10) with 23 bits below; BF16: [2^-34, 2^14) with 7; F16: all, its least bit is 2^-24.
-  static constexpr uint32_t kLeast = kDtype == Dtype::kF32 ? (127u - 22) << 23 : kDtype == Dtype::kF16 ? 1 : (127u - 34) << 7;
-  static constexpr uint32_t kLimit =
-      kDtype == Dtype::kF32 ? (127u + 10) << 23 : kDtype == Dtype::kF16 ? kInfinity : (127u + 14) << 7;
+  // F32: [2^-22, 2^10] with 23 bits below; BF16: [2^-34, 2^14] with 7; F16: all, its least bit is 2^-24.
+  static constexpr uint32_t kLeast = kDtype == Dtype::kF32 ? (127u - 22) << 23 : (127u - 34) << 7;  // as bits
+  static constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1p10f : kDtype == Dtype::kF16 ? 0x1p16f : 0x1p14f;
 };
 
-// What must be known of numbers before they are encoded.
-enum class Range { kPlain, kWide, kNotFinite };
-
-template <Dtype kDtype, int kDim>
-inline Range Classify(const TurboEncodeRows& rows, uint32_t first, uint32_t end) {
-  constexpr int kLines = kDim * static_cast<int>(kBytesOf<kDtype>) / 64;
-  __m512i largest = _mm512_setzero_si512(), least = _mm512_set1_epi32(-1);  // of magnitudes; of magnitudes - 1
-  for (uint32_t t = first; t < end; ++t) {
-    const uint8_t* row = rows.data + t * rows.token_bytes;
-    for (int i = 0; i < kLines; ++i) {
-      const __m512i raw = _mm512_loadu_si512(row + 64 * i);
-      if constexpr (kDtype == Dtype::kF32) {
-        const __m512i magnitude = _mm512_and_si512(raw, _mm512_set1_epi32(0x7FFFFFFF));
-        largest = _mm512_max_epu32(largest, magnitude);
-        least = _mm512_min_epu32(least, _mm512_sub_epi32(magnitude, _mm512_set1_epi32(1)));
-      } else {
-        const __m512i magnitude = _mm512_and_si512(raw, _mm512_set1_epi16(0x7FFF));
-        largest = _mm512_max_epu16(largest, magnitude);
-        if constexpr (kDtype == Dtype::kBF16) {
-          least = _mm512_min_epu16(least, _mm512_sub_epi16(magnitude, _mm512_set1_epi16(1)));
-        }
-      }
+// Whether a batch's nonzero coordinates are all at or above the lower bound; looks at the bits of the numbers. Numbers
+// above the upper bound show in the norms.
+template <Dtype kDtype>
+class SmallNumbers {
+ public:
+  void Add(__m512i raw) {
+    // Minus twice the bits: the sign is gone, zero is 0, and the smaller the magnitude the larger.
+    if constexpr (kDtype == Dtype::kF32) {
+      largest_ = _mm512_max_epu32(largest_, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_add_epi32(raw, raw)));
+    } else if constexpr (kDtype == Dtype::kBF16) {
+      largest_ = _mm512_max_epu16(largest_, _mm512_mullo_epi16(raw, _mm512_set1_epi16(-2)));
     }
   }
-  using B = Bounds<kDtype>;
-  if constexpr (kDtype == Dtype::kF32) {
-    if (_mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(B::kInfinity))) != 0) return Range::kNotFinite;
-    const bool plain = _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(B::kLimit))) == 0 &&
-                       _mm512_cmplt_epu32_mask(least, _mm512_set1_epi32(static_cast<int>(B::kLeast - 1))) == 0;
-    return plain ? Range::kPlain : Range::kWide;
-  } else {
-    const auto word = [](uint32_t bits) { return _mm512_set1_epi16(static_cast<short>(bits)); };
-    if (_mm512_cmpge_epu16_mask(largest, word(B::kInfinity)) != 0) return Range::kNotFinite;
-    if constexpr (kDtype == Dtype::kF16) return Range::kPlain;
-    const bool plain = _mm512_cmpge_epu16_mask(largest, word(B::kLimit)) == 0 &&
-                       _mm512_cmplt_epu16_mask(least, word(B::kLeast - 1)) == 0;
-    return plain ? Range::kPlain : Range::kWide;
+  bool Any() const {
+    if constexpr (kDtype == Dtype::kF32) {
+      return _mm512_cmpgt_epu32_mask(largest_, _mm512_set1_epi32(static_cast<int>(0u - 2 * Bounds<kDtype>::kLeast))) != 0;
+    } else if constexpr (kDtype == Dtype::kBF16) {
+      return _mm512_cmpgt_epu16_mask(largest_, _mm512_set1_epi16(static_cast<short>(0u - 2 * Bounds<kDtype>::kLeast))) != 0;
+    }
+    return false;
   }
-}
+
+ private:
+  __m512i largest_ = _mm512_setzero_si512();
+};
 
 // Takes the largest coordinate's binade off a row; returns it.
 template <int kVectors>
-inline int TakeBinade(__m512* x) {
+[[gnu::always_inline]] inline int TakeBinade(__m512* x) {
   __m512 largest = _mm512_setzero_ps();
   for (int i = 0; i < kVectors; ++i) largest = _mm512_max_ps(largest, _mm512_abs_ps(x[i]));
   const float top = _mm512_reduce_max_ps(largest);
@@ -95,47 +95,47 @@ inline int TakeBinade(__m512* x) {
 // Rotated tokens of a batch and what their sums are made of.
 template <int kDim>
 struct Batch {
-  alignas(64) float rotated[kBatch][kDim];
-  __m512 low[kBatch], high[kBatch];  // partial sums 0..15 and 16..31
+  alignas(64) float rotated[kBatch][kDim];  // in the registers' order
+  __m512 partial[kBatch];                   // sums of coordinates 2 i and 2 i + 1, modulo 32, added
 };
 
-inline __m512 Sum(const __m512 low[kBatch], const __m512 high[kBatch]) {
-  return _mm512_add_ps(SumEach(low), SumEach(high));
-}
-
+// False, in the plain form, if the wide one must be taken instead.
 template <Dtype kDtype, int kDim, bool kWide>
-inline void RotateBatch(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, uint32_t count,
-                        Batch<kDim>& batch, int32_t* exponent) {
+[[gnu::always_inline]] inline bool RotateBatch(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, uint32_t count,
+                        Batch<kDim>& batch, int32_t* exponent, __m512& squared_norm) {
   constexpr int kVectors = kDim / 16;
   constexpr int kBlock = (kDim & -kDim) / 16;
-  const __m512 minus_zero = _mm512_set1_ps(-0.0f);
+  SmallNumbers<kDtype> small;
   for (uint32_t t = 0; t < count; ++t) {
     const uint8_t* row = rows.data + (first + t) * rows.token_bytes;
     __m512 x[kVectors];
-    for (int i = 0; i < kVectors; ++i) x[i] = LoadFloats<kDtype>(row, i);
-    if constexpr (kWide) exponent[t] = TakeBinade<kVectors>(x);
-    for (int i = 0; i < kVectors; ++i) {
-      x[i] = _mm512_xor_ps(x[i], _mm512_and_ps(_mm512_load_ps(shape.signs + 16 * i), minus_zero));
+    for (int i = 0; i < kVectors / 2; ++i) LoadBlock<kDtype>(row, shape, i, x + 2 * i);
+    if constexpr (kWide) {
+      exponent[t] = TakeBinade<kVectors>(x);
+    } else {
+      for (int i = 0; i < kVectors * static_cast<int>(kBytesOf<kDtype>) / 4; ++i) small.Add(_mm512_loadu_si512(row + 64 * i));
     }
     HadamardRow<kVectors, kBlock>(x);
-    __m512 low = _mm512_setzero_ps(), high = _mm512_setzero_ps();
+    __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
     for (int i = 0; i < kVectors; i += 2) {
-      low = _mm512_fmadd_ps(x[i], x[i], low);
-      high = _mm512_fmadd_ps(x[i + 1], x[i + 1], high);
+      even = _mm512_fmadd_ps(x[i], x[i], even);
+      odd = _mm512_fmadd_ps(x[i + 1], x[i + 1], odd);
     }
-    batch.low[t] = low;
-    batch.high[t] = high;
+    batch.partial[t] = _mm512_add_ps(even, odd);
     for (int i = 0; i < kVectors; ++i) _mm512_store_ps(batch.rotated[t] + 16 * i, x[i]);
   }
-  for (uint32_t t = count; t < kBatch; ++t) {
-    batch.low[t] = batch.high[t] = _mm512_setzero_ps();
-    for (int i = 0; i < kVectors; ++i) _mm512_store_ps(batch.rotated[t] + 16 * i, _mm512_setzero_ps());
-  }
+  for (uint32_t t = count; t < kBatch; ++t) batch.partial[t] = _mm512_setzero_ps();
+  squared_norm = SumEach(batch.partial);
+  if constexpr (kWide) return true;
+  // The rotation as it is multiplies norms by the root of its block: of those with a larger coordinate none passes. NaN
+  // does not either.
+  const __m512 limit = _mm512_set1_ps(Bounds<kDtype>::kLargest * Bounds<kDtype>::kLargest);
+  return !small.Any() && _mm512_cmp_ps_mask(squared_norm, limit, _CMP_LT_OQ) == 0xFFFF;
 }
 
 // Level of |z| of each coordinate.
 template <int kBits>
-inline __m512i Levels(__m512 z) {
+[[gnu::always_inline]] inline __m512i Levels(__m512 z) {
   if constexpr (kBits == 4) {
     constexpr int kLesserMagnitude = 0x0A;  // sign clear, minimum of magnitudes
     const __m512 u = _mm512_range_ps(z, _mm512_set1_ps(kTurbo4LevelLimit), kLesserMagnitude);
@@ -181,59 +181,61 @@ struct LevelImages {
 
 // Codes of a rotated row, as of four bits, and the partial sums of the scale's denominator: of y * C for keys, of C * C
 // for values, which are integers and exact in any order.
-template <int kDim, int kBits, bool kKeys>
-inline void QuantizeRow(const float* rotated, float to_unit_variance, const LevelImages& images, uint8_t* codes,
-                        __m512& low, __m512& high) {
+template <int kDim, int kBits, bool kKeys, bool kWide>
+[[gnu::always_inline]] inline __m512 QuantizeRow(const float* rotated, float to_unit_variance, const LevelImages& images, uint8_t* codes) {
+  // Bytes as two packs leave them, registers in the order 0, 2, 1, 3, into the order of coordinates.
+  alignas(64) static constexpr uint8_t kOrder[64] = {
+      0,  8,  1,  9,  2,  10, 3,  11, 16, 24, 17, 25, 18, 26, 19, 27, 32, 40, 33, 41, 34, 42,
+      35, 43, 48, 56, 49, 57, 50, 58, 51, 59, 4,  12, 5,  13, 6,  14, 7,  15, 20, 28, 21, 29,
+      22, 30, 23, 31, 36, 44, 37, 45, 38, 46, 39, 47, 52, 60, 53, 61, 54, 62, 55, 63};
   const __m512 unit = _mm512_set1_ps(to_unit_variance);
   const __m512i half = _mm512_set1_epi8(1 << (kBits - 1));
   const __m512i below_half = _mm512_set1_epi8((1 << (kBits - 1)) - 1);
-  const __m512i dword_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  low = high = _mm512_setzero_ps();
+  const __m512i order = _mm512_load_si512(kOrder);
+  __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
   __m512i squares = _mm512_setzero_si512();
   for (int part = 0; part < kDim / 64; ++part) {
-    __m512i level[4];
-    __mmask16 negative[4];
+    __m512i level[4], sign[4];
     for (int i = 0; i < 4; ++i) {
       const __m512 y = _mm512_load_ps(rotated + 64 * part + 16 * i);
-      const __m512 z = _mm512_mul_ps(y, unit);
-      negative[i] = _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LT_OQ);
+      // Adding 0 makes a negative zero positive: only what is below 0 has a lower code. In the plain form a product does
+      // not underflow, so that fma gives the same.
+      const __m512 z = kWide ? _mm512_add_ps(_mm512_mul_ps(y, unit), _mm512_setzero_ps())
+                             : _mm512_fmadd_ps(y, unit, _mm512_setzero_ps());
+      sign[i] = _mm512_castps_si512(z);
       level[i] = Levels<kBits>(z);
       if constexpr (kKeys) {
         // y and its image have the same sign, but for a y whose z underflows: too small to change the sum.
-        __m512& sum = i % 2 == 0 ? low : high;
+        __m512& sum = i % 2 == 0 ? even : odd;
         sum = _mm512_fmadd_ps(_mm512_abs_ps(y), _mm512_permutexvar_ps(level[i], images.number), sum);
       }
     }
-    const __m512i packed =
-        _mm512_packus_epi16(_mm512_packs_epi32(level[0], level[1]), _mm512_packs_epi32(level[2], level[3]));
-    const __m512i levels = _mm512_permutexvar_epi32(dword_order, packed);
+    const __m512i levels =
+        _mm512_packus_epi16(_mm512_packs_epi32(level[0], level[2]), _mm512_packs_epi32(level[1], level[3]));
+    const __mmask64 negative = _mm512_movepi8_mask(
+        _mm512_packs_epi16(_mm512_packs_epi32(sign[0], sign[2]), _mm512_packs_epi32(sign[1], sign[3])));
     if constexpr (!kKeys) {
       const __m512i image = _mm512_permutexvar_epi8(levels, images.byte);
       squares = _mm512_dpbusd_epi32(squares, image, image);
     }
-    const __mmask64 signs = _mm512_kunpackd(_mm512_kunpackw(negative[3], negative[2]), _mm512_kunpackw(negative[1], negative[0]));
-    const __m512i code = _mm512_mask_sub_epi8(_mm512_add_epi8(levels, half), signs, below_half, levels);
-    _mm512_store_si512(codes + 64 * part, _mm512_slli_epi16(code, 4 - kBits));
+    const __m512i code = _mm512_mask_sub_epi8(_mm512_add_epi8(levels, half), negative, below_half, levels);
+    _mm512_store_si512(codes + 64 * part, _mm512_permutexvar_epi8(order, _mm512_slli_epi16(code, 4 - kBits)));
   }
-  if constexpr (!kKeys) low = _mm512_cvtepi32_ps(squares);
+  return kKeys ? _mm512_add_ps(even, odd) : _mm512_cvtepi32_ps(squares);
 }
 
-template <int kDim, int kBits, bool kKeys>
-inline void QuantizeBatch(const TurboEncoderShape& shape, uint32_t count, const LevelImages& images, Batch<kDim>& batch,
-                          uint8_t* codes, float* mantissa) {
-  const __m512 squared_norm = Sum(batch.low, batch.high);
+template <int kDim, int kBits, bool kKeys, bool kWide>
+[[gnu::always_inline]] inline void QuantizeBatch(const TurboEncoderShape& shape, uint32_t count, __m512 squared_norm, const LevelImages& images,
+                          Batch<kDim>& batch, uint8_t* codes, float* mantissa) {
   const __m512 norm = _mm512_sqrt_ps(squared_norm);
   const __mmask16 nonzero = _mm512_cmp_ps_mask(norm, _mm512_setzero_ps(), _CMP_GT_OQ);
   alignas(64) float to_unit_variance[kBatch];
   _mm512_store_ps(to_unit_variance, _mm512_maskz_div_ps(nonzero, _mm512_set1_ps(shape.root_dim), norm));
-  for (uint32_t t = 0; t < kBatch; ++t) {
-    if (t < count) {
-      QuantizeRow<kDim, kBits, kKeys>(batch.rotated[t], to_unit_variance[t], images, codes + t * kDim, batch.low[t], batch.high[t]);
-    } else {
-      for (int i = 0; i < kDim; i += 64) _mm512_store_si512(codes + t * kDim + i, _mm512_setzero_si512());
-    }
+  for (uint32_t t = 0; t < count; ++t) {
+    batch.partial[t] = QuantizeRow<kDim, kBits, kKeys, kWide>(batch.rotated[t], to_unit_variance[t], images, codes + t * kDim);
   }
-  const __m512 sum = kKeys ? Sum(batch.low, batch.high) : _mm512_sqrt_ps(SumEach(batch.low));
+  for (uint32_t i = count * kDim; i < kBatch * kDim; i += 64) _mm512_store_si512(codes + i, _mm512_setzero_si512());
+  const __m512 sum = kKeys ? SumEach(batch.partial) : _mm512_sqrt_ps(SumEach(batch.partial));
   const __m512 scale = _mm512_maskz_div_ps(nonzero, kKeys ? squared_norm : norm, sum);
   _mm512_store_ps(mantissa, _mm512_maskz_mul_ps(nonzero, scale, _mm512_set1_ps(shape.rotation_scale)));
 }
@@ -246,14 +248,17 @@ bool EncodeTile(const TurboEncoderShape& shape, const TurboEncodeRows& rows, Tur
   for (uint32_t i = 0; i < kTileTokens; i += 16) _mm512_store_si512(tile.exponent + i, _mm512_setzero_si512());
   for (uint32_t first = 0; first < kTileTokens; first += kBatch) {
     const uint32_t count = rows.tokens <= first ? 0 : rows.tokens - first < kBatch ? rows.tokens - first : kBatch;
-    const Range range = Classify<kDtype, kDim>(rows, first, first + count);
-    if (range == Range::kNotFinite) return false;
-    if (range == Range::kPlain) {
-      RotateBatch<kDtype, kDim, false>(shape, rows, first, count, batch, tile.exponent + first);
-    } else {
-      RotateBatch<kDtype, kDim, true>(shape, rows, first, count, batch, tile.exponent + first);
+    __m512 squared_norm;
+    if (RotateBatch<kDtype, kDim, false>(shape, rows, first, count, batch, tile.exponent + first, squared_norm)) {
+      QuantizeBatch<kDim, kBits, kKeys, false>(shape, count, squared_norm, images, batch, codes + first * kDim,
+                                               tile.mantissa + first);
+      continue;
     }
-    QuantizeBatch<kDim, kBits, kKeys>(shape, count, images, batch, codes + first * kDim, tile.mantissa + first);
+    RotateBatch<kDtype, kDim, true>(shape, rows, first, count, batch, tile.exponent + first, squared_norm);
+    // A number that is not finite leaves none of its token finite, whose binade does not matter then.
+    if (_mm512_cmp_ps_mask(squared_norm, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ) != 0xFFFF) return false;
+    QuantizeBatch<kDim, kBits, kKeys, true>(shape, count, squared_norm, images, batch, codes + first * kDim,
+                                            tile.mantissa + first);
   }
   if constexpr (kKeys) {
     PackKeys<kDim, kBits>(codes, tile);

@@ -10,7 +10,7 @@ namespace {
 
 // Four rows of 64 two-bit numbers, `shift` places up in their bytes -> their words, [chunk][row]. `weights` says which of
 // two neighbouring codes goes into the upper bits.
-inline __m512i KeyWords(const __m512i rows[4], __m512i weights, int shift) {
+[[gnu::always_inline]] inline __m512i KeyWords(const __m512i rows[4], __m512i weights, int shift) {
   // Byte b of a chunk's word holds codes 12-4b .. 15-4b, those of dword 3-b; byte r of that dword is row r's.
   alignas(64) static constexpr uint8_t kOrder[64] = {
       12, 8,  4,  0,  13, 9,  5,  1,  14, 10, 6,  2,  15, 11, 7,  3,  28, 24, 20, 16, 29, 25, 21, 17, 30, 26, 22, 18,
@@ -29,13 +29,13 @@ inline __m512i KeyWords(const __m512i rows[4], __m512i weights, int shift) {
 }
 
 // Token of row `row` in quad `quad` of a line of keys, for lines of vector e3 and half T1 of the tile's quarters.
-inline uint32_t LineToken(uint32_t vector, uint32_t half, uint32_t quad, uint32_t row) {
+[[gnu::always_inline]] inline uint32_t LineToken(uint32_t vector, uint32_t half, uint32_t quad, uint32_t row) {
   return 16 * (2 * half + (quad >> 1)) + 8 * vector + 4 * (row >> 1) + 2 * (quad & 1) + (row & 1);
 }
 
 // Stores four quads' words, [chunk of 64 coordinates][row], as one line for each chunk.
 template <int kDim>
-inline void StoreKeyLines(const __m512i words[4], uint32_t first_chunk, uint32_t group_bytes, uint32_t line, uint8_t* plane) {
+[[gnu::always_inline]] inline void StoreKeyLines(const __m512i words[4], uint32_t first_chunk, uint32_t group_bytes, uint32_t line, uint8_t* plane) {
   constexpr uint32_t kQuarter = kDim / 64;
   __m512i lines[4];
   TransposeLanes(words, lines);
@@ -90,7 +90,7 @@ void PackKeys(const uint8_t* codes, TurboEncodedTile& tile) {
 }
 
 // Bytes 0..3 of words -> the words, 16 rows a line.
-inline void StoreValueLines(const __m512i bytes[4], uint8_t* const lines[4]) {
+[[gnu::always_inline]] inline void StoreValueLines(const __m512i bytes[4], uint8_t* const lines[4]) {
   const __m512i low01 = _mm512_unpacklo_epi8(bytes[0], bytes[1]), high01 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
   const __m512i low23 = _mm512_unpacklo_epi8(bytes[2], bytes[3]), high23 = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
   const __m512i words[4] = {_mm512_unpacklo_epi16(low01, low23), _mm512_unpackhi_epi16(low01, low23),
@@ -101,7 +101,7 @@ inline void StoreValueLines(const __m512i bytes[4], uint8_t* const lines[4]) {
 }
 
 // Byte k of the words of crumbs: four tokens' codes, the first in the lowest bits.
-inline __m512i CrumbByte(const __m512i code[4]) {
+[[gnu::always_inline]] inline __m512i CrumbByte(const __m512i code[4]) {
   const __m512i low = SelectBytes(0x03, _mm512_srli_epi16(code[0], 2), code[1]);
   const __m512i high = SelectBytes(0x30, _mm512_slli_epi16(code[2], 2), _mm512_slli_epi16(code[3], 4));
   return SelectBytes(0x0F, low, high);
@@ -109,7 +109,7 @@ inline __m512i CrumbByte(const __m512i code[4]) {
 
 // Bit kBit of four tokens' codes where the first refinement plane has those of vector A.
 template <int kBit>
-inline __m512i RefineByte(const __m512i code[4]) {
+[[gnu::always_inline]] inline __m512i RefineByte(const __m512i code[4]) {
   const __m512i second = kBit == 1 ? _mm512_srli_epi16(code[1], 1) : code[1];
   const __m512i low = SelectBytes(0x04, _mm512_slli_epi16(code[0], 2 - kBit), second);
   const __m512i high = SelectBytes(0x40, _mm512_slli_epi16(code[2], 6 - kBit), _mm512_slli_epi16(code[3], 4 - kBit));
@@ -117,7 +117,7 @@ inline __m512i RefineByte(const __m512i code[4]) {
 }
 
 // The halves of two quarters' bytes, A of `first` and B of `second` places up.
-inline __m512i MergeHalves(__m512i quarter0, __m512i quarter1, bool second_plane) {
+[[gnu::always_inline]] inline __m512i MergeHalves(__m512i quarter0, __m512i quarter1, bool second_plane) {
   const __m512i a = _mm512_shuffle_i64x2(quarter0, quarter1, 0x44);
   const __m512i b = _mm512_shuffle_i64x2(quarter0, quarter1, 0xEE);
   return second_plane ? _mm512_or_si512(_mm512_add_epi8(a, a), b) : _mm512_or_si512(a, _mm512_add_epi8(b, b));

@@ -12,15 +12,15 @@ namespace {
 constexpr uint32_t kLineBytes = 64;
 constexpr uint32_t kLinesPerVector = 8;  // 32 lanes of 16 bytes
 
-inline __m512i Load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+[[gnu::always_inline]] inline __m512i Load(const uint8_t* p) { return _mm512_loadu_si512(p); }
 
-inline void LoadTable(const TurboTable& table, __m512i out[4]) {
+[[gnu::always_inline]] inline void LoadTable(const TurboTable& table, __m512i out[4]) {
   for (int w = 0; w < 4; ++w) out[w] = _mm512_load_si512(table.entry[w]);
 }
 
 // Four nibble words from the words in the same place of both vectors and the refinement planes.
 template <int kBits>
-inline void Assemble(const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0, __m512i u[4]) {
+[[gnu::always_inline]] inline void Assemble(const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0, __m512i u[4]) {
   const __m512i low_crumbs = _mm512_set1_epi8(0x33);
   const __m512i a = Load(crumbs);
   const __m512i b = Load(crumbs + kLinesPerVector * kLineBytes);
@@ -45,7 +45,7 @@ inline void Assemble(const uint8_t* crumbs, const uint8_t* refine1, const uint8_
 
 // Decodes one place of both vectors: bytes[word][high nibble], each dword four codes of one row.
 template <int kBits>
-inline void Decode(const __m512i table[4], const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0,
+[[gnu::always_inline]] inline void Decode(const __m512i table[4], const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0,
                    __m512i bytes[4][2]) {
   __m512i u[4];
   Assemble<kBits>(crumbs, refine1, refine0, u);
