@@ -57,13 +57,13 @@ void ForEachTile(const BlockView& block, DecodeTile decode) {
 
 void DecodeFast(const BlockView& block, KvSide side, Dtype dtype, bool rotated, uint8_t* out) {
   const BlockSpec& spec = block.spec();
-  alignas(64) const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
+  const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
   TurboDecoderShape shape;
   shape.head_dim = spec.head_dim;
   shape.keys = side == KvSide::kKey;
   shape.rotated = rotated;
   shape.dtype = static_cast<uint32_t>(dtype);
-  shape.signs = signs.data();
+  for (uint32_t j = 0; j < spec.head_dim; ++j) shape.negative[j / 32] |= uint32_t{signs[j] < 0} << j % 32;
   const double constant = rotated ? 1.0 : RotationScale(spec.head_dim);
   TurboDecodeTile to;
   ForEachTile(block, [&](uint32_t layer, uint32_t head, uint32_t tile, size_t token) {

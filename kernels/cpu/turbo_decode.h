@@ -17,7 +17,7 @@ struct TurboDecoderShape {
   bool keys = false;
   bool rotated = false;           // leave coordinates in the rotated domain
   uint32_t dtype = 0;             // of the rows to write: Dtype as a number
-  const float* signs = nullptr;   // [head_dim], 64-byte aligned
+  uint32_t negative[8] = {};  // bit j % 32 of entry j / 32: the rotation negates coordinate j
   TurboTable table;               // without an offset
 };
 

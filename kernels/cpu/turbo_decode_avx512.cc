@@ -107,54 +107,93 @@ template <int kCount, int kBlock>
   }
 }
 
-// The exact product, rounded once.
-[[gnu::always_inline]] inline __m512 Scale(__m256i numbers, __m512d factor) {
+// What multiplies a token's numbers. A product of a float and of images or their sums, 16 bits, is rounded once; other
+// factors are multiplied in double, where the product is exact or nearly so, and then rounded to float.
+struct Factor {
+  __m512d wide;
+  __m512 narrow;
+};
+
+template <bool kNarrow>
+[[gnu::always_inline]] inline __m512 Scale(__m256i numbers, const Factor& factor) {
   const __m512i whole = _mm512_cvtepi16_epi32(numbers);
-  const __m256 low = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(whole)), factor));
-  const __m256 high = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(whole, 1)), factor));
+  if constexpr (kNarrow) return _mm512_mul_ps(_mm512_cvtepi32_ps(whole), factor.narrow);
+  const __m256 low = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(whole)), factor.wide));
+  const __m256 high =
+      _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(whole, 1)), factor.wide));
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
+// To nearest even, in the upper half of each lane. VCVTNE2PS2BF16 would flush subnormals.
+[[gnu::always_inline]] inline __m512i RoundToBFloat16(__m512 x) {
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+}
+
+// Thirty-two coordinates. Magnitudes are limited to the dtype's largest finite number only where `may_exceed`.
 template <Dtype kDtype>
-[[gnu::always_inline]] inline void Store(__m512 x, uint8_t* row, uint32_t vector) {
-  constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
-  constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1.fffffep127f : kDtype == Dtype::kF16 ? 65504.0f : 0x1.fep127f;
-  x = _mm512_range_ps(x, _mm512_set1_ps(kLargest), kLesserMagnitude);
+[[gnu::always_inline]] inline void Store(__m512 low, __m512 high, bool may_exceed, uint8_t* out) {
+  if (may_exceed) {
+    constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
+    constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1.fffffep127f : kDtype == Dtype::kF16 ? 65504.0f : 0x1.fep127f;
+    low = _mm512_range_ps(low, _mm512_set1_ps(kLargest), kLesserMagnitude);
+    high = _mm512_range_ps(high, _mm512_set1_ps(kLargest), kLesserMagnitude);
+  }
   if constexpr (kDtype == Dtype::kF32) {
-    _mm512_storeu_ps(row + 64 * vector, x);
+    _mm512_storeu_ps(out, low);
+    _mm512_storeu_ps(out + 64, high);
+  } else if constexpr (kDtype == Dtype::kF16) {
+    constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtps_ph(low, kNearest));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32), _mm512_cvtps_ph(high, kNearest));
   } else {
-    __m256i rounded;
-    if constexpr (kDtype == Dtype::kF16) {
-      rounded = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    } else {
-      const __m512i bits = _mm512_castps_si512(x);  // VCVTNEPS2BF16 would flush subnormals
-      const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-      rounded = _mm512_cvtepi32_epi16(
-          _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF)), 16));
+    alignas(64) static constexpr uint16_t kUpperHalves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
+                                                              23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
+                                                              45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi16(RoundToBFloat16(low), _mm512_load_si512(kUpperHalves),
+                                                       RoundToBFloat16(high)));
+  }
+}
+
+// Sums of at most 256 images are below 2^15.
+template <Dtype kDtype>
+constexpr double kSafeFactor = kDtype == Dtype::kF16 ? 0x1p0 : 0x1p112;
+
+template <Dtype kDtype, int kDim, bool kRotated, bool kNarrow>
+[[gnu::always_inline]] inline void WriteRow(const TurboDecoderShape& shape, const int8_t* images, double token_factor,
+                                            uint8_t* row) {
+  __m512i x[kDim / 32];
+  for (int i = 0; i < kDim / 32; ++i) {
+    x[i] = _mm512_cvtepi8_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(images + 32 * i)));
+  }
+  if constexpr (!kRotated) HadamardImages<kDim / 32, (kDim & -kDim) / 32>(x);
+  const Factor factor = {_mm512_set1_pd(token_factor), _mm512_set1_ps(static_cast<float>(token_factor))};
+  const bool may_exceed = token_factor > kSafeFactor<kDtype>;
+  for (uint32_t i = 0; i < kDim / 32; ++i) {
+    __m512 low = Scale<kNarrow>(_mm512_castsi512_si256(x[i]), factor);
+    __m512 high = Scale<kNarrow>(_mm512_extracti64x4_epi64(x[i], 1), factor);
+    if constexpr (!kRotated) {
+      const __m512 minus_zero = _mm512_set1_ps(-0.0f);
+      low = _mm512_mask_xor_ps(low, static_cast<__mmask16>(shape.negative[i]), low, minus_zero);
+      high = _mm512_mask_xor_ps(high, static_cast<__mmask16>(shape.negative[i] >> 16), high, minus_zero);
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(row + 32 * vector), rounded);
+    Store<kDtype>(low, high, may_exceed, row + (kDtype == Dtype::kF32 ? 128 : 64) * i);
   }
 }
 
 template <Dtype kDtype, int kDim, bool kRotated>
 void WriteRows(const TurboDecoderShape& shape, const TurboDecodeTile& tile, const int8_t* images) {
   constexpr uint32_t kBytes = kDtype == Dtype::kF32 ? 4 : 2;
-  const __m512 minus_zero = _mm512_set1_ps(-0.0f);
   for (uint32_t t = 0; t < tile.tokens; ++t) {
-    __m512i x[kDim / 32];
-    for (int i = 0; i < kDim / 32; ++i) {
-      x[i] = _mm512_cvtepi8_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(images + t * kDim + 32 * i)));
-    }
-    if constexpr (!kRotated) HadamardImages<kDim / 32, (kDim & -kDim) / 32>(x);
-    const __m512d factor = _mm512_set1_pd(tile.factor[t]);
+    const double factor = tile.factor[t];
     uint8_t* row = tile.rows + t * kDim * kBytes;
-    for (uint32_t i = 0; i < kDim / 16; ++i) {
-      const __m256i numbers = i % 2 == 0 ? _mm512_castsi512_si256(x[i / 2]) : _mm512_extracti64x4_epi64(x[i / 2], 1);
-      __m512 y = Scale(numbers, factor);
-      if constexpr (!kRotated) {
-        y = _mm512_xor_ps(y, _mm512_and_ps(_mm512_load_ps(shape.signs + 16 * i), minus_zero));
-      }
-      Store<kDtype>(y, row, i);
+    // A subnormal float would lose bits.
+    const bool narrow = static_cast<double>(static_cast<float>(factor)) == factor && (factor >= 0x1p-126 || factor == 0);
+    if (narrow) {
+      WriteRow<kDtype, kDim, kRotated, true>(shape, images + t * kDim, factor, row);
+    } else {
+      WriteRow<kDtype, kDim, kRotated, false>(shape, images + t * kDim, factor, row);
     }
   }
 }

@@ -89,10 +89,11 @@ void TurboHead::PackQueries(const float* q, float scale) {
     HadamardBlocks(rotated, head_dim_, RotationBlock(head_dim_), 1);
     float largest = 0;
     for (uint32_t i = 0; i < head_dim_; ++i) largest = std::max(largest, std::fabs(rotated[i]));
-    const float to_int = largest > 0 ? kQueryMax / largest : 0;
+    // Bodies want logits that ascend with scores: a negative scale negates the query instead.
+    const float to_int = largest > 0 ? std::copysign(kQueryMax / largest, scale) : 0;
     TurboQuery& query = queries_[row];
     query.sum = 0;
-    query.scale = std::ldexp(largest / kQueryMax * RotationScale(head_dim_) * scale * kLog2E, exponent);
+    query.scale = std::ldexp(largest / kQueryMax * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent);
     int32_t* words = words_.data() + size_t{row} * head_dim_ / 4;
     for (uint32_t word = 0; word < head_dim_ / 4; ++word) {
       const uint32_t first = word / 4 * 16 + kDwordFirstCode[word / 2 % 2][word % 2];

@@ -77,11 +77,13 @@ class RoundedAttention {
     const uint32_t d = spec.head_dim;
     const TilePart part = FindTilePart(*tile.block, KvSide::kValue, 0, kv_head, tile.number);
     TileMatrixReader(KvSide::kValue, d).Read(part, spec.rope, *matrix_);
-    double sum = 0, largest = 0;
+    double sum = 0, likeliest = 0, largest_scale = 0;
     for (size_t t = 0; t < tile.logits.size(); ++t) {
       sum += std::exp(tile.logits[t] - top);
-      largest = std::max(largest, std::exp(tile.logits[t] - top) * matrix_->factor[t]);
+      likeliest = std::max(likeliest, std::exp(tile.logits[t] - top));
+      largest_scale = std::max(largest_scale, matrix_->factor[t]);
     }
+    const double largest = likeliest * largest_scale;
     if (largest == 0) return sum;
     std::vector<double> rotated(d);
     for (size_t t = 0; t < tile.logits.size(); ++t) {
