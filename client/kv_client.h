@@ -103,8 +103,10 @@ struct NamespaceInfo {
   std::string problem{};
 };
 
-// Bytes that a slot's buffer must have for one block of the namespace. INVALID_ARGUMENT: the descriptor is not valid,
-// or has no such layers.
+// Bytes of a buffer that suffices for a selection of most blocks of the namespace: with mean keys, and with four tokens
+// of each head and one of each tile stored raw. PrefixMatch has whole blocks' sizes exactly; a block that is larger than
+// its buffer comes out as kBufferTooSmall and says how much it needs. INVALID_ARGUMENT: the descriptor is not valid, or
+// has no such layers.
 absl::StatusOr<uint64_t> FetchBytes(const NamespaceDescriptor& descriptor, const BlockSelection& selection = {});
 
 class KvClient {

@@ -70,23 +70,24 @@ std::vector<uint32_t> Missing(std::span<const FetchSlot> slots) {
   return missing;
 }
 
-// Blocks of a namespace are all of one size: those that would not fit need not be shipped.
-void RefuseSmallBuffers(const NamespaceHandle& ns, const BlockSelection& selection, std::span<FetchSlot> slots) {
-  const absl::StatusOr<uint64_t> needed = FetchBytes(ns.descriptor, selection);
-  if (!needed.ok()) return;  // the server has a word for that
-  for (FetchSlot& slot : slots) {
-    if (slot.buffer.size() >= *needed) continue;
-    slot.outcome = FetchOutcome::kBufferTooSmall;
-    slot.bytes = *needed;
-    slot.message = absl::StrCat("the block has ", *needed, " bytes, the buffer ", slot.buffer.size());
-  }
+// What encoders usually add to a block: a mean of each head's keys, the first four tokens raw, and one token in each tile.
+BlockSpec UsualBlock(const NamespaceDescriptor& descriptor) {
+  constexpr uint32_t kFirstTokens = 4;
+  BlockSpec spec = NamespaceBlockSpec(descriptor, BlockKey{}, 0);
+  const uint32_t sides = (TraitsOf(spec.codec.k).has_scales ? 1 : 0) + (TraitsOf(spec.codec.v).has_scales ? 1 : 0);
+  if (sides == 0) return spec;
+  const LayerPart part = {spec.codec, TraitsOf(spec.codec.k).has_scales,
+                          sides * spec.kv_heads * (kFirstTokens + spec.tiles())};
+  spec.layer_parts.assign(spec.layers, part);
+  spec.phases.assign(spec.rope.dims / 2, 0);
+  return spec;
 }
 
 }  // namespace
 
 absl::StatusOr<uint64_t> FetchBytes(const NamespaceDescriptor& descriptor, const BlockSelection& selection) {
   if (absl::Status status = ValidateNamespaceDescriptor(descriptor); !status.ok()) return status;
-  absl::StatusOr<BlockLayout> layout = BlockLayout::Make(NamespaceBlockSpec(descriptor, BlockKey{}, 0));
+  absl::StatusOr<BlockLayout> layout = BlockLayout::Make(UsualBlock(descriptor));
   if (!layout.ok()) return layout.status();
   absl::StatusOr<std::vector<ByteRange>> ranges = SelectionRanges(*layout, selection);
   if (!ranges.ok()) return ranges.status();
@@ -100,7 +101,6 @@ absl::Status KvClient::Fetch(const NamespaceHandle& ns, std::span<const BlockKey
   const CallDeadline call_deadline = impl_->DeadlineFor(deadline);
   for (FetchSlot& slot : slots) slot = FetchSlot{.buffer = slot.buffer};
   if (absl::Status status = CheckSlots(keys, slots); !status.ok()) return status;
-  RefuseSmallBuffers(ns, selection, slots);
   bool lease_travels = false;
   absl::Status status = absl::OkStatus();
   if (!Missing(slots).empty()) {

@@ -50,10 +50,8 @@ absl::Status ServePrompt(KvClient& client, const std::vector<int32_t>& tokens) {
   // 2. Fetch it. Anything but kOk is a miss: the usable prefix ends at the first one.
   std::vector<AlignedBuffer> buffers;
   std::vector<FetchSlot> slots;
-  absl::StatusOr<uint64_t> bytes = FetchBytes(model);
-  if (!bytes.ok()) return bytes.status();
   for (uint32_t i = 0; i < match->matched_blocks; ++i) {
-    buffers.emplace_back(*bytes);
+    buffers.emplace_back(match->block_bytes[i]);
     slots.push_back({.buffer = buffers.back().span()});
   }
   const std::span<const BlockKey> matched(keys.data(), slots.size());

@@ -1,9 +1,9 @@
-// The bytes of a block: header and segment directory. FORMAT.md is the specification; this is its C++ image.
+// The bytes of a block: header, extension and segment directory. FORMAT.md is the specification; this is its C++ image.
 //
-//   +------------+-----------------------------+-----+-----------+-----------+-----
-//   | header 128 | directory 16 x layers*planes| pad | segment   | segment   | ...
-//   +------------+-----------------------------+-----+-----------+-----------+-----
-//                ^ 64-byte aligned                   ^ 64-byte aligned, layer-major: (layer 0, plane 0), (layer 0, plane 1), ...
+//   +------------+-----------+-----------------------------+-----+-----------+-----------+-----
+//   | header 128 | extension | directory 16 x layers*planes| pad | segment   | segment   | ...
+//   +------------+-----------+-----------------------------+-----+-----------+-----------+-----
+//                ^ 64-byte aligned, and so is the directory      ^ 64-byte aligned, layer-major: (layer 0, plane 0), ...
 //
 // Plain structs, little-endian, no implicit padding, usable from CUDA device code.
 #ifndef POLARKV_CODEC_BLOCK_FORMAT_H_
@@ -18,7 +18,7 @@ namespace polarkv {
 static_assert(std::endian::native == std::endian::little, "polarkv reads and writes little-endian blocks in place");
 
 inline constexpr uint32_t kBlockMagic = 0x42564B50;  // "PKVB"
-inline constexpr uint16_t kBlockVersion = 1;
+inline constexpr uint16_t kBlockVersion = 2;
 inline constexpr uint32_t kTileTokens = 64;       // tokens in a tile; the last tile of a block is zero-padded
 inline constexpr uint32_t kSegmentAlignment = 64;  // bytes
 inline constexpr uint32_t kMaxLayers = 1024;
@@ -29,6 +29,17 @@ inline constexpr uint64_t kMaxPosition = uint64_t{1} << 53;  // first_position +
 // Tile exponents: what an encoder of any codec can need for float32 input, so that readers may rely on the range.
 inline constexpr int kMinTileExponent = -192;
 inline constexpr int kMaxTileExponent = 127;
+// Logarithmic scales: code c > 0 of a tile stands for 2^(((base + c) << shift) / 32). In 32nds of an octave, those of
+// codes 1 and 255 lie within these bounds: no scale overflows a float, none is below 2^-256.
+inline constexpr int kScaleStepsPerOctave = 32;
+inline constexpr int kMinScaleStep = -256 * kScaleStepsPerOctave;
+inline constexpr int kMaxScaleStep = 128 * kScaleStepsPerOctave - 1;
+inline constexpr uint8_t kMaxTileShift = 4;
+
+// Bits of BlockHeader::features.
+inline constexpr uint16_t kFeatureLayerTable = 1;  // the extension begins with a LayerEntry for each layer
+inline constexpr uint16_t kFeaturePhaseTable = 2;  // the extension has rope_dims / 2 RoPE angles per position
+inline constexpr uint16_t kKnownFeatures = kFeatureLayerTable | kFeaturePhaseTable;
 
 enum class RopePairing : uint8_t { kNone = 0, kHalf = 1, kInterleaved = 2 };
 enum class RotationKind : uint8_t { kNone = 0, kSignedBlockHadamard = 1 };
@@ -37,7 +48,7 @@ enum class Dtype : uint8_t { kF16 = 1, kBF16 = 2, kF32 = 3 };
 struct BlockHeader {
   uint32_t magic;
   uint16_t version;
-  uint16_t features;  // bits not understood are rejected; none is defined in version 1
+  uint16_t features;  // kFeature...; bits not understood are rejected
   uint64_t total_bytes;
   uint16_t layers;
   uint16_t kv_heads;       // heads held by this block (one shard)
@@ -52,16 +63,16 @@ struct BlockHeader {
   float rope_base;
   uint16_t rope_dims;  // leading coordinates that RoPE rotates; 0 without RoPE
   uint8_t rotation_kind;
-  uint8_t planes;  // segments per layer
+  uint8_t planes;  // directory entries per layer: planes that some layer has
   uint64_t rotation_seed;
   uint16_t rotation_block;
-  uint16_t codebook;         // 1: the tables of FORMAT.md, version 1
-  uint32_t extension_bytes;  // between header and directory; 0 in version 1
-  uint8_t profile_digest[16];  // zero: none; version 1 has no profiles
+  uint16_t codebook;           // 1: the tables of FORMAT.md
+  uint32_t extension_bytes;    // between header and directory, a multiple of 64
+  uint8_t profile_digest[16];  // zero: none
   uint8_t namespace_tag[16];   // first bytes of the namespace fingerprint; zero in files outside a namespace
   uint8_t key_tag[8];          // first bytes of the block key; zero in files outside a namespace
   uint64_t reserved;           // zero
-  uint64_t directory_xxh3;     // XXH3-64 of the directory's bytes
+  uint64_t directory_xxh3;     // XXH3-64 of the extension's and the directory's bytes
   uint64_t header_xxh3;        // XXH3-64 of the 120 bytes before it; covers the directory, and so every segment
 };
 static_assert(sizeof(BlockHeader) == 128);
@@ -86,14 +97,45 @@ struct DirectoryEntry {
 };
 static_assert(sizeof(DirectoryEntry) == 16);
 
-// First bytes of every tile in the base plane.
+// One layer of the layer table.
+struct LayerEntry {
+  uint8_t k_codec;
+  uint8_t v_codec;
+  uint8_t flags;  // kLayerKeyMean
+  uint8_t reserved0;
+  uint32_t escapes;  // escape records at the end of the layer's base segment
+  uint64_t reserved1;
+};
+static_assert(sizeof(LayerEntry) == 16);
+inline constexpr uint8_t kLayerKeyMean = 1;  // the layer's base segment begins with a mean key of each head
+
+// First bytes of every tile in the base plane. Bit i of a mask is token i of the tile.
 struct TileHead {
-  int16_t k_exponent;  // what the tile stores for K is to be multiplied by 2^k_exponent
+  int16_t k_exponent;  // codecs with scales: their base; others: what the tile stores is to be multiplied by 2^k_exponent
   int16_t v_exponent;
   uint16_t tokens;  // valid tokens, 1..64
-  uint8_t reserved[58];
+  uint8_t k_shift;  // of the scales, 0..4; 0 for codecs without scales
+  uint8_t v_shift;
+  uint64_t k_escapes;     // the token's key is in an escape record, its scale is zero
+  uint64_t v_escapes;     // likewise its value
+  uint64_t k_mean;        // the head's mean key, rotated to the token's position, is to be added
+  uint32_t first_escape;  // escape records of the layer before this tile's
+  uint8_t reserved[28];
 };
 static_assert(sizeof(TileHead) == 64);
+static_assert(offsetof(TileHead, k_shift) == 6);
+static_assert(offsetof(TileHead, k_escapes) == 8);
+static_assert(offsetof(TileHead, first_escape) == 32);
+
+// A vector on its own, an escaped token's or a head's mean key: this head, then fp16 [head_dim], times 2^exponent.
+struct VectorRecordHead {
+  int16_t exponent;
+  uint8_t reserved[14];
+};
+static_assert(sizeof(VectorRecordHead) == 16);
+inline constexpr uint32_t VectorRecordBytes(uint32_t head_dim) {
+  return static_cast<uint32_t>(sizeof(VectorRecordHead)) + 2 * head_dim;
+}
 
 }  // namespace polarkv
 

@@ -13,25 +13,16 @@ namespace {
 
 constexpr uint16_t kCodebook = 1;
 
-// FAILED_PRECONDITION: the bytes are intact, but a newer writer made them.
-absl::Status Unsupported(absl::string_view what) {
-  return absl::FailedPreconditionError(absl::StrCat("unsupported block: ", what));
-}
-
 // Values that a later version may give a meaning to. Whoever reads them wrongly would read the rest wrongly.
 absl::Status CheckKnown(const BlockHeader& h) {
   if (h.version != kBlockVersion) {
     return Unsupported(absl::StrCat("format version ", h.version, ", this build reads version ", kBlockVersion));
   }
-  if (h.features != 0)
-    return Unsupported(absl::StrFormat("feature bits 0x%04x are not known to this build", h.features));
-  if (!IsKnownCodec(h.k_codec)) return Unsupported(absl::StrCat("k_codec ", h.k_codec, " is not known to this build"));
-  if (!IsKnownCodec(h.v_codec)) return Unsupported(absl::StrCat("v_codec ", h.v_codec, " is not known to this build"));
+  if (const int unknown = h.features & ~kKnownFeatures; unknown != 0)
+    return Unsupported(absl::StrFormat("feature bits 0x%04x are not known to this build", unknown));
+  if (absl::Status s = CheckKnownCodecs(h.k_codec, h.v_codec, ""); !s.ok()) return s;
   if (h.codebook != kCodebook)
     return Unsupported(absl::StrCat("codebook ", h.codebook, ", this build has codebook ", kCodebook));
-  if (h.extension_bytes != 0) {
-    return Unsupported(absl::StrCat("extension of ", h.extension_bytes, " bytes, this build knows none"));
-  }
   if (h.source_dtype < 1 || h.source_dtype > 3)
     return Unsupported(absl::StrCat("source_dtype ", h.source_dtype, " is not known to this build"));
   if (h.rope_pairing > 2)
@@ -63,14 +54,33 @@ BlockSpec SpecOf(const BlockHeader& h) {
   return spec;
 }
 
-// Fields that follow from others: one legal value each.
-absl::Status CheckDerived(const BlockHeader& h, const BlockSpec& spec) {
-  const bool rotates = PairRotates(spec.codec);
+// The features' own consistency, and the extension's length, which follows from them.
+absl::Status CheckExtensionLength(const BlockHeader& h) {
+  const bool layer_table = (h.features & kFeatureLayerTable) != 0;
+  const bool phase_table = (h.features & kFeaturePhaseTable) != 0;
+  if (phase_table && !layer_table) return Damaged("a phase table without a layer table");
+  if (phase_table && h.rope_pairing == 0) return Damaged("a phase table without RoPE");
+  const uint32_t tables = (layer_table ? h.layers * uint32_t{sizeof(LayerEntry)} : 0) +
+                          (phase_table ? h.rope_dims / 2 * uint32_t{sizeof(uint64_t)} : 0);
+  const uint32_t expected = (tables + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment;
+  if (h.extension_bytes != expected) {
+    return Damaged(absl::StrCat("extension_bytes is ", h.extension_bytes, ", this block's features need ", expected));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRotation(const BlockHeader& h, bool rotates) {
   if (h.rotation_kind != (rotates ? 1 : 0)) {
     return Damaged(absl::StrCat("rotation_kind is ", h.rotation_kind, ", the codecs need ", rotates ? 1 : 0));
   }
+  return absl::OkStatus();
+}
+
+// What the header tells of rotation without the layer table.
+absl::Status CheckRotationFields(const BlockHeader& h) {
+  const bool rotates = h.rotation_kind != 0;
   if (!rotates && h.rotation_seed != 0) return Damaged("rotation_seed is not 0 in a block without rotation");
-  const uint16_t rotation_block = rotates ? RotationBlock(spec.head_dim) : uint16_t{0};
+  const uint16_t rotation_block = rotates ? RotationBlock(h.head_dim) : uint16_t{0};
   if (h.rotation_block != rotation_block) {
     return Damaged(absl::StrCat("rotation_block is ", h.rotation_block, ", this block needs ", rotation_block));
   }
@@ -78,7 +88,24 @@ absl::Status CheckDerived(const BlockHeader& h, const BlockSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSizes(const BlockHeader& h, const BlockLayout& layout) {
+}  // namespace
+
+absl::Status Damaged(absl::string_view what) { return absl::DataLossError(absl::StrCat("damaged block: ", what)); }
+
+absl::Status Unsupported(absl::string_view what) {
+  return absl::FailedPreconditionError(absl::StrCat("unsupported block: ", what));
+}
+
+absl::Status CheckKnownCodecs(uint8_t k_codec, uint8_t v_codec, absl::string_view prefix) {
+  if (!IsKnownCodec(k_codec))
+    return Unsupported(absl::StrCat(prefix, "k_codec ", k_codec, " is not known to this build"));
+  if (!IsKnownCodec(v_codec))
+    return Unsupported(absl::StrCat(prefix, "v_codec ", v_codec, " is not known to this build"));
+  return absl::OkStatus();
+}
+
+absl::Status CheckDerived(const BlockHeader& h, const BlockSpec& spec, const BlockLayout& layout) {
+  if (absl::Status s = CheckRotation(h, spec.Rotates()); !s.ok()) return s;
   if (h.planes != layout.planes()) {
     return Damaged(absl::StrCat("planes is ", h.planes, ", the codecs have ", layout.planes()));
   }
@@ -89,10 +116,6 @@ absl::Status CheckSizes(const BlockHeader& h, const BlockLayout& layout) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status Damaged(absl::string_view what) { return absl::DataLossError(absl::StrCat("damaged block: ", what)); }
-
 uint64_t BlockChecksum(std::span<const uint8_t> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 uint64_t HeaderChecksum(const BlockHeader& header) { return XXH3_64bits(&header, offsetof(BlockHeader, header_xxh3)); }
@@ -101,6 +124,9 @@ BlockHeader EncodeHeader(const BlockSpec& spec, const BlockLayout& layout, uint6
   BlockHeader h{};
   h.magic = kBlockMagic;
   h.version = kBlockVersion;
+  if (spec.HasLayerTable()) h.features |= kFeatureLayerTable;
+  if (spec.HasPhaseTable()) h.features |= kFeaturePhaseTable;
+  h.extension_bytes = layout.extension_bytes();
   h.total_bytes = layout.total_bytes();
   h.layers = spec.layers;
   h.kv_heads = spec.kv_heads;
@@ -115,7 +141,7 @@ BlockHeader EncodeHeader(const BlockSpec& spec, const BlockLayout& layout, uint6
   h.rope_base = spec.rope.base;
   h.rope_dims = spec.rope.dims;
   h.planes = static_cast<uint8_t>(layout.planes());
-  if (PairRotates(spec.codec)) {
+  if (spec.Rotates()) {
     h.rotation_kind = static_cast<uint8_t>(RotationKind::kSignedBlockHadamard);
     h.rotation_seed = spec.rotation_seed;
     h.rotation_block = RotationBlock(spec.head_dim);
@@ -142,12 +168,27 @@ absl::StatusOr<ParsedHeader> ParseHeader(std::span<const uint8_t> bytes) {
   if (h.header_xxh3 != HeaderChecksum(h)) return Damaged("header checksum does not match");
   if (absl::Status s = CheckKnown(h); !s.ok()) return s;
   parsed.spec = SpecOf(h);
-  if (absl::Status s = ValidateBlockSpec(parsed.spec); !s.ok()) return Damaged(s.message());
-  if (absl::Status s = CheckDerived(h, parsed.spec); !s.ok()) return s;
+  if (absl::Status s = ValidateBlockFields(parsed.spec); !s.ok()) return Damaged(s.message());
+  if (absl::Status s = CheckExtensionLength(h); !s.ok()) return s;
+  if (parsed.HasLayerTable()) {
+    // The codecs of single layers decide the rest; what can be told already bounds what a reader has to hold.
+    if (PairRotates(parsed.spec.codec)) {
+      if (absl::Status s = CheckRotation(h, true); !s.ok()) return s;
+    }
+    if (absl::Status s = CheckRotationFields(h); !s.ok()) return s;
+    if (h.planes < 1 || h.planes > kMaxPlanes) {
+      return Damaged(absl::StrCat("planes is ", h.planes, "; valid: 1 to ", kMaxPlanes));
+    }
+    if (h.total_bytes > kMaxBlockBytes) {
+      return Damaged(absl::StrCat("total_bytes is ", h.total_bytes, "; valid: up to ", kMaxBlockBytes));
+    }
+    return parsed;
+  }
+  if (absl::Status s = CheckRotation(h, parsed.spec.Rotates()); !s.ok()) return s;
+  if (absl::Status s = CheckRotationFields(h); !s.ok()) return s;
   absl::StatusOr<BlockLayout> layout = BlockLayout::Make(parsed.spec);
   if (!layout.ok()) return Damaged(layout.status().message());
-  parsed.layout = *layout;
-  if (absl::Status s = CheckSizes(h, *layout); !s.ok()) return s;
+  if (absl::Status s = CheckDerived(h, parsed.spec, *layout); !s.ok()) return s;
   return parsed;
 }
 

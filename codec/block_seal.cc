@@ -3,25 +3,28 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "codec/block_extension.h"
 #include "codec/block_header.h"
 #include "codec/block_view.h"
 
 namespace polarkv {
 
 void SealBlock(const BlockSpec& spec, const BlockLayout& layout, std::span<uint8_t> bytes) {
-  const std::span<uint8_t> directory =
-      bytes.subspan(layout.directory_offset(), layout.directory_entries() * sizeof(DirectoryEntry));
-  uint8_t* out = directory.data();
+  EncodeExtension(spec, bytes.subspan(sizeof(BlockHeader), layout.extension_bytes()));
+  uint8_t* out = bytes.data() + layout.directory_offset();
   for (uint32_t layer = 0; layer < layout.layers(); ++layer) {
     for (uint32_t plane = 0; plane < layout.planes(); ++plane, out += sizeof(DirectoryEntry)) {
-      const uint64_t offset = layout.SegmentOffset(layer, plane);
-      const DirectoryEntry entry = {static_cast<uint32_t>(offset / kSegmentAlignment), layout.SegmentBytes(plane),
-                                    BlockChecksum(bytes.subspan(offset, layout.SegmentBytes(plane)))};
+      const PlaneKind kind = layout.plane_kind(plane);
+      const uint64_t offset = layout.SegmentOffset(layer, kind);
+      const uint32_t length = layout.SegmentBytes(layer, kind);
+      const DirectoryEntry entry = {static_cast<uint32_t>(offset / kSegmentAlignment), length,
+                                    BlockChecksum(bytes.subspan(offset, length))};
       std::memcpy(out, &entry, sizeof entry);
     }
   }
+  const std::span<const uint8_t> hashed(bytes.data() + sizeof(BlockHeader), out);
   std::fill(out, bytes.data() + layout.payload_offset(), uint8_t{0});
-  const BlockHeader header = EncodeHeader(spec, layout, BlockChecksum(directory));
+  const BlockHeader header = EncodeHeader(spec, layout, BlockChecksum(hashed));
   std::memcpy(bytes.data(), &header, sizeof header);
 }
 

@@ -1,6 +1,7 @@
 #include "codec/block_spec.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <string>
 
@@ -18,13 +19,51 @@ absl::Status CheckCount(absl::string_view field, uint64_t value, uint64_t limit)
   return OutOfRange(field, absl::StrCat(value), absl::StrCat("1 to ", limit));
 }
 
+absl::Status CheckCodecs(CodecPair codec, absl::string_view prefix) {
+  for (const auto& [field, id] : {std::pair{"k_codec", codec.k}, std::pair{"v_codec", codec.v}}) {
+    const uint8_t number = static_cast<uint8_t>(id);
+    if (!IsKnownCodec(number)) return OutOfRange(absl::StrCat(prefix, field), absl::StrCat(number), "the codec ids of FORMAT.md");
+  }
+  if (TraitsOf(codec.v).keys_only) {
+    const std::string_view name = CodecName(codec.v);
+    return OutOfRange(absl::StrCat(prefix, "v_codec"), absl::string_view(name.data(), name.size()),
+                      "codecs that are not for keys only");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLayerPart(const BlockSpec& spec, uint32_t layer) {
+  const LayerPart& part = spec.layer_parts[layer];
+  const std::string prefix = absl::StrCat("layer ", layer, ": ");
+  if (absl::Status s = CheckCodecs(part.codec, prefix); !s.ok()) return s;
+  const bool k_scales = TraitsOf(part.codec.k).has_scales, v_scales = TraitsOf(part.codec.v).has_scales;
+  if (part.key_mean && !k_scales) {
+    return OutOfRange(absl::StrCat(prefix, "key_mean"), "set", "only with a k_codec that has scales");
+  }
+  const uint64_t places = uint64_t{spec.kv_heads} * spec.tokens * ((k_scales ? 1 : 0) + (v_scales ? 1 : 0));
+  if (part.escapes > places) {
+    return OutOfRange(absl::StrCat(prefix, "escapes"), absl::StrCat(part.escapes),
+                      absl::StrCat("0 to ", places, ", the layer's keys and values of codecs with scales"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-bool IsKnownHeadDim(uint32_t head_dim) { return std::ranges::find(kHeadDims, head_dim) != kHeadDims.end(); }
-
-bool CodecRotates(CodecId codec) {
-  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
+bool BlockSpec::HasLayerTable() const {
+  return std::ranges::any_of(layer_parts, [this](const LayerPart& part) { return part != LayerPart{codec}; });
 }
+
+bool BlockSpec::HasPhaseTable() const {
+  return rope.pairing != RopePairing::kNone && std::ranges::any_of(layer_parts, &LayerPart::key_mean);
+}
+
+bool BlockSpec::Rotates() const {
+  return PairRotates(codec) ||
+         std::ranges::any_of(layer_parts, [](const LayerPart& part) { return PairRotates(part.codec); });
+}
+
+bool IsKnownHeadDim(uint32_t head_dim) { return std::ranges::find(kHeadDims, head_dim) != kHeadDims.end(); }
 
 uint16_t RotationBlock(uint32_t head_dim) { return static_cast<uint16_t>(head_dim & (~head_dim + 1)); }
 
@@ -49,7 +88,7 @@ absl::Status ValidateRope(const Rope& rope, uint32_t head_dim) {
   return OutOfRange("rope_pairing", absl::StrCat(static_cast<int>(rope.pairing)), "0 none, 1 half, 2 interleaved");
 }
 
-absl::Status ValidateBlockSpec(const BlockSpec& spec) {
+absl::Status ValidateBlockFields(const BlockSpec& spec) {
   if (absl::Status s = CheckCount("layers", spec.layers, kMaxLayers); !s.ok()) return s;
   if (absl::Status s = CheckCount("kv_heads", spec.kv_heads, kMaxKvHeads); !s.ok()) return s;
   if (uint32_t{spec.first_kv_head} + spec.kv_heads > kMaxKvHeads) {
@@ -64,17 +103,36 @@ absl::Status ValidateBlockSpec(const BlockSpec& spec) {
     return OutOfRange("first_position", absl::StrCat(spec.first_position),
                       absl::StrCat("0 to 2^53 - tokens (", spec.tokens, ")"));
   }
-  for (const auto& [field, codec] : {std::pair{"k_codec", spec.codec.k}, std::pair{"v_codec", spec.codec.v}}) {
-    const uint8_t id = static_cast<uint8_t>(codec);
-    if (!IsKnownCodec(id)) return OutOfRange(field, absl::StrCat(id), "the codec ids of FORMAT.md");
-  }
+  if (absl::Status s = CheckCodecs(spec.codec, ""); !s.ok()) return s;
   if (spec.source_dtype < Dtype::kF16 || spec.source_dtype > Dtype::kF32) {
     return OutOfRange("source_dtype", absl::StrCat(static_cast<int>(spec.source_dtype)), "1 F16, 2 BF16, 3 F32");
   }
   if (spec.profile_digest != decltype(spec.profile_digest){}) {
-    return absl::InvalidArgumentError("profile_digest is set; valid: all zero, version 1 has no profiles");
+    return absl::InvalidArgumentError("profile_digest is set; valid: all zero, there are no profiles");
   }
   return ValidateRope(spec.rope, spec.head_dim);
+}
+
+absl::Status ValidateLayerParts(const BlockSpec& spec) {
+  if (spec.layer_parts.empty()) return absl::OkStatus();
+  if (spec.layer_parts.size() != spec.layers) {
+    return OutOfRange("number of layer_parts", absl::StrCat(spec.layer_parts.size()),
+                      absl::StrCat("0 or layers (", spec.layers, ")"));
+  }
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    if (absl::Status s = CheckLayerPart(spec, layer); !s.ok()) return s;
+  }
+  const uint32_t pairs = spec.rope.dims / 2;
+  if (spec.HasPhaseTable() && spec.phases.size() != pairs) {
+    return OutOfRange("number of phases", absl::StrCat(spec.phases.size()),
+                      absl::StrCat("rope_dims / 2 (", pairs, ") with key means under RoPE"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateBlockSpec(const BlockSpec& spec) {
+  if (absl::Status s = ValidateBlockFields(spec); !s.ok()) return s;
+  return ValidateLayerParts(spec);
 }
 
 }  // namespace polarkv

@@ -3,8 +3,8 @@
 #define POLARKV_CODEC_BLOCK_SPEC_H_
 
 #include <array>
-#include <bit>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "codec/block_format.h"
@@ -14,9 +14,7 @@ namespace polarkv {
 
 inline constexpr std::array<uint32_t, 6> kHeadDims = {64, 80, 96, 128, 192, 256};
 bool IsKnownHeadDim(uint32_t head_dim);
-// Whether a codec's coordinates are rotated by the signed block-Hadamard transform (the turbo codecs).
-bool CodecRotates(CodecId codec);
-inline bool PairRotates(CodecPair pair) { return CodecRotates(pair.k) || CodecRotates(pair.v); }
+inline bool PairRotates(CodecPair pair) { return TraitsOf(pair.k).rotates || TraitsOf(pair.v).rotates; }
 // Size of one Hadamard block: the largest power of two that divides head_dim.
 uint16_t RotationBlock(uint32_t head_dim);
 
@@ -25,6 +23,14 @@ struct Rope {
   float base = 0;     // theta; 0 without RoPE
   uint16_t dims = 0;  // leading coordinates that are rotated, even; 0 without RoPE
   friend bool operator==(const Rope&, const Rope&) = default;
+};
+
+// What a layer may have of its own.
+struct LayerPart {
+  CodecPair codec;
+  bool key_mean = false;  // keys are stored without their head's mean, which RoPE turns to each token's position
+  uint32_t escapes = 0;   // keys and values that are stored raw, at most 2 * 64 * tiles * kv_heads
+  friend bool operator==(const LayerPart&, const LayerPart&) = default;
 };
 
 struct BlockSpec {
@@ -38,18 +44,31 @@ struct BlockSpec {
   Dtype source_dtype = Dtype::kF16;
   Rope rope;
   uint64_t rotation_seed = kDefaultRotationSeed;  // no meaning, not stored and read back as the default if no codec rotates
-  std::array<uint8_t, 16> profile_digest{};  // zero: version 1 has no profiles
+  std::array<uint8_t, 16> profile_digest{};  // zero: none
   std::array<uint8_t, 16> namespace_tag{};
   std::array<uint8_t, 8> key_tag{};
+  // One for each layer; empty: all layers have `codec`, no key means and no escapes. Read back empty in that case.
+  std::vector<LayerPart> layer_parts;
+  // RoPE's angle per position for each pair of coordinates, in turns times 2^64: pair j of a token at position n is turned
+  // by n * phases[j] mod 2^64. Stored if RoPE is on and a layer has key means; then there are rope.dims / 2. Otherwise
+  // of no meaning, not stored and read back empty.
+  std::vector<uint64_t> phases;
 
   static constexpr uint64_t kDefaultRotationSeed = 0x706F6C61726B7631;  // "polarkv1"
   uint32_t tiles() const { return (tokens + kTileTokens - 1) / kTileTokens; }
+  LayerPart layer_part(uint32_t layer) const { return layer_parts.empty() ? LayerPart{codec} : layer_parts[layer]; }
+  bool HasLayerTable() const;   // some layer differs from {codec, no key means, no escapes}
+  bool HasPhaseTable() const;   // RoPE is on and some layer has key means
+  bool Rotates() const;         // some codec of it does
   friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
 };
 
 // INVALID_ARGUMENT naming the first field that is out of range.
 absl::Status ValidateRope(const Rope& rope, uint32_t head_dim);
 absl::Status ValidateBlockSpec(const BlockSpec& spec);
+// Both are parts of ValidateBlockSpec: what a header says alone, and what the extension adds.
+absl::Status ValidateBlockFields(const BlockSpec& spec);
+absl::Status ValidateLayerParts(const BlockSpec& spec);
 
 }  // namespace polarkv
 

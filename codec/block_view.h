@@ -2,7 +2,6 @@
 #ifndef POLARKV_CODEC_BLOCK_VIEW_H_
 #define POLARKV_CODEC_BLOCK_VIEW_H_
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,16 +22,23 @@ struct BlockSelection {
 
 enum class VerifyPayload { kNo, kYes };
 
+// A vector on its own: halves[j] * 2^exponent. Empty: there is none.
+struct VectorRecord {
+  int exponent = 0;
+  std::span<const uint16_t> halves;  // fp16, [head_dim]
+};
+
 class BlockView {
  public:
   // `bytes` is one whole block, nothing after it. It must outlive the view and be 8-byte aligned (64 for the kernels).
   // DATA_LOSS: a checksum, a length or the directory is wrong. FAILED_PRECONDITION: a version, feature, codec or codebook
   // that this build does not know. INVALID_ARGUMENT: `bytes` is not aligned. Each defect has its own message. With kNo the
   // segments' bytes are not read. With kYes their checksums match, and the numbers in them are sane whoever wrote them:
-  // tile exponents in range, token counts right, every fp16 finite, scales of padding tokens zero (FORMAT.md, "Rejections").
+  // exponents and scales in range, token counts right, every fp16 finite, scales of padding and escaped tokens zero, an
+  // escape record for each escaped token (FORMAT.md, "Rejections").
   static absl::StatusOr<BlockView> Parse(std::span<const uint8_t> bytes, VerifyPayload verify);
 
-  // A selected block as Fetch ships it: header and directory as in the whole block (`payload_offset` bytes), then the
+  // A selected block as Fetch ships it: header, extension and directory as in the whole block (`payload_offset` bytes), then the
   // selected segments in block order, back to back. INVALID_ARGUMENT: the block has no such layers.
   static absl::StatusOr<BlockView> ParseSelection(std::span<const uint8_t> bytes, const BlockSelection& selection,
                                                   VerifyPayload verify);
@@ -48,23 +54,38 @@ class BlockView {
   uint32_t layer_end() const { return layer_end_; }
   PlaneMask planes() const { return planes_; }  // planes held, a subset of layout().plane_mask()
 
-  // Bytes of one tile of one plane; empty when the plane is not held. `layer` counts from the block's first layer.
+  // RoPE's angle per position for each pair, in turns times 2^64 (BlockSpec::phases); empty if the block has none.
+  std::span<const uint64_t> phases() const { return spec_.phases; }
+
+  // Bytes of one tile of one plane; empty when the plane is not held, or the layer lacks it. `layer` counts from the
+  // block's first layer.
   std::span<const uint8_t> Tile(uint32_t layer, PlaneKind kind, uint32_t kv_head, uint32_t tile) const;
   std::span<const uint8_t> Segment(uint32_t layer, PlaneKind kind) const;
 
+  // The mean key of a head, at position 0: RoPE turns it to the position of each token that lacks it. Empty when the
+  // layer has no key means, or is not held.
+  VectorRecord KeyMean(uint32_t layer, uint32_t kv_head) const;
+  // Escape record `index` of a layer: the first of a tile is TileHead::first_escape, those of its keys come before those
+  // of its values, both by ascending token. Empty when the layer has not so many, or is not held.
+  VectorRecord EscapeRecord(uint32_t layer, uint32_t index) const;
+
  private:
+  uint64_t HeldOffset(uint32_t layer, PlaneKind kind) const;
+  VectorRecord RecordAt(uint32_t layer, uint64_t offset) const;
+
   BlockSpec spec_;
   BlockLayout layout_;
   std::span<const uint8_t> bytes_;
   uint32_t layer_begin_ = 0, layer_end_ = 0;
   PlaneMask planes_ = 0;
-  uint64_t held_layer_bytes_ = 0;
-  std::array<uint64_t, kMaxPlanes> held_offset_{};
+  std::vector<uint64_t> held_layer_offset_;  // of the layers held, in bytes_
 };
 
-// Reads the header alone (first 128 bytes): magic, version, checksum, every field's range. Same statuses as Parse.
+// Reads the header alone (first 128 bytes): magic, version, checksum, every field's range. Same statuses as Parse. What
+// the extension says of single layers is missing in the spec; the header's total_bytes is right with it.
 absl::StatusOr<BlockSpec> ParseBlockHeader(std::span<const uint8_t> bytes);
-// Checks header and directory: `bytes` begins with the first payload_offset() bytes of a block. Same statuses as Parse.
+// Checks header, extension and directory: `bytes` begins with the first payload_offset() bytes of a block. Same statuses
+// as Parse.
 absl::StatusOr<BlockLayout> ParseBlockPrefix(std::span<const uint8_t> bytes);
 
 // A run of bytes of a whole block.
@@ -76,7 +97,7 @@ struct ByteRange {
 // [0, payload_offset). INVALID_ARGUMENT: no such layers.
 absl::StatusOr<std::vector<ByteRange>> SelectionRanges(const BlockLayout& layout, const BlockSelection& selection);
 
-// Completes a block whose segments are written: fills header, directory and checksums. `layout` is that of `spec`, `bytes`
+// Completes a block whose segments are written: fills header, extension, directory and checksums. `layout` is that of `spec`, `bytes`
 // has layout.total_bytes().
 void SealBlock(const BlockSpec& spec, const BlockLayout& layout, std::span<uint8_t> bytes);
 // Rewrites the namespace and key tags of a sealed block and its header checksum; the payload is not touched.

@@ -45,41 +45,46 @@ CodeMatrix::CodeMatrix(KvSide side, uint32_t head_dim)
 
 [[gnu::always_inline]] inline void CodeMatrix::PackBody(uint32_t bits, const uint8_t* codes,
                                                         const CodePlanes<uint8_t>& planes) const {
+  const uint32_t lift = bits == 1 ? 2 : 5 - bits;  // as if of five bits, or a third bit alone
   for (uint32_t atom = 0; atom < columns_ / kAtomCodes; ++atom) {
-    Words crumbs = {}, refine1 = {}, refine0 = {};
+    Words crumbs = {}, third = {}, fourth = {}, fifth = {};
     for (uint32_t c = 0; c < kAtomCodes; ++c, codes += rows_) {
       for (uint32_t row = 0; row < rows_; ++row) {
-        const uint32_t code = uint32_t{codes[row]} << (4 - bits);  // as if of four bits
-        crumbs[row] |= (code >> 2) << CrumbShift(c);
-        refine1[row] |= (code >> 1 & 1) << FirstRefineShift(0, c);
-        refine0[row] |= (code & 1) << SecondRefineShift(0, c);
+        const uint32_t code = uint32_t{codes[row]} << lift;
+        crumbs[row] |= (code >> 3) << CrumbShift(c);
+        third[row] |= (code >> 2 & 1) << FirstRefineShift(0, c);
+        fourth[row] |= (code >> 1 & 1) << SecondRefineShift(0, c);
+        fifth[row] |= (code & 1) << FirstRefineShift(0, c);
       }
     }
     for (uint32_t row = 0; row < rows_; ++row) {
       const AtomPlace& place = Place(atom, row);
-      OrWord(planes.crumbs, place.base_word, crumbs[row]);
-      if (bits >= 3) OrWord(planes.refine1, place.refine_word, refine1[row] << place.vector);
-      if (bits == 4) OrWord(planes.refine0, place.refine_word, refine0[row] >> place.vector);
+      if (bits >= 2) OrWord(planes.crumbs, place.base_word, crumbs[row]);
+      if (bits != 2) OrWord(planes.third, place.refine_word, third[row] << place.vector);
+      if (bits >= 4) OrWord(planes.fourth, place.refine_word, fourth[row] >> place.vector);
+      if (bits == 5) OrWord(planes.fifth, place.refine_word, fifth[row] << place.vector);
     }
   }
 }
 
 [[gnu::always_inline]] inline void CodeMatrix::UnpackBody(uint32_t bits, const CodePlanes<const uint8_t>& planes,
                                                           uint8_t* codes) const {
+  const uint32_t lift = bits == 1 ? 2 : 5 - bits;
   for (uint32_t atom = 0; atom < columns_ / kAtomCodes; ++atom) {
-    Words crumbs, refine1 = {}, refine0 = {};
+    Words crumbs = {}, third = {}, fourth = {}, fifth = {};
     for (uint32_t row = 0; row < rows_; ++row) {
       const AtomPlace& place = Place(atom, row);
-      crumbs[row] = LoadWord(planes.crumbs, place.base_word);
-      if (bits >= 3) refine1[row] = LoadWord(planes.refine1, place.refine_word) >> place.vector;
-      if (bits == 4) refine0[row] = LoadWord(planes.refine0, place.refine_word) << place.vector;
+      if (bits >= 2) crumbs[row] = LoadWord(planes.crumbs, place.base_word);
+      if (bits != 2) third[row] = LoadWord(planes.third, place.refine_word) >> place.vector;
+      if (bits >= 4) fourth[row] = LoadWord(planes.fourth, place.refine_word) << place.vector;
+      if (bits == 5) fifth[row] = LoadWord(planes.fifth, place.refine_word) >> place.vector;
     }
     for (uint32_t c = 0; c < kAtomCodes; ++c, codes += rows_) {
       for (uint32_t row = 0; row < rows_; ++row) {
-        const uint32_t code = (crumbs[row] >> CrumbShift(c) & 3) << 2 |
-                              (refine1[row] >> FirstRefineShift(0, c) & 1) << 1 |
-                              (refine0[row] >> SecondRefineShift(0, c) & 1);
-        codes[row] = static_cast<uint8_t>(code >> (4 - bits));
+        const uint32_t code =
+            (crumbs[row] >> CrumbShift(c) & 3) << 3 | (third[row] >> FirstRefineShift(0, c) & 1) << 2 |
+            (fourth[row] >> SecondRefineShift(0, c) & 1) << 1 | (fifth[row] >> FirstRefineShift(0, c) & 1);
+        codes[row] = static_cast<uint8_t>(code >> lift);
       }
     }
   }

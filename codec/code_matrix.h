@@ -14,12 +14,14 @@ namespace polarkv {
 
 inline constexpr uint32_t kMaxTileCodes = kTileTokens * kMaxHeadDim;
 
-// The planes that hold one side's codes. A plane that the codec lacks, or that was not fetched, is null.
+// The bit planes that hold one side's codes. One that the codec lacks, or that was not fetched, is null. Codes of 1 bit are
+// in `third` alone.
 template <typename Byte>
 struct CodePlanes {
-  Byte* crumbs = nullptr;   // upper two bits of each code
-  Byte* refine1 = nullptr;  // the bit below them
-  Byte* refine0 = nullptr;  // the bit below that
+  Byte* crumbs = nullptr;  // upper two bits of each code
+  Byte* third = nullptr;   // the bit below them, arranged as first refinement planes are
+  Byte* fourth = nullptr;  // the bit below that, arranged as second refinement planes are
+  Byte* fifth = nullptr;   // the bit below that, arranged as first refinement planes are
 };
 
 // One side of one tile as a matrix of codes: a row is what a dot product keeps apart, a column what it sums over.
@@ -36,10 +38,9 @@ class CodeMatrix {
   uint32_t columns() const { return columns_; }
   uint32_t size() const { return rows_ * columns_; }
 
-  // Writes codes of `bits` bits into planes that are all zero. A code's upper two bits go to the crumbs, the third to
-  // refine1, the fourth to refine0; planes for bits beyond `bits` are not touched.
+  // Writes codes of `bits` bits (1..5) into planes that are all zero; planes for bits beyond `bits` are not touched.
   void Pack(uint32_t bits, const uint8_t* codes, const CodePlanes<uint8_t>& planes) const;
-  // Reads codes of `bits` bits, which may be fewer than were written: their upper bits.
+  // Reads codes of `bits` bits, which may be fewer than were written, but not fewer than 2 then: their upper bits.
   void Unpack(uint32_t bits, const CodePlanes<const uint8_t>& planes, uint8_t* codes) const;
 
  private:

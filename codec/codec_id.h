@@ -1,4 +1,4 @@
-// The codecs a block may hold, and the names people give them.
+// The codecs a block may hold, what tells them apart, and the names people give them.
 #ifndef POLARKV_CODEC_CODEC_ID_H_
 #define POLARKV_CODEC_CODEC_ID_H_
 
@@ -11,20 +11,75 @@
 
 namespace polarkv {
 
-// Values are part of the block format (FORMAT.md, "Codecs"). 0 is never valid.
+// Values are part of the block format (FORMAT.md, "Codecs"). 0 is never valid. polar<r><t>, a radius of r bits and an
+// angle of t bits for a pair of coordinates, is 64 + 8 r + t for r, t >= 1 and r + t <= 8; see PolarCodec.
 enum class CodecId : uint8_t {
-  kFp16 = 1,     // passthrough
-  kTurbo2 = 2,   // rotated Lloyd-Max codes, 2 bits
-  kTurbo3 = 3,   // 3 bits: 2-bit base plane + 1 refinement plane
-  kTurbo4 = 4,   // 4 bits: 2-bit base plane + 2 refinement planes
-  kPolar44 = 16  // PolarQuant on RoPE pairs, 4-bit radius and 4-bit angle
+  kFp16 = 1,
+  kTurbo2 = 2,
+  kTurbo3 = 3,
+  kTurbo4 = 4,
+  kTurbo1 = 5,
+  kTurbo5 = 6,
+  kTrellis1 = 8,
+  kTrellis2 = 9,
+  kTrellis3 = 10,
+  kDeep1_5 = 11,
+  kDeep2 = 12,
+  kDeep2_5 = 13,
+  kDeep3 = 14,
+  kPolarRecursive = 16,
+  kQjl1 = 17,
+  kQjl2 = 18,
+  kQjl4 = 19,
+  kTurbo1Qjl = 20,
+  kTurbo2Qjl = 21,
+  kTurbo3Qjl = 22,
+  kTurbo4Qjl = 23,
+  kPolar44 = 100
 };
 
+// How codes are made; codecs of a kind differ in their numbers of bits.
+enum class CodecKind : uint8_t {
+  kFp16,            // the numbers themselves
+  kTurbo,           // rotated, each coordinate rounded to a Lloyd-Max level
+  kTrellis,         // rotated, 16-entry trellis code
+  kDeep,            // rotated, trellis code of 12-bit windows with computed values
+  kPolar,           // radius and angle of RoPE pairs (PolarQuant)
+  kPolarRecursive,  // rotated, angles of pairs of pairs .. of 16 coordinates (recursive PolarQuant)
+  kQjl,             // signs of a rotated and projected key (QJL)
+  kTurboQjl         // kTurbo, then the signs of what it leaves over
+};
+
+// All that the layout of a block knows of a codec. This table is the one place where codecs differ for readers that do
+// not decode.
+struct CodecTraits {
+  CodecId id;
+  CodecKind kind;
+  uint8_t half_bits;         // of codes, a coordinate, refinement and residual included; in halves of a bit
+  uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, divided by head_dim
+  uint8_t refine_planes;     // 0 to 2, of 8 * head_dim bytes a tile
+  bool residual_plane;       // has PlaneKind::kKeyResidual
+  bool keys_only;
+  bool rotates;              // codes stand for coordinates after the signed block-Hadamard rotation
+  bool has_scales;           // one magnitude a token, as a byte; only then tokens may escape and keys lose their mean
+};
+
+// In ascending id order.
+std::span<const CodecTraits> AllCodecTraits();
 // All codecs, in ascending id order.
 std::span<const CodecId> AllCodecs();
 bool IsKnownCodec(uint8_t id);
-// Lower-case name: "fp16", "turbo2", ..., "polar44".
+// `id` is a known codec.
+const CodecTraits& TraitsOf(CodecId id);
+// Lower-case name: "fp16", "turbo2", "deep1.5", "polar44", "polarR", "turbo3q", ...; "unknown" for others.
 std::string_view CodecName(CodecId id);
+
+inline constexpr bool IsPolarPair(CodecId id) { return static_cast<uint8_t>(id) >= 64; }
+inline constexpr CodecId PolarCodec(uint32_t radius_bits, uint32_t angle_bits) {
+  return static_cast<CodecId>(64 + 8 * radius_bits + angle_bits);
+}
+inline constexpr uint32_t PolarRadiusBits(CodecId id) { return (static_cast<uint32_t>(id) - 64) / 8; }
+inline constexpr uint32_t PolarAngleBits(CodecId id) { return (static_cast<uint32_t>(id) - 64) % 8; }
 
 // Keys and values choose their codec independently.
 struct CodecPair {
@@ -33,9 +88,17 @@ struct CodecPair {
   friend bool operator==(const CodecPair&, const CodecPair&) = default;
 };
 
-// "turbo4" (both) or "k=polar44,v=turbo4" (each, either order). INVALID_ARGUMENT names the codecs that exist.
+// Names for pairs that serve a purpose: "default", "compact", "small", "tiny", "archive".
+struct CodecAlias {
+  std::string_view name;
+  CodecPair codec;
+};
+std::span<const CodecAlias> CodecAliases();
+
+// "turbo4" (both), "k=polar44,v=turbo4" (each, either order) or an alias. INVALID_ARGUMENT names what exists, or the
+// codec that is for keys only and was asked for values.
 absl::StatusOr<CodecPair> ParseCodecPair(std::string_view text);
-// The shortest text that ParseCodecPair reads back.
+// The shortest text of codec names that ParseCodecPair reads back.
 std::string CodecPairName(CodecPair pair);
 
 }  // namespace polarkv

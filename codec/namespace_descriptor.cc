@@ -216,10 +216,24 @@ BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& d, const BlockKey& key, 
   return TaggedSpec(d, NamespaceFingerprint(d), key, block_index, shard);
 }
 
+uint64_t LargestBlockBytes(const NamespaceDescriptor& d) {
+  BlockSpec spec = NamespaceBlockSpec(d, BlockKey{}, 0);
+  spec.codec = {CodecId::kFp16, CodecId::kFp16};
+  const absl::StatusOr<BlockLayout> layout = BlockLayout::Make(spec);
+  if (!layout.ok()) return kMaxBlockBytes;
+  const uint64_t layer = spec.kv_heads * VectorRecordBytes(spec.head_dim) + kSegmentAlignment + sizeof(LayerEntry) +
+                         kMaxPlanes * sizeof(DirectoryEntry);
+  const uint64_t phases = spec.rope.dims / 2 * sizeof(uint64_t) + 2 * kSegmentAlignment;
+  return std::min(layout->total_bytes() + spec.layers * layer + phases, kMaxBlockBytes);
+}
+
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor,
                                const Fingerprint& fingerprint, const BlockKey& key) {
   BlockSpec expected = TaggedSpec(descriptor, fingerprint, key, 0, 0);
-  if (!PairRotates(expected.codec)) expected.rotation_seed = BlockSpec::kDefaultRotationSeed;  // as headers are read
+  // A block without rotation stores no seed, and says nothing about it.
+  if (!block.Rotates() && block.rotation_seed == BlockSpec::kDefaultRotationSeed) {
+    expected.rotation_seed = block.rotation_seed;
+  }
   if (block.first_kv_head % expected.kv_heads != 0 || block.first_kv_head >= descriptor.kv_heads) {
     return DoesNotBelong("first_kv_head", absl::StrCat(block.first_kv_head),
                          absl::StrCat("a multiple of ", expected.kv_heads, " below ", descriptor.kv_heads));
@@ -230,6 +244,9 @@ absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor
   }
   expected.first_kv_head = block.first_kv_head;
   expected.first_position = block.first_position;
+  // Each block chooses for itself what its layers have of their own.
+  expected.layer_parts = block.layer_parts;
+  expected.phases = block.phases;
   if (block == expected) return absl::OkStatus();
   const std::vector<FieldText> actual = Fields(block);
   const std::vector<FieldText> wanted = Fields(expected);

@@ -40,12 +40,16 @@ Fingerprint NamespaceFingerprint(const NamespaceDescriptor& descriptor);
 // Name of the first field in which two descriptors differ, with both values ("layers: 32 here, 28 offered"); empty: equal.
 std::string FirstDifference(const NamespaceDescriptor& here, const NamespaceDescriptor& offered);
 
-// The next two take a valid descriptor.
+// The next three take a valid descriptor.
 // The spec of block number `block_index` of a chain, shard `shard` (below descriptor.shards), tagged with the fingerprint
 // and with `key`, under which the block is stored: its chain key, or that key's ShardKey when there are several shards.
 BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& descriptor, const BlockKey& key, uint64_t block_index, uint32_t shard = 0);
+// More bytes than any block of the namespace needs: those of one in fp16, with room for mean keys. kMaxBlockBytes where
+// that is less.
+uint64_t LargestBlockBytes(const NamespaceDescriptor& descriptor);
 // FAILED_PRECONDITION naming the field in which a block does not belong to the namespace under that key; OK otherwise.
 // `fingerprint` is the descriptor's. Only full blocks belong: `tokens` is block_tokens, positions are multiples of it.
+// What single layers have of their own, codecs included, is the block's choice.
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor, const Fingerprint& fingerprint,
                                const BlockKey& key);
 

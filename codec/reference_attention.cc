@@ -5,12 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "codec/fma_target.h"
+#include "codec/key_mean.h"
 #include "codec/polar_coordinates.h"
 #include "codec/polar_tile.h"
 #include "codec/reference_codec.h"
+#include "codec/rope_phase.h"
 #include "codec/rotation.h"
 #include "codec/tile_matrix.h"
-#include "codec/turbo_codebook.h"
 
 // Everything is accumulated in double. A score is table look-up throughout: a turbo key's images times the rotated
 // query, a polar key's entries of cos/sin tables that were multiplied with the query once for 64 tokens.
@@ -75,12 +76,16 @@ struct Partial {
   double top = kMinusInfinity;
   double weight = 0;
   Vector sum{};
+  Vector raw{};  // of escaped values, which are not rotated when `sum` is; added to it after each block
 
   void Rescale(double new_top, uint32_t head_dim) {
     if (new_top == top) return;
     const double factor = std::exp(top - new_top);
     weight *= factor;
-    for (uint32_t j = 0; j < head_dim; ++j) sum[j] *= factor;
+    for (uint32_t j = 0; j < head_dim; ++j) {
+      sum[j] *= factor;
+      raw[j] *= factor;
+    }
     top = new_top;
   }
 
@@ -105,56 +110,94 @@ class HeadAttention {
                 std::vector<Partial>& totals) {
     const BlockSpec& spec = block.spec();
     const DoubleRotation rotation(spec);
+    const CodecPair codec = block.layout().layer(layer).codec;
     std::vector<Vector> key_queries(queries.begin(), queries.end());
-    if (IsTurbo(spec.codec.k)) {
+    if (TraitsOf(codec.k).rotates) {
       for (Vector& q : key_queries) rotation.Forward(q);
     }
     std::vector<Partial> partials(queries.size());
     for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
       ReadTile(block, layer, kv_head, tile);
-      const uint32_t tokens = TileTokenCount(spec, tile);
-      for (size_t i = 0; i < queries.size(); ++i) AddTile(spec, tokens, key_queries[i], scale, partials[i]);
+      for (size_t i = 0; i < queries.size(); ++i) AddTile(spec, queries[i], key_queries[i], scale, partials[i]);
     }
     for (size_t i = 0; i < queries.size(); ++i) {
-      if (IsTurbo(spec.codec.v)) rotation.Inverse(partials[i].sum);
-      totals[i].Merge(partials[i], spec.head_dim);
+      Partial& partial = partials[i];
+      if (TraitsOf(codec.v).rotates) rotation.Inverse(partial.sum);
+      for (uint32_t j = 0; j < spec.head_dim; ++j) partial.sum[j] += partial.raw[j];
+      totals[i].Merge(partial, spec.head_dim);
     }
   }
 
  private:
+  // A vector of a tile's token that is known as such.
+  struct TokenVector {
+    uint32_t token;
+    std::array<float, kMaxHeadDim> x;
+  };
+
   void ReadTile(const BlockView& block, uint32_t layer, uint32_t kv_head, uint32_t tile) {
     const BlockSpec& spec = block.spec();
+    tokens_ = TileTokenCount(spec, tile);
     const TilePart k = FindTilePart(block, KvSide::kKey, layer, kv_head, tile);
-    if (k.codec == CodecId::kPolar44) {
+    polar_ = k.codec == CodecId::kPolar44;
+    if (polar_) {
       for (uint32_t p = 0; p < spec.head_dim / 2; ++p)
-        polar_keys_[p] = ReadPolarPair(k.planes.crumbs, spec.head_dim, p);
+        polar_keys_[p] = ReadPolarPair(k.planes.payload, spec.head_dim, p);
       keys_.factor.fill(std::ldexp(1.0, k.exponent));
     } else {
       key_reader_.Read(k, spec.rope, keys_);
     }
+    ReadVectors(block, layer, k, key_vectors_);
+    if (k.means != 0) {
+      const std::array<float, kMaxHeadDim> mean = ReadRecord(block.KeyMean(layer, kv_head));
+      for (uint32_t t = 0; t < tokens_; ++t) {
+        if ((k.means >> t & 1) == 0) continue;
+        TokenVector turned{t, {}};
+        const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
+        TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned.x.data());
+        key_vectors_.push_back(turned);
+      }
+    }
     const TilePart v = FindTilePart(block, KvSide::kValue, layer, kv_head, tile);
     value_reader_.Read(v, spec.rope, values_);
+    ReadVectors(block, layer, v, value_vectors_);
   }
 
-  void AddTile(const BlockSpec& spec, uint32_t tokens, const Vector& query, double scale, Partial& partial) const {
+  void ReadVectors(const BlockView& block, uint32_t layer, const TilePart& part, std::vector<TokenVector>& out) const {
+    out.clear();
+    uint32_t escape = part.first_escape;
+    for (uint32_t t = 0; t < tokens_; ++t) {
+      if ((part.escapes >> t & 1) != 0) out.push_back({t, ReadRecord(block.EscapeRecord(layer, escape++))});
+    }
+  }
+
+  void AddTile(const BlockSpec& spec, const Vector& query, const Vector& key_query, double scale,
+               Partial& partial) const {
     double scores[kTileTokens] = {};
-    if (spec.codec.k == CodecId::kPolar44) {
-      PolarScores(spec, query, scores);
+    if (polar_) {
+      PolarScores(spec, key_query, scores);
     } else {
-      Multiply(keys_.value.data(), kTileTokens, spec.head_dim, query.data(), scores);
+      Multiply(keys_.value.data(), kTileTokens, spec.head_dim, key_query.data(), scores);
+    }
+    for (uint32_t t = 0; t < tokens_; ++t) scores[t] *= keys_.factor[t];
+    for (const TokenVector& key : key_vectors_) {
+      for (uint32_t j = 0; j < spec.head_dim; ++j) scores[key.token] += query[j] * key.x[j];
     }
     double top = partial.top;
-    for (uint32_t t = 0; t < tokens; ++t) {
-      scores[t] *= keys_.factor[t] * scale;
+    for (uint32_t t = 0; t < tokens_; ++t) {
+      scores[t] *= scale;
       top = std::max(top, scores[t]);
     }
     partial.Rescale(top, spec.head_dim);
     double weights[kTileTokens] = {};
-    for (uint32_t t = 0; t < tokens; ++t) {
-      const double p = std::exp(scores[t] - top);
-      partial.weight += p;
-      weights[t] = p * values_.factor[t];
+    for (uint32_t t = 0; t < tokens_; ++t) {
+      weights[t] = std::exp(scores[t] - top);
+      partial.weight += weights[t];
     }
+    for (const TokenVector& value : value_vectors_) {
+      for (uint32_t j = 0; j < spec.head_dim; ++j) partial.raw[j] += weights[value.token] * value.x[j];
+    }
+    for (uint32_t t = 0; t < tokens_; ++t) weights[t] *= values_.factor[t];
     Multiply(values_.value.data(), spec.head_dim, kTileTokens, weights, partial.sum.data());
   }
 
@@ -174,7 +217,11 @@ class HeadAttention {
 
   TileMatrixReader key_reader_, value_reader_;
   TileMatrix keys_, values_;
-  std::array<PolarPair, kMaxHeadDim / 2> polar_keys_;  // instead of keys_.value
+  std::array<PolarPair, kMaxHeadDim / 2> polar_keys_;  // instead of keys_.value, if polar_
+  bool polar_ = false;
+  uint32_t tokens_ = 0;
+  std::vector<TokenVector> key_vectors_;    // to be added to what codes say: escaped keys, turned means
+  std::vector<TokenVector> value_vectors_;  // escaped values
 };
 
 float ToFloat(double value) {
@@ -242,6 +289,9 @@ absl::Status CheckAttend(std::span<const BlockView> blocks, uint32_t layer, uint
   if (blocks.empty()) return absl::OkStatus();
   absl::StatusOr<HeadShape> shape = CommonShape(blocks, layer);
   if (!shape.ok()) return shape.status();
+  for (const BlockView& block : blocks) {
+    if (absl::Status s = CheckReferences(block.spec(), layer, layer + 1); !s.ok()) return s;
+  }
   return CheckQueries(*shape, q_heads, queries, q, o.size());
 }
 

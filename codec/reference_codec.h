@@ -10,13 +10,23 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "codec/block_view.h"
+#include "codec/encode_options.h"
 #include "codec/tensor_view.h"
 
 namespace polarkv::reference {
 
+// Whether this build quantizes and reads the codec. Layouts know all codecs; a block of one that is missing here is
+// refused, by encoders and by readers alike.
+bool HasReference(CodecId codec);
+// UNIMPLEMENTED naming the first codec, or other part of a layer, of [layer_begin, layer_end) that has no reference.
+absl::Status CheckReferences(const BlockSpec& spec, uint32_t layer_begin, uint32_t layer_end);
+
 // Encodes [layers, kv_heads, tokens, head_dim] into a sealed block. INVALID_ARGUMENT: shapes differ from the spec; a NaN
 // or an infinity (named by tensor, layer, head, token, coordinate).
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v);
+// Of spec.layer_parts only the codecs are looked at: the options say what becomes of means and escapes. spec.phases are
+// used as they are; empty ones are derived from RoPE's base.
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options = {});
 
 // Decodes the layers that the view holds from the planes that it holds. `k`, `v`: F32, contiguous
 // [layers held, kv_heads, tokens, head_dim]. INVALID_ARGUMENT: a span has another size.

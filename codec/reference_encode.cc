@@ -1,104 +1,61 @@
-#include <array>
-#include <cstring>
-#include <optional>
+#include <algorithm>
+#include <memory>
 
-#include "codec/half_tile.h"
-#include "codec/polar_tile.h"
+#include "codec/layer_encoder.h"
 #include "codec/reference_codec.h"
+#include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
-#include "codec/turbo_tile.h"
 
 namespace polarkv::reference {
 namespace {
 
-// Where one side of one tile goes.
-struct TilePlace {
-  uint8_t* scales;
-  CodePlanes<uint8_t> planes;  // crumbs: the side's payload in the base plane, whatever the codec
-};
+// The spec's codecs without anything that the encoder is to decide.
+BlockSpec Plain(const BlockSpec& spec) {
+  BlockSpec plain = spec;
+  for (LayerPart& part : plain.layer_parts) part = LayerPart{part.codec};
+  if (plain.phases.empty()) plain.phases = RopePhases(plain.rope);
+  return plain;
+}
 
-class SideEncoder {
- public:
-  SideEncoder(const BlockSpec& spec, KvSide side)
-      : spec_(spec), codec_(side == KvSide::kKey ? spec.codec.k : spec.codec.v) {
-    if (IsTurbo(codec_)) turbo_.emplace(codec_, side, spec.head_dim, spec.rotation_seed);
+void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes) {
+  const LayerLayout& shape = layout.layer(layer);
+  for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
+    const std::vector<uint8_t>& tiles = encoded.tiles[kind];
+    uint8_t* segment = bytes + layout.SegmentOffset(layer, static_cast<PlaneKind>(kind));
+    if (kind == 0) {
+      std::ranges::copy(encoded.means, segment);
+      std::ranges::copy(encoded.escapes, segment + shape.first_escape);
+      segment += shape.first_tile;
+    }
+    std::ranges::copy(tiles, segment);
   }
-
-  int Encode(const float* rows, uint32_t tokens, const TilePlace& place) const {
-    if (turbo_) return turbo_->Encode(rows, tokens, place.planes, place.scales);
-    if (codec_ == CodecId::kPolar44)
-      return EncodePolarTile(rows, tokens, spec_.head_dim, spec_.rope, place.planes.crumbs);
-    return EncodeHalfTile(rows, tokens, spec_.head_dim, place.planes.crumbs);
-  }
-
- private:
-  const BlockSpec& spec_;
-  CodecId codec_;
-  std::optional<TurboTileEncoder> turbo_;
-};
-
-class BlockEncoder {
- public:
-  BlockEncoder(const BlockSpec& spec, const BlockLayout& layout, uint8_t* bytes)
-      : spec_(spec), layout_(layout), bytes_(bytes), keys_(spec, KvSide::kKey), values_(spec, KvSide::kValue) {}
-
-  absl::Status EncodeTile(uint32_t layer, uint32_t head, uint32_t tile, const TensorView& k, const TensorView& v) {
-    const uint32_t first = tile * kTileTokens;
-    const uint32_t tokens = std::min(kTileTokens, spec_.tokens - first);
-    uint8_t* base = Tile(layer, PlaneKind::kBase, head, tile);
-    const BaseTileLayout& at = layout_.base_tile();
-    TileHead tile_head{};
-    tile_head.tokens = static_cast<uint16_t>(tokens);
-
-    if (absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data()); !s.ok()) return s;
-    tile_head.k_exponent =
-        static_cast<int16_t>(keys_.Encode(rows_.data(), tokens,
-                                          {base + at.k_scales,
-                                           {base + at.k_payload, Tile(layer, PlaneKind::kKeyRefine1, head, tile),
-                                            Tile(layer, PlaneKind::kKeyRefine0, head, tile)}}));
-    if (absl::Status s = ReadFiniteRows(v, "v", layer, head, first, tokens, rows_.data()); !s.ok()) return s;
-    tile_head.v_exponent =
-        static_cast<int16_t>(values_.Encode(rows_.data(), tokens,
-                                            {base + at.v_scales,
-                                             {base + at.v_payload, Tile(layer, PlaneKind::kValueRefine1, head, tile),
-                                              Tile(layer, PlaneKind::kValueRefine0, head, tile)}}));
-    std::memcpy(base, &tile_head, sizeof tile_head);
-    return absl::OkStatus();
-  }
-
- private:
-  uint8_t* Tile(uint32_t layer, PlaneKind kind, uint32_t head, uint32_t tile) const {
-    const int plane = layout_.PlaneIndex(kind);
-    if (plane < 0) return nullptr;
-    return bytes_ + layout_.SegmentOffset(layer, plane) + layout_.TileOffset(plane, head, tile);
-  }
-
-  const BlockSpec& spec_;
-  const BlockLayout& layout_;
-  uint8_t* bytes_;
-  SideEncoder keys_, values_;
-  std::array<float, kTileTokens * kMaxHeadDim> rows_;
-};
+}
 
 }  // namespace
 
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v) {
-  absl::StatusOr<BlockLayout> layout = BlockLayout::Make(spec);
-  if (!layout.ok()) return layout.status();
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options) {
+  BlockSpec block = Plain(spec);
+  const absl::StatusOr<BlockLayout> plain = BlockLayout::Make(block);
+  if (!plain.ok()) return plain.status();
+  if (absl::Status s = CheckReferences(block, 0, block.layers); !s.ok()) return s;
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
-  std::vector<uint8_t> bytes(layout->total_bytes());
-  BlockEncoder encoder(spec, *layout, bytes.data());
-  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
-    for (uint32_t head = 0; head < spec.kv_heads; ++head) {
-      for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
-        if (absl::Status s = encoder.EncodeTile(layer, head, tile, k, v); !s.ok()) return s;
-      }
-    }
+  std::vector<EncodedLayer> layers(block.layers);
+  for (uint32_t layer = 0; layer < block.layers; ++layer) {
+    const auto encoder = std::make_unique<LayerEncoder>(block, plain->layer(layer), options);
+    if (absl::Status s = encoder->Encode(k, v, layer, layers[layer]); !s.ok()) return s;
   }
-  SealBlock(spec, *layout, bytes);
+  BlockSpec final_spec = block;
+  final_spec.layer_parts.clear();
+  for (const EncodedLayer& layer : layers) final_spec.layer_parts.push_back(layer.part);
+  const absl::StatusOr<BlockLayout> layout = BlockLayout::Make(final_spec);
+  if (!layout.ok()) return layout.status();
+  std::vector<uint8_t> bytes(layout->total_bytes());
+  for (uint32_t layer = 0; layer < block.layers; ++layer) PlaceLayer(layers[layer], *layout, layer, bytes.data());
+  SealBlock(final_spec, *layout, bytes);
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 #include "codec/tile_check.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace polarkv {
@@ -31,7 +32,7 @@ bool AllFiniteNonNegative(std::span<const uint8_t> fp16) {
   const Fp16Extent extent = ExtentOf(fp16);
   return extent.largest_magnitude < kFp16Infinity && extent.all_bits >= 0;
 }
-// polar44: of a pair's four parameters the first, an angle, may be any 16 bits; the others are fp16.
+// polar<r><t>: of a pair's four parameters the first, an angle, may be any 16 bits; the others are fp16.
 bool PolarParametersSane(std::span<const uint8_t> parameters) {
   bool sane = true;
   for (size_t pair = 0; pair < parameters.size(); pair += 8)
@@ -42,52 +43,135 @@ bool AllZero(std::span<const uint8_t> bytes) {
   return std::ranges::all_of(bytes, [](uint8_t byte) { return byte == 0; });
 }
 
+// Bits of the tokens from `tokens` on.
+uint64_t PaddingMask(uint32_t tokens) { return tokens == kTileTokens ? 0 : ~uint64_t{0} << tokens; }
+
 struct DefectNames {
   const char* exponent;
-  const char* scale;
+  const char* shift;
+  const char* base;
+  const char* unused_shift;
   const char* padding_scale;
+  const char* unscaled_escape;
+  const char* padding_escape;
+  const char* escaped_scale;
   const char* value;
   const char* parameter;
 };
-constexpr DefectNames kKeyDefects = {"k_exponent out of range", "a K scale is negative or not finite",
-                                     "the K scale of a padding token is not zero", "an fp16 K value is not finite",
-                                     "a polar44 K step or radius is negative or not finite"};
-constexpr DefectNames kValueDefects = {"v_exponent out of range", "a V scale is negative or not finite",
-                                       "the V scale of a padding token is not zero", "an fp16 V value is not finite",
-                                       "a polar44 V step or radius is negative or not finite"};
+constexpr DefectNames kKeyDefects = {"k_exponent out of range",
+                                     "k_shift is above 4",
+                                     "the K scales' base is out of range",
+                                     "k_shift is not zero though the codec has no scales",
+                                     "the K scale of a padding token is not zero",
+                                     "a key is marked as escaped though the codec has no scales",
+                                     "the key of a padding token is marked as escaped",
+                                     "the K scale of an escaped token is not zero",
+                                     "an fp16 K value is not finite",
+                                     "a polar K step or radius is negative or not finite"};
+constexpr DefectNames kValueDefects = {"v_exponent out of range",
+                                       "v_shift is above 4",
+                                       "the V scales' base is out of range",
+                                       "v_shift is not zero though the codec has no scales",
+                                       "the V scale of a padding token is not zero",
+                                       "a value is marked as escaped though the codec has no scales",
+                                       "the value of a padding token is marked as escaped",
+                                       "the V scale of an escaped token is not zero",
+                                       "an fp16 V value is not finite",
+                                       "a polar V step or radius is negative or not finite"};
 
 struct Side {
   CodecId codec;
   int exponent;
-  std::span<const uint8_t> scales;   // empty for codecs without per-token scales
+  int shift;
+  uint64_t escapes;
+  std::span<const uint8_t> scales;   // empty for codecs without scales
   std::span<const uint8_t> payload;  // in the base plane
 };
 
-const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
-  if (side.exponent < kMinTileExponent || side.exponent > kMaxTileExponent) return names.exponent;
-  if (!side.scales.empty()) {
-    if (!AllFiniteNonNegative(side.scales)) return names.scale;
-    if (!AllZero(side.scales.subspan(2 * tokens))) return names.padding_scale;
+bool ExponentInRange(int exponent) { return exponent >= kMinTileExponent && exponent <= kMaxTileExponent; }
+
+const char* ScaledSideDefect(const Side& side, uint32_t tokens, const DefectNames& names) {
+  if (side.shift > kMaxTileShift) return names.shift;
+  if ((side.exponent + 1) * (1 << side.shift) < kMinScaleStep || (side.exponent + 255) * (1 << side.shift) > kMaxScaleStep)
+    return names.base;
+  if (!AllZero(side.scales.subspan(tokens))) return names.padding_scale;
+  if ((side.escapes & PaddingMask(tokens)) != 0) return names.padding_escape;
+  for (uint64_t rest = side.escapes; rest != 0; rest &= rest - 1) {
+    if (side.scales[static_cast<size_t>(std::countr_zero(rest))] != 0) return names.escaped_scale;
   }
-  if (side.codec == CodecId::kFp16 && !AllFinite(side.payload)) return names.value;
-  if (side.codec == CodecId::kPolar44 && !PolarParametersSane(side.payload.first(4 * head_dim))) return names.parameter;
   return nullptr;
+}
+
+const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
+  if (!side.scales.empty()) return ScaledSideDefect(side, tokens, names);
+  if (!ExponentInRange(side.exponent)) return names.exponent;
+  if (side.shift != 0) return names.unused_shift;
+  if (side.escapes != 0) return names.unscaled_escape;
+  if (side.codec == CodecId::kFp16 && !AllFinite(side.payload)) return names.value;
+  if (IsPolarPair(side.codec) && !PolarParametersSane(side.payload.first(4 * head_dim))) return names.parameter;
+  return nullptr;
+}
+
+TileHead HeadOf(std::span<const uint8_t> tile) {
+  TileHead head;
+  std::memcpy(&head, tile.data(), sizeof head);
+  return head;
+}
+
+uint32_t EscapesOf(const TileHead& head) {
+  return static_cast<uint32_t>(std::popcount(head.k_escapes) + std::popcount(head.v_escapes));
 }
 
 }  // namespace
 
-const char* TileDefect(const BlockSpec& spec, const BaseTileLayout& layout, std::span<const uint8_t> tile,
-                       uint32_t tokens) {
-  TileHead head;
-  std::memcpy(&head, tile.data(), sizeof head);
-  if (head.tokens != tokens) return "token count differs from the header's";
+const char* TileDefect(const LayerLayout& layout, uint32_t head_dim, std::span<const uint8_t> tile, TileFacts facts) {
+  const TileHead head = HeadOf(tile);
+  const BaseTileLayout& at = layout.base_tile;
+  if (head.tokens != facts.tokens) return "token count differs from the header's";
   if (!AllZero(head.reserved)) return "reserved tile bytes are not zero";
-  const Side k = {spec.codec.k, head.k_exponent, tile.subspan(layout.k_scales, layout.v_scales - layout.k_scales),
-                  tile.subspan(layout.k_payload, layout.v_payload - layout.k_payload)};
-  if (const char* defect = SideDefect(k, spec.head_dim, tokens, kKeyDefects)) return defect;
-  const Side v = {spec.codec.v, head.v_exponent, tile.subspan(layout.v_scales, layout.k_payload - layout.v_scales),
-                  tile.subspan(layout.v_payload)};
-  return SideDefect(v, spec.head_dim, tokens, kValueDefects);
+  const Side k = {layout.codec.k,
+                  head.k_exponent,
+                  head.k_shift,
+                  head.k_escapes,
+                  tile.subspan(at.k_scales, at.v_scales - at.k_scales),
+                  tile.subspan(at.k_payload, at.v_payload - at.k_payload)};
+  if (const char* defect = SideDefect(k, head_dim, facts.tokens, kKeyDefects)) return defect;
+  const Side v = {layout.codec.v,
+                  head.v_exponent,
+                  head.v_shift,
+                  head.v_escapes,
+                  tile.subspan(at.v_scales, at.k_payload - at.v_scales),
+                  tile.subspan(at.v_payload)};
+  if (const char* defect = SideDefect(v, head_dim, facts.tokens, kValueDefects)) return defect;
+  if (head.first_escape != facts.first_escape) return "first_escape is not the number of escapes before the tile";
+  if (EscapesOf(head) > layout.escapes - facts.first_escape) return "more tokens are marked as escaped than have records";
+  if (head.k_mean == 0) return nullptr;
+  if (!layout.key_mean) return "a key is marked as lacking the mean in a layer without key means";
+  if ((head.k_mean & PaddingMask(facts.tokens)) != 0) return "the key of a padding token is marked as lacking the mean";
+  if ((head.k_mean & head.k_escapes) != 0) return "an escaped key is marked as lacking the mean";
+  return nullptr;
 }
+
+const char* ResidualTileDefect(std::span<const uint8_t> base_tile, std::span<const uint8_t> tile, uint32_t tokens) {
+  const std::span<const uint8_t> norms = tile.first(kResidualNormBytes);
+  if (!AllFiniteNonNegative(norms)) return "a residual norm is negative or not finite";
+  if (!AllZero(norms.subspan(2 * tokens))) return "the residual norm of a padding token is not zero";
+  for (uint64_t rest = HeadOf(base_tile).k_escapes; rest != 0; rest &= rest - 1) {
+    const auto token = static_cast<size_t>(std::countr_zero(rest));
+    if (!AllZero(norms.subspan(2 * token, 2))) return "the residual norm of an escaped token is not zero";
+  }
+  return nullptr;
+}
+
+const char* VectorRecordDefect(std::span<const uint8_t> record) {
+  VectorRecordHead head;
+  std::memcpy(&head, record.data(), sizeof head);
+  if (!ExponentInRange(head.exponent)) return "exponent out of range";
+  if (!AllZero(head.reserved)) return "reserved bytes are not zero";
+  if (!AllFinite(record.subspan(sizeof head))) return "a value is not finite";
+  return nullptr;
+}
+
+uint32_t TileEscapes(std::span<const uint8_t> tile) { return EscapesOf(HeadOf(tile)); }
 
 }  // namespace polarkv

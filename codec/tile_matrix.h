@@ -8,11 +8,15 @@
 #include "codec/block_view.h"
 #include "codec/code_matrix.h"
 #include "codec/kv_side.h"
+#include "codec/log_scale.h"
+#include "codec/tile_planes.h"
+#include "codec/trellis_matrix.h"
 
 namespace polarkv {
 
-// A coordinate of a token is value * factor[token]; of the rotated vector for turbo codecs, of the vector itself for
-// others. [column][row] as in code_matrix.h: keys [coordinate][token], values [token][coordinate].
+// A coordinate of a token is value * factor[token]; of the rotated vector for codecs that rotate, of the vector itself for
+// others. [column][row] as in code_matrix.h: keys [coordinate][token], values [token][coordinate]. Escaped tokens have
+// the factor 0; key means are not added.
 struct TileMatrix {
   alignas(64) std::array<float, kMaxTileCodes> value;
   std::array<double, kTileTokens> factor;
@@ -21,10 +25,14 @@ struct TileMatrix {
 // Where one side of a tile is, and what its reader must know besides.
 struct TilePart {
   CodecId codec;
-  uint32_t bits;                     // of turbo codes, as the held planes allow
-  int exponent;                      // what is stored is to be multiplied by 2^exponent
-  const uint8_t* scales;             // fp16 [64]; turbo codecs only
-  CodePlanes<const uint8_t> planes;  // crumbs: the side's payload in the base plane, whatever the codec
+  uint32_t bits;          // of turbo codes, as the held planes allow
+  int exponent;           // codecs without scales: what is stored is to be multiplied by 2^exponent
+  ScaleRange range;       // of the scales, for codecs that have them
+  const uint8_t* scales;  // u8 [64]
+  TilePlanes<const uint8_t> planes;
+  uint64_t escapes;       // bit i: token i is in an escape record
+  uint64_t means;         // keys, bit i: the head's mean key is to be added to token i
+  uint32_t first_escape;  // this side's first escape record in the layer
 };
 
 // The view must hold the layer. Nothing is trusted but the header, which the view has validated.
@@ -38,8 +46,8 @@ inline uint32_t TileTokenCount(const BlockSpec& spec, uint32_t tile) {
 // Reads the tiles of blocks of one head_dim. Thread-safe.
 class TileMatrixReader {
  public:
-  TileMatrixReader(KvSide side, uint32_t head_dim) : matrix_(side, head_dim) {}
-  // `rope`: how polar44 pairs coordinates. Padding tokens come out as numbers of no meaning.
+  TileMatrixReader(KvSide side, uint32_t head_dim);
+  // `rope`: how polar codecs pair coordinates. Padding tokens come out as numbers of no meaning.
   void Read(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 
  private:
@@ -48,6 +56,7 @@ class TileMatrixReader {
   void ReadPolar(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 
   CodeMatrix matrix_;
+  std::array<TrellisMatrix, 3> trellis_;  // of 1, 2 and 3 bits
 };
 
 }  // namespace polarkv

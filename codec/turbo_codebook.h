@@ -1,4 +1,4 @@
-// Codebooks of turbo2, turbo3 and turbo4: Lloyd-Max for N(0,1), as small integers (FORMAT.md, "Turbo codes").
+// Codebooks of the turbo codecs: Lloyd-Max for N(0,1), as small integers (FORMAT.md, "Turbo codes").
 //
 // A coordinate z of variance 1 falls into level m = 0, 1, ... of |z|; its code is half-1-m if z < 0 and half+m if not,
 // with half = 2^(bits-1), so that codes ascend with z. A reader that holds fewer bit planes sees the code's upper bits
@@ -14,16 +14,43 @@
 namespace polarkv {
 
 inline constexpr bool IsTurbo(CodecId id) {
-  return id == CodecId::kTurbo2 || id == CodecId::kTurbo3 || id == CodecId::kTurbo4;
+  return id == CodecId::kTurbo1 || id == CodecId::kTurbo2 || id == CodecId::kTurbo3 || id == CodecId::kTurbo4 ||
+         id == CodecId::kTurbo5;
 }
+// turbo<b>q: turbo<b>, and the signs of what it leaves over.
+inline constexpr bool IsTurboQjl(CodecId id) {
+  return id == CodecId::kTurbo1Qjl || id == CodecId::kTurbo2Qjl || id == CodecId::kTurbo3Qjl ||
+         id == CodecId::kTurbo4Qjl;
+}
+// Has turbo codes: either of the above.
+inline constexpr bool HasTurboCodes(CodecId id) { return IsTurbo(id) || IsTurboQjl(id); }
 
 // Bits of a turbo code when every plane is there.
-inline constexpr uint32_t TurboBits(CodecId id) { return id == CodecId::kTurbo2 ? 2 : id == CodecId::kTurbo3 ? 3 : 4; }
+inline constexpr uint32_t TurboBits(CodecId id) {
+  switch (id) {
+    case CodecId::kTurbo1:
+    case CodecId::kTurbo1Qjl:
+      return 1;
+    case CodecId::kTurbo2:
+    case CodecId::kTurbo2Qjl:
+      return 2;
+    case CodecId::kTurbo3:
+    case CodecId::kTurbo3Qjl:
+      return 3;
+    case CodecId::kTurbo5:
+      return 5;
+    default:
+      return 4;
+  }
+}
+
+inline constexpr uint32_t kMaxTurboBits = 5;
+inline constexpr uint32_t kMaxTurboCodes = 1u << kMaxTurboBits;
 
 struct TurboCodebook {
-  uint32_t bits;                 // of a code as read
-  std::array<int8_t, 16> image;  // by code; the first 2^bits are used
-  float unit;                    // image units per standard deviation, where the mean squared error is least
+  uint32_t bits;                             // of a code as read
+  std::array<int8_t, kMaxTurboCodes> image;  // by code; the first 2^bits are used
+  float unit;                                // image units per standard deviation, where the mean squared error is least
 };
 
 namespace turbo_codebook_internal {
@@ -40,6 +67,12 @@ constexpr TurboCodebook FromLevels(const std::array<int8_t, (1u << kBits) / 2>& 
 }  // namespace turbo_codebook_internal
 
 // Mean squared errors are those of N(0,1); in brackets the least possible with these bits (merged levels: thresholds).
+inline constexpr TurboCodebook kTurbo5 =  // .002539 (.002505)
+    turbo_codebook_internal::FromLevels<5>({2, 7, 12, 17, 22, 27, 32, 38, 44, 50, 57, 65, 73, 84, 97, 118}, 36.1583f);
+inline constexpr TurboCodebook kTurbo5As4 =  // .009634 (.009561)
+    turbo_codebook_internal::FromLevels<4>({5, 14, 24, 35, 47, 60, 77, 102}, 36.1583f);
+inline constexpr TurboCodebook kTurbo5As3 =  // .035449 (.035355)
+    turbo_codebook_internal::FromLevels<3>({9, 29, 52, 83}, 36.1583f);
 inline constexpr TurboCodebook kTurbo4 =  // .009516 (.009501)
     turbo_codebook_internal::FromLevels<4>({6, 18, 30, 43, 57, 73, 93, 123}, 45.10f);
 inline constexpr TurboCodebook kTurbo4As3 =  // .034886 (.034847)
@@ -52,12 +85,24 @@ inline constexpr TurboCodebook kTurbo3As2 =  // .118520 (.118449)
     turbo_codebook_internal::FromLevels<2>({20, 64}, 40.9253f);
 inline constexpr TurboCodebook kTurbo2 =  // .117482 (.117482)
     turbo_codebook_internal::FromLevels<2>({9, 30}, 19.8644f);
+// The image is large so that a scale, which is the norm divided by images, never exceeds the largest float.
+inline constexpr TurboCodebook kTurbo1 =  // .363380 (.363380)
+    turbo_codebook_internal::FromLevels<1>({64}, 80.2120f);
 
-// The codebook for reading `bits` upper bits (2 .. TurboBits(id)) of a code.
+// The codebook for reading the `bits` upper bits of a code: 2 .. TurboBits(id); turbo5 from 3, turbo1 at 1.
 inline constexpr const TurboCodebook& TurboCodebookFor(CodecId id, uint32_t bits) {
-  if (id == CodecId::kTurbo2) return kTurbo2;
-  if (id == CodecId::kTurbo3) return bits == 3 ? kTurbo3 : kTurbo3As2;
-  return bits == 4 ? kTurbo4 : bits == 3 ? kTurbo4As3 : kTurbo4As2;
+  switch (TurboBits(id)) {
+    case 1:
+      return kTurbo1;
+    case 2:
+      return kTurbo2;
+    case 3:
+      return bits == 3 ? kTurbo3 : kTurbo3As2;
+    case 5:
+      return bits == 5 ? kTurbo5 : bits == 4 ? kTurbo5As4 : kTurbo5As3;
+    default:
+      return bits == 4 ? kTurbo4 : bits == 3 ? kTurbo4As3 : kTurbo4As2;
+  }
 }
 
 // Level of |z|, an encoder's choice. A threshold belongs to the level above it. Four bits: floor of a cubic instead of
@@ -66,6 +111,9 @@ inline constexpr std::array<float, 1> kTurbo2Thresholds = {.981599f};
 inline constexpr std::array<float, 3> kTurbo3Thresholds = {.500550f, 1.049957f, 1.747927f};
 inline constexpr float kTurbo4LevelLimit = 2.9f;
 inline constexpr std::array<float, 3> kTurbo4LevelCubic = {3.843806f, -0.076240f, -0.128903f};  // of u, u^2, u^3
+inline constexpr std::array<float, 15> kTurbo5Thresholds = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,
+                                                            .820850f,  .971674f,  1.130294f, 1.299072f, 1.481284f,
+                                                            1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
 
 }  // namespace polarkv
 

@@ -8,16 +8,14 @@
 
 #include "codec/block_spec.h"
 #include "codec/kv_side.h"
+#include "codec/quantizer_lanes.h"
 #include "codec/rotation.h"
 #include "codec/turbo_codebook.h"
 
 namespace polarkv {
 
-// Vectors that are quantized together; nothing passes from one to another.
-inline constexpr uint32_t kQuantizerLanes = 32;
-
 struct QuantizerInput {
-  alignas(64) float x[kMaxHeadDim][kQuantizerLanes];  // finite; overwritten
+  alignas(64) float x[kMaxHeadDim][kQuantizerLanes];  // finite; overwritten with the rotated vectors
 };
 
 struct QuantizedVectors {
@@ -29,11 +27,13 @@ struct QuantizedVectors {
 
 class TurboQuantizer {
  public:
-  // `codec` is turbo2, turbo3 or turbo4. Keys get the scale that makes inner products unbiased, values the one that
-  // keeps the norm.
+  // `codec` is turbo<b> or turbo<b>q. Keys get the scale that makes inner products unbiased, values the one that keeps
+  // the norm; keys of turbo<b>q the published one, norm times centroid, to which a residual is to be added.
   TurboQuantizer(CodecId codec, KvSide side, uint32_t head_dim, uint64_t rotation_seed);
+  // Afterwards `in` holds the rotated vectors, but for RotationScale(head_dim) and the exponent.
   void Quantize(QuantizerInput& in, QuantizedVectors& out) const;
 
+  CodecId codec() const { return codec_; }
   KvSide side() const { return side_; }
   uint32_t head_dim() const { return head_dim_; }
   uint32_t bits() const { return TurboBits(codec_); }
@@ -45,11 +45,12 @@ class TurboQuantizer {
   void QuantizeBitsFma(QuantizerInput& in, QuantizedVectors& out) const;
   template <uint32_t kBits>
   void QuantizeBody(QuantizerInput& in, QuantizedVectors& out) const;
+  template <uint32_t kBits>
+  void Dispatch(QuantizerInput& in, QuantizedVectors& out) const;
 
   CodecId codec_;
   KvSide side_;
   uint32_t head_dim_;
-  uint32_t block_;
   std::array<float, kMaxHeadDim> signs_;
 };
 

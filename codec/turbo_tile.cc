@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
-
-#include "codec/half_float.h"
 
 namespace polarkv {
 namespace {
@@ -24,35 +21,23 @@ void PlaceCodes(const CodeMatrix& matrix, const QuantizedVectors& from, uint32_t
   }
 }
 
-// The exponent with which the tile's largest scale lands in [2^14, 2^15), and the scales stored with it.
-int StoreScales(const float* mantissa, const int* exponent, uint32_t tokens, uint8_t* scales) {
-  bool any = false;
-  int top = 0;
-  for (uint32_t t = 0; t < tokens; ++t) {
-    if (!(mantissa[t] > 0)) continue;
-    const int binade = std::ilogb(mantissa[t]) + exponent[t];
-    top = any ? std::max(top, binade) : binade;
-    any = true;
+void ClearCodes(const CodeMatrix& matrix, uint32_t token, uint8_t* codes) {
+  const bool key = matrix.side() == KvSide::kKey;
+  for (uint32_t j = 0; j < matrix.head_dim(); ++j) {
+    codes[key ? j * kTileTokens + token : token * matrix.head_dim() + j] = 0;
   }
-  if (!any) return 0;
-  const int tile_exponent = top - 14;
-  for (uint32_t t = 0; t < tokens; ++t) {
-    const uint16_t half = FloatToHalf(std::ldexp(mantissa[t], exponent[t] - tile_exponent));
-    std::memcpy(scales + 2 * t, &half, 2);
-  }
-  return tile_exponent;
 }
 
 }  // namespace
 
-int TurboTileEncoder::Encode(const float* rows, uint32_t tokens, const CodePlanes<uint8_t>& planes,
-                             uint8_t* scales) const {
+ScaleRange TurboTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
+                                    const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
   const uint32_t head_dim = quantizer_.head_dim();
   QuantizerInput in;
   QuantizedVectors quantized;
   alignas(64) std::array<uint8_t, kMaxTileCodes> codes = {};
-  float mantissa[kTileTokens];
-  int exponent[kTileTokens];
+  float mantissa[kTileTokens] = {};
+  int exponent[kTileTokens] = {};
   for (uint32_t first = 0; first < tokens; first += kLanes) {
     const uint32_t lanes = std::min(kLanes, tokens - first);
     for (uint32_t l = 0; l < kLanes; ++l) {
@@ -64,7 +49,12 @@ int TurboTileEncoder::Encode(const float* rows, uint32_t tokens, const CodePlane
     std::copy_n(quantized.mantissa, lanes, mantissa + first);
     std::copy_n(quantized.exponent, lanes, exponent + first);
   }
-  matrix_.Pack(quantizer_.bits(), codes.data(), planes);
+  for (uint32_t token = 0; token < tokens; ++token) {
+    if ((counted >> token & 1) != 0) continue;
+    ClearCodes(matrix_, token, codes.data());
+    mantissa[token] = 0;
+  }
+  matrix_.Pack(quantizer_.bits(), codes.data(), TurboCodePlanes(quantizer_.bits(), head_dim, planes));
   return StoreScales(mantissa, exponent, tokens, scales);
 }
 

@@ -11,14 +11,16 @@ std::span<uint8_t> Bytes(std::span<float> x) { return {reinterpret_cast<uint8_t*
 
 }  // namespace
 
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v) {
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options) {
   std::vector<uint8_t> bytes;
-  if (absl::Status s = EncodeBlock(spec, k, v, bytes); !s.ok()) return s;
+  if (absl::Status s = EncodeBlock(spec, k, v, options, bytes); !s.ok()) return s;
   return bytes;
 }
 
-absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, std::vector<uint8_t>& bytes) {
-  return cpu::EncodeBlock(spec, k, v, cpu::BestInstructionSet(), bytes);
+absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
+                         std::vector<uint8_t>& bytes) {
+  return cpu::EncodeBlock(spec, k, v, options, cpu::BestInstructionSet(), bytes);
 }
 
 absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<float> v) {

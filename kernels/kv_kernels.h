@@ -12,14 +12,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "codec/block_view.h"
+#include "codec/encode_options.h"
 #include "codec/tensor_view.h"
 
 namespace polarkv {
 
 // Shapes and statuses as in codec/reference_codec.h. The second form writes into `bytes`, whose memory it reuses: a caller
 // that encodes block after block touches no fresh pages.
-absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v);
-absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, std::vector<uint8_t>& bytes);
+absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
+                                                 const EncodeOptions& options = {});
+absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
+                         std::vector<uint8_t>& bytes);
 
 // Which coordinates decoding gives. In the rotated domain, y = R x with R the orthonormal signed block-Hadamard rotation
 // of codec/rotation.h, inner products are those of the model's domain if queries are rotated as well: a reader with kernels

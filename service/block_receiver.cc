@@ -82,9 +82,9 @@ absl::Status BlockReceiver::BeginBlock(const v1::BlockFrame& head, const BlockKe
   } else if (total > limit) {
     Decide(v1::STORE_STATUS_TOO_LARGE,
            absl::StrCat("a block of ", total, " bytes is over this server's limit of ", limit, " bytes"), acks);
-  } else if (total > ns_->block_bytes) {
+  } else if (total > ns_->largest_block_bytes) {
     Decide(v1::STORE_STATUS_MISMATCH,
-           absl::StrCat("a block of ", total, " bytes; a block of this namespace has ", ns_->block_bytes), acks);
+           absl::StrCat("a block of ", total, " bytes; a block of this namespace has at most ", ns_->largest_block_bytes), acks);
   } else if (!context_.receiving->TryCharge(total)) {
     Decide(v1::STORE_STATUS_NO_SPACE,
            absl::StrCat("blocks of ", context_.receiving->used(), " bytes are being received, with ", total,

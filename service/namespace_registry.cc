@@ -63,13 +63,12 @@ absl::Status NamespaceRegistry::Load() {
 }
 
 absl::Status NamespaceRegistry::Add(NamespaceId id, const NamespaceDescriptor& descriptor) {
+  if (absl::Status s = ValidateNamespaceDescriptor(descriptor); !s.ok()) return s;
   auto ns = std::make_shared<KnownNamespace>();
-  const absl::StatusOr<BlockLayout> layout = BlockLayout::Make(NamespaceBlockSpec(descriptor, BlockKey{}, 0));
-  if (!layout.ok()) return layout.status();
   ns->id = id;
   ns->descriptor = descriptor;
   ns->fingerprint = NamespaceFingerprint(descriptor);
-  ns->block_bytes = layout->total_bytes();
+  ns->largest_block_bytes = LargestBlockBytes(descriptor);
   by_name_[descriptor.name] = ns;
   by_fingerprint_[ns->fingerprint] = ns;
   next_id_ = std::max(next_id_, id + 1);

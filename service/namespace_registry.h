@@ -22,7 +22,7 @@ struct KnownNamespace {
   NamespaceId id = 0;
   NamespaceDescriptor descriptor;
   Fingerprint fingerprint{};
-  uint64_t block_bytes = 0;  // of each of its blocks
+  uint64_t largest_block_bytes = 0;  // that any of its blocks may have
 };
 using NamespacePtr = std::shared_ptr<const KnownNamespace>;
 

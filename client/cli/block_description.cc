@@ -67,4 +67,13 @@ std::vector<Segment> DescribeDirectory(std::span<const uint8_t> block) {
   return segments;
 }
 
+std::vector<OwnParts> LayersWithOwnParts(const BlockSpec& spec) {
+  std::vector<OwnParts> layers;
+  for (uint32_t layer = 0; layer < spec.layer_parts.size(); ++layer) {
+    const LayerPart& part = spec.layer_parts[layer];
+    if (part != LayerPart{spec.codec}) layers.push_back({layer, part});
+  }
+  return layers;
+}
+
 }  // namespace polarkv::cli

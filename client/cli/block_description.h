@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "codec/block_spec.h"
 #include "nlohmann/json_fwd.hpp"
 
 namespace polarkv::cli {
@@ -24,6 +25,13 @@ struct Segment {
 };
 // Layer-major. `block` is one that BlockView::Parse accepts.
 std::vector<Segment> DescribeDirectory(std::span<const uint8_t> block);
+
+struct OwnParts {
+  uint32_t layer = 0;
+  LayerPart part;
+};
+// The layers of a block that differ from its header's codecs, or have key means or escapes.
+std::vector<OwnParts> LayersWithOwnParts(const BlockSpec& spec);
 
 }  // namespace polarkv::cli
 

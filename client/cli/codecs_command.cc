@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
@@ -19,8 +20,9 @@ struct CodecsOptions {
 
 constexpr char kFooter[] =
     R"(Bits count everything that a full block stores for a coordinate: codes, scales, parameters and tile heads. Header and
-directory come on top, once a block (`polarkv inspect` shows the total). Keys and values may use different codecs: write
-k=CODEC,v=CODEC wherever a codec is asked for.
+directory come on top, once a block, and so do keys and values that are stored raw and mean keys, where a block has them
+(`polarkv inspect` shows the total). Keys and values may use different codecs: write k=CODEC,v=CODEC, or an alias,
+wherever a codec is asked for.
 
 Examples:
   polarkv codecs
@@ -28,37 +30,92 @@ Examples:
   polarkv codecs --json
   polarkv encode --codec k=polar44,v=turbo3 --in kv.safetensors --out kv.pkv)";
 
-const char* Description(CodecId codec) {
-  switch (codec) {
-    case CodecId::kFp16:
+// Bits of codes, as people write them: "4", "1.5".
+std::string CodeBits(const CodecTraits& codec) {
+  return std::to_string(codec.half_bits / 2) + (codec.half_bits % 2 == 0 ? "" : ".5");
+}
+
+std::string TurboDescription(const CodecTraits& codec) {
+  std::string text = "rotated Lloyd-Max codes, " + CodeBits(codec) + (codec.half_bits == 2 ? " bit" : " bits");
+  const uint32_t bits = codec.half_bits / 2;
+  if (codec.refine_planes == 1) text += "; can be read at " + std::to_string(bits - 1);
+  if (codec.refine_planes == 2)
+    text += "; can be read at " + std::to_string(bits - 1) + " or " + std::to_string(bits - 2);
+  return text;
+}
+
+std::string Description(const CodecTraits& codec) {
+  switch (codec.kind) {
+    case CodecKind::kFp16:
       return "half precision as it is, for comparison";
-    case CodecId::kTurbo2:
-      return "rotated Lloyd-Max codes, 2 bits: smallest";
-    case CodecId::kTurbo3:
-      return "rotated Lloyd-Max codes, 3 bits; can be read at 2";
-    case CodecId::kTurbo4:
-      return "rotated Lloyd-Max codes, 4 bits; can be read at 3 or 2; a good default";
-    case CodecId::kPolar44:
-      return "PolarQuant: 4-bit angle and 4-bit radius of RoPE pairs; meant for keys";
+    case CodecKind::kTurbo:
+      return TurboDescription(codec);
+    case CodecKind::kTrellis:
+      return "rotated, 16-entry trellis code: less error than Lloyd-Max at the same bits";
+    case CodecKind::kDeep:
+      return "rotated, trellis code of 12-bit windows: least error, slow to write; for what is seldom read";
+    case CodecKind::kPolar:
+      return "PolarQuant of RoPE pairs, radius of " + std::to_string(PolarRadiusBits(codec.id)) + " and angle of " +
+             std::to_string(PolarAngleBits(codec.id)) + " bits; meant for keys";
+    case CodecKind::kPolarRecursive:
+      return "rotated, recursive PolarQuant of 16 coordinates";
+    case CodecKind::kQjl:
+      return "signs of a projection (QJL)";
+    case CodecKind::kTurboQjl:
+      return "Lloyd-Max codes and the signs of what they leave over";
   }
   return "";
 }
 
 struct Row {
-  std::string name;
+  const CodecTraits* codec;
   BitsPerCoordinate bits;
   double ratio;
   std::string description;
 };
 
-void PrintTable(const std::vector<Row>& rows, uint32_t head_dim) {
+struct AliasRow {
+  CodecAlias alias;
+  BitsPerCoordinate bits;
+  double ratio;
+};
+
+void PrintTable(const std::vector<Row>& rows, const std::vector<AliasRow>& aliases, uint32_t head_dim) {
   std::printf("Bits per coordinate at head_dim %u, everything counted:\n\n", head_dim);
   std::printf("%-8s  %6s  %6s  %8s  %s\n", "codec", "K", "V", "to fp16", "what it is");
   for (const Row& row : rows) {
-    std::printf("%-8s  %6.3f  %6.3f  %7.2fx  %s\n", row.name.c_str(), row.bits.k, row.bits.v, row.ratio,
-                row.description.c_str());
+    std::printf("%-8s  %6.3f  %6s  %7.2fx  %s\n", std::string(CodecName(row.codec->id)).c_str(), row.bits.k,
+                row.codec->keys_only ? "-" : Fixed(row.bits.v, 3).c_str(), row.ratio, row.description.c_str());
+  }
+  std::printf("\n%-8s  %6s  %6s  %8s  %s\n", "alias", "K", "V", "to fp16", "stands for");
+  for (const AliasRow& row : aliases) {
+    std::printf("%-8s  %6.3f  %6.3f  %7.2fx  %s\n", std::string(row.alias.name).c_str(), row.bits.k, row.bits.v,
+                row.ratio, CodecPairName(row.alias.codec).c_str());
   }
   std::printf("\nKeys and values choose apart: --codec k=polar44,v=turbo4\n");
+}
+
+void PrintTableAsJson(const std::vector<Row>& rows, const std::vector<AliasRow>& aliases, uint32_t head_dim) {
+  using Json = nlohmann::ordered_json;
+  Json codecs = Json::array();
+  for (const Row& row : rows) {
+    codecs.push_back({{"name", std::string(CodecName(row.codec->id))},
+                      {"id", static_cast<int>(row.codec->id)},
+                      {"keys_only", row.codec->keys_only},
+                      {"k_bits_per_coordinate", row.bits.k},
+                      {"v_bits_per_coordinate", row.codec->keys_only ? Json() : Json(row.bits.v)},
+                      {"ratio_to_fp16", row.ratio},
+                      {"description", row.description}});
+  }
+  Json names = Json::array();
+  for (const AliasRow& row : aliases) {
+    names.push_back({{"name", std::string(row.alias.name)},
+                     {"codec", CodecPairName(row.alias.codec)},
+                     {"k_bits_per_coordinate", row.bits.k},
+                     {"v_bits_per_coordinate", row.bits.v},
+                     {"ratio_to_fp16", row.ratio}});
+  }
+  PrintJson({{"head_dim", head_dim}, {"codecs", codecs}, {"aliases", names}});
 }
 
 absl::Status RunCodecs(const CodecsOptions& options) {
@@ -68,23 +125,20 @@ absl::Status RunCodecs(const CodecsOptions& options) {
     return UsageError("--head-dim is " + std::to_string(options.head_dim) + "; blocks have one of " + known);
   }
   std::vector<Row> rows;
-  for (const CodecId codec : AllCodecs()) {
-    const BitsPerCoordinate bits = CodecBits({codec, codec}, options.head_dim);
-    rows.push_back({std::string(CodecName(codec)), bits, 32 / (bits.k + bits.v), Description(codec)});
+  for (const CodecTraits& codec : AllCodecTraits()) {
+    const BitsPerCoordinate bits = CodecBits({codec.id, codec.id}, options.head_dim);
+    rows.push_back({&codec, bits, 32 / (bits.k + bits.v), Description(codec)});
   }
-  if (!options.json) {
-    PrintTable(rows, options.head_dim);
-    return absl::OkStatus();
+  std::vector<AliasRow> aliases;
+  for (const CodecAlias& alias : CodecAliases()) {
+    const BitsPerCoordinate bits = CodecBits(alias.codec, options.head_dim);
+    aliases.push_back({alias, bits, 32 / (bits.k + bits.v)});
   }
-  nlohmann::ordered_json codecs = nlohmann::ordered_json::array();
-  for (const Row& row : rows) {
-    codecs.push_back({{"name", row.name},
-                      {"k_bits_per_coordinate", row.bits.k},
-                      {"v_bits_per_coordinate", row.bits.v},
-                      {"ratio_to_fp16", row.ratio},
-                      {"description", row.description}});
+  if (options.json) {
+    PrintTableAsJson(rows, aliases, options.head_dim);
+  } else {
+    PrintTable(rows, aliases, options.head_dim);
   }
-  PrintJson({{"head_dim", options.head_dim}, {"codecs", codecs}});
   return absl::OkStatus();
 }
 

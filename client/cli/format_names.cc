@@ -40,6 +40,8 @@ const char* PlaneKindName(PlaneKind kind) {
       return "key_refine0";
     case PlaneKind::kValueRefine0:
       return "value_refine0";
+    case PlaneKind::kKeyResidual:
+      return "key_residual";
   }
   return "unknown";
 }

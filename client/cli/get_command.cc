@@ -65,18 +65,22 @@ class BatchedFetch {
   absl::StatusOr<Fetched> Run(size_t wanted) {
     const absl::StatusOr<uint64_t> block_bytes = FetchBytes(lookup_.ns.descriptor);
     if (!block_bytes.ok()) return block_bytes.status();
-    block_bytes_ = *block_bytes;
-    const size_t batch = std::clamp<size_t>(kBatchBytes / block_bytes_, 1, wanted);
-    buffer_ = AlignedBuffer(batch * block_bytes_);
+    MakeRoom(*block_bytes, wanted);
     ProgressLine progress("fetching", wanted, "blocks");
     while (fetched_.blocks < wanted && !fetched_.shortfall.has_value()) {
-      if (absl::Status s = FetchNext(std::min(batch, wanted - fetched_.blocks)); !s.ok()) return s;
+      if (absl::Status s = FetchNext(std::min(batch_, wanted - fetched_.blocks)); !s.ok()) return s;
       progress.Update(fetched_.blocks);
     }
     return fetched_;
   }
 
  private:
+  void MakeRoom(uint64_t block_bytes, size_t wanted) {
+    block_bytes_ = (block_bytes + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment;
+    batch_ = std::clamp<size_t>(kBatchBytes / block_bytes_, 1, wanted);
+    buffer_ = AlignedBuffer(batch_ * block_bytes_);
+  }
+
   absl::Status FetchNext(size_t count) {
     std::vector<FetchSlot> slots(count);
     for (size_t i = 0; i < count; ++i) slots[i].buffer = buffer_.span().subspan(i * block_bytes_, block_bytes_);
@@ -85,6 +89,11 @@ class BatchedFetch {
         lookup_.client->Fetch(lookup_.ns, std::span(lookup_.keys).subspan(begin, count), {}, slots);
     if (!status.ok()) return ExplainServerError(status, server_);
     for (size_t i = 0; i < count; ++i) {
+      // Blocks differ in size; one with much stored raw may be larger than most. It is fetched again.
+      if (slots[i].outcome == FetchOutcome::kBufferTooSmall && slots[i].bytes > block_bytes_) {
+        MakeRoom(slots[i].bytes, count);
+        return absl::OkStatus();
+      }
       if (slots[i].outcome != FetchOutcome::kOk) {
         fetched_.shortfall = Shortfall{begin + i, slots[i].outcome, slots[i].message};
         return absl::OkStatus();
@@ -98,7 +107,8 @@ class BatchedFetch {
   Lookup& lookup_;
   const ServerOptions& server_;
   OutputFile& out_;
-  uint64_t block_bytes_ = 0;
+  uint64_t block_bytes_ = 0;  // room of each block in the buffer
+  size_t batch_ = 0;          // blocks that the buffer holds
   AlignedBuffer buffer_;
   Fetched fetched_;
 };

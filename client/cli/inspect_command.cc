@@ -29,8 +29,9 @@ constexpr char kFooter[] =
     R"(Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
 block's header is sound, its length is known, and the next block is looked at. Exit code 1 when there is any defect.
 
-Shown are the first block's header, in full, one line for every block, and the bits that a coordinate takes as stored.
---directory adds the first block's segments (layer, plane, offset, length, XXH3-64). --json has it all for every block.
+Shown are the first block's header, in full, its layers with codecs of their own, mean keys or keys and values that are
+stored raw (escapes), one line for every block, and the bits that a coordinate takes as stored. --directory adds the first block's segments (layer, plane, offset, length, XXH3-64). --json has it
+all for every block.
 
 Examples:
   polarkv inspect kv.pkv
@@ -51,6 +52,33 @@ void PrintHeader(const PkvBlock& block, std::span<const uint8_t> file) {
   }
 }
 
+void PrintLayers(const BlockSpec& spec) {
+  const std::vector<OwnParts> layers = LayersWithOwnParts(spec);
+  if (layers.empty()) return;
+  std::printf("\nlayers of the first block with parts of their own\n  %5s  %-24s %9s %8s\n", "layer", "codec", "key means",
+              "escapes");
+  for (const auto& [layer, part] : layers) {
+    std::printf("  %5u  %-24s %9s %8u\n", layer, CodecPairName(part.codec).c_str(), part.key_mean ? "yes" : "-",
+                part.escapes);
+  }
+}
+
+// What a block's layers have beside their codes.
+struct Extras {
+  uint64_t overrides = 0;  // layers with other codecs than the header's
+  uint64_t key_means = 0;  // layers
+  uint64_t escapes = 0;    // keys and values
+};
+Extras ExtrasOf(const BlockSpec& spec) {
+  Extras extras;
+  for (const LayerPart& part : spec.layer_parts) {
+    extras.overrides += part.codec != spec.codec ? 1 : 0;
+    extras.key_means += part.key_mean ? 1 : 0;
+    extras.escapes += part.escapes;
+  }
+  return extras;
+}
+
 void PrintDirectory(const PkvBlock& block, std::span<const uint8_t> file) {
   std::printf("\ndirectory of the first block\n  %5s  %-14s %12s %12s  %s\n", "layer", "plane", "offset", "length",
               "xxh3");
@@ -62,15 +90,17 @@ void PrintDirectory(const PkvBlock& block, std::span<const uint8_t> file) {
 }
 
 void PrintBlocks(const std::vector<PkvBlock>& blocks) {
-  std::printf("\n%5s %14s %12s %8s %12s %8s  %s\n", "block", "at byte", "bytes", "tokens", "position", "bits",
-              "checks");
+  std::printf("\n%5s %14s %12s %8s %12s %8s %9s %8s  %s\n", "block", "at byte", "bytes", "tokens", "position", "bits",
+              "key means", "escapes", "checks");
   for (size_t i = 0; i < blocks.size(); ++i) {
     const PkvBlock& block = blocks[i];
     const bool known = block.spec.has_value();
-    std::printf("%5zu %14llu %12llu %8s %12s %8s  %s\n", i, static_cast<unsigned long long>(block.offset),
+    const Extras extras = block.view.has_value() ? ExtrasOf(block.view->spec()) : Extras{};
+    std::printf("%5zu %14llu %12llu %8s %12s %8s %9llu %8llu  %s\n", i, static_cast<unsigned long long>(block.offset),
                 static_cast<unsigned long long>(block.bytes), known ? std::to_string(block.spec->tokens).c_str() : "-",
                 known ? std::to_string(block.spec->first_position).c_str() : "-",
                 block.view.has_value() ? Fixed(BitsPerCoordinate(block.bytes, *block.spec), 3).c_str() : "-",
+                static_cast<unsigned long long>(extras.key_means), static_cast<unsigned long long>(extras.escapes),
                 block.status.ok() ? "ok" : MessageOf(block.status).c_str());
   }
 }
@@ -90,6 +120,7 @@ void PrintText(const InspectOptions& options, const std::vector<PkvBlock>& block
   std::printf("%s: %s, %s\n", options.in.c_str(), Plural(blocks.size(), "block").c_str(),
               HumanBytes(file.size()).c_str());
   if (blocks.front().spec.has_value()) PrintHeader(blocks.front(), file);
+  if (blocks.front().view.has_value()) PrintLayers(blocks.front().view->spec());
   if (options.directory && blocks.front().view.has_value()) PrintDirectory(blocks.front(), file);
   PrintBlocks(blocks);
   const double bits = StoredBits(blocks);
@@ -102,6 +133,18 @@ Json DescribeBlock(const PkvBlock& block, size_t index, std::span<const uint8_t>
   if (block.spec.has_value()) json["header"] = DescribeHeader(BytesOf(block, file));
   if (!block.view.has_value()) return json;
   json["bits_per_coordinate"] = BitsPerCoordinate(block.bytes, *block.spec);
+  const Extras extras = ExtrasOf(block.view->spec());
+  json["layers_with_key_means"] = extras.key_means;
+  json["layers_with_own_codecs"] = extras.overrides;
+  json["escapes"] = extras.escapes;
+  Json layers = Json::array();
+  for (const auto& [layer, part] : LayersWithOwnParts(block.view->spec())) {
+    layers.push_back({{"layer", layer},
+                      {"codec", CodecPairName(part.codec)},
+                      {"key_mean", part.key_mean},
+                      {"escapes", part.escapes}});
+  }
+  json["layer_parts"] = layers;
   Json directory = Json::array();
   for (const Segment& segment : DescribeDirectory(BytesOf(block, file))) {
     directory.push_back({{"layer", segment.layer},

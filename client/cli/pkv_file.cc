@@ -25,19 +25,19 @@ PkvBlock ReadBlock(std::span<const uint8_t> file, uint64_t offset) {
     block.status = spec.status();
     return block;
   }
-  const absl::StatusOr<BlockLayout> layout = BlockLayout::Make(*spec);
-  if (!layout.ok()) {
-    block.status = layout.status();
-    return block;
-  }
   block.spec = *spec;
-  if (layout->total_bytes() > rest.size()) {
-    block.status =
-        absl::DataLossError("the block takes " + std::to_string(layout->total_bytes()) + " bytes, but only " +
-                            std::to_string(rest.size()) + " are left; the file is cut short");
+  BlockHeader header;
+  std::memcpy(&header, rest.data(), sizeof header);
+  if (header.total_bytes > rest.size()) {
+    block.status = absl::DataLossError("the block takes " + std::to_string(header.total_bytes) + " bytes, but only " +
+                                       std::to_string(rest.size()) + " are left; the file is cut short");
     return block;
   }
-  block.bytes = layout->total_bytes();
+  if (header.total_bytes < sizeof header) {
+    block.status = absl::DataLossError("the block says that it takes " + std::to_string(header.total_bytes) + " bytes");
+    return block;
+  }
+  block.bytes = header.total_bytes;
   absl::StatusOr<BlockView> view = BlockView::Parse(rest.first(block.bytes), VerifyPayload::kYes);
   if (view.ok()) block.view = *std::move(view);
   block.status = view.status();

@@ -90,7 +90,9 @@ absl::Status MakeSchedule(const LoadOptions& options, LoadSetup& setup) {
 
 absl::Status MakeRunner(const LoadOptions& options, LoadSetup& setup) {
   RunnerOptions& runner = setup.runner;
-  runner.block_bytes = setup.run.block_bytes;
+  const absl::StatusOr<uint64_t> room = FetchBytes(setup.descriptor);
+  if (!room.ok()) return room.status();
+  runner.block_bytes = *room;
   runner.window_bytes = options.window_mb << 20;
   runner.tokens_per_store_token = setup.workload.tokens_per_store_token;
   runner.attend = options.attend;

@@ -122,7 +122,7 @@ bool RequestRunner::Accept(const FetchSlot& slot, const absl::Status& fetched, P
   const BlockKey& key = prefix.keys[prefix.hit];
   if (slot.outcome == FetchOutcome::kBufferTooSmall) {
     Fail("fetched size", absl::DataLossError(absl::StrCat("block ", key.ToHex(), " has ", slot.bytes,
-                                                          " bytes, expected ", options_.block_bytes)));
+                                                          " bytes, expected at most ", options_.block_bytes)));
     prefix.miss_reason = "wrong bytes";
     return false;
   }

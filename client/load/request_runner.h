@@ -23,7 +23,7 @@
 namespace polarkv::load {
 
 struct RunnerOptions {
-  uint64_t block_bytes = 0;           // of every full block of the namespace
+  uint64_t block_bytes = 0;           // room for any full block of the namespace
   uint64_t window_bytes = 64 << 20;   // blocks are fetched and stored this much at a time, per worker; at least one
   double tokens_per_store_token = 1;  // Workload::tokens_per_store_token
   bool attend = false;

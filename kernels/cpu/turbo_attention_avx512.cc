@@ -122,17 +122,38 @@ template <int kRows, typename Lines>
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
 }
 
-// Sixty-four fp16 scales, from token order to score order.
-[[gnu::always_inline]] inline void LoadScales(const uint8_t* scales, __m512 out[4]) {
-  const __m512i index = _mm512_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7, 16, 17, 20, 21, 18, 19, 22, 23);
-  const __m512i upper = _mm512_set1_epi32(8);
-  __m512 natural[4];
-  for (int t = 0; t < 4; ++t) {
-    natural[t] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + 32 * t)));
+// Sixty-four codes of scales in score order; codec/log_scale.h has their arithmetic.
+struct ScaleSteps {
+  __m512i step[4];        // 1/32 octave
+  __mmask16 nonzero[4];
+  int largest;
+};
+
+[[gnu::always_inline]] inline ScaleSteps LoadSteps(const uint8_t* codes, int base, int shift) {
+  const __m512i all = _mm512_loadu_si512(codes);
+  const __m128i count = _mm_cvtsi32_si128(shift & 7);
+  ScaleSteps out;
+  __m512i largest = _mm512_setzero_si512();
+  for (int i = 0; i < 4; ++i) {
+    const __m512i order =
+        _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
+    const __m512i code = _mm512_and_si512(_mm512_permutexvar_epi8(order, all), _mm512_set1_epi32(0xFF));
+    largest = _mm512_max_epi32(largest, code);
+    out.nonzero[i] = _mm512_test_epi32_mask(code, code);
+    out.step[i] = _mm512_sll_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(base)), count);
   }
-  for (int t1 = 0; t1 < 2; ++t1) {
-    out[t1] = _mm512_permutex2var_ps(natural[2 * t1], index, natural[2 * t1 + 1]);
-    out[2 + t1] = _mm512_permutex2var_ps(natural[2 * t1], _mm512_or_si512(index, upper), natural[2 * t1 + 1]);
+  const int code = _mm512_reduce_max_epi32(largest);
+  out.largest = code == 0 ? 0 : (base + code) * (1 << (shift & 7));
+  return out;
+}
+
+// The scales over 2^octaves, which is what keeps them inside fp32.
+[[gnu::always_inline]] inline void ToScales(const ScaleSteps& steps, const float* octave, int octaves, __m512 out[4]) {
+  const __m512 low = _mm512_loadu_ps(octave), high = _mm512_loadu_ps(octave + 16);
+  for (int i = 0; i < 4; ++i) {
+    const __m512 mantissa = _mm512_permutex2var_ps(low, steps.step[i], high);
+    const __m512i exponent = _mm512_sub_epi32(_mm512_srai_epi32(steps.step[i], 5), _mm512_set1_epi32(octaves));
+    out[i] = _mm512_maskz_scalef_ps(steps.nonzero[i], mantissa, _mm512_cvtepi32_ps(exponent));
   }
 }
 
@@ -150,15 +171,14 @@ inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
   TileHead head;
   std::memcpy(&head, base, sizeof head);
   TileScales out;
-  LoadScales(base + tiles.key_scales, out.key);
-  LoadScales(base + tiles.value_scales, out.value);
-  const __m512 key_unit = _mm512_set1_ps(ldexpf(1.0f, head.k_exponent));
-  for (int i = 0; i < 4; ++i) out.key[i] = _mm512_mul_ps(out.key[i], key_unit);
-  const float largest = _mm512_reduce_max_ps(
-      _mm512_max_ps(_mm512_max_ps(out.value[0], out.value[1]), _mm512_max_ps(out.value[2], out.value[3])));
-  const __m512 to_weight = _mm512_set1_ps(largest > 0 ? kWeightMax / largest : 0);
+  // A key's scale that fp32 cannot hold is too small to move any logit, or so large that the result is not finite.
+  ToScales(LoadSteps(base + tiles.key_scales, head.k_exponent, head.k_shift), tiles.octave, 0, out.key);
+  const ScaleSteps values = LoadSteps(base + tiles.value_scales, head.v_exponent, head.v_shift);
+  ToScales(values, tiles.octave, values.largest >> 5, out.value);
+  const float largest = tiles.octave[values.largest & 31];
+  const __m512 to_weight = _mm512_set1_ps(kWeightMax / largest);
   for (int i = 0; i < 4; ++i) out.value[i] = _mm512_mul_ps(out.value[i], to_weight);
-  out.value_unit = ldexpf(largest / kWeightMax, head.v_exponent);
+  out.value_unit = ldexpf(largest / kWeightMax, values.largest >> 5);
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
   for (int i = 0; i < 4; ++i) {
@@ -176,7 +196,7 @@ inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
     const float shrink = exp2f(state.max - top);
     state.max = top;
     state.sum *= shrink;
-    for (uint32_t i = 0; i < head_dim; ++i) state.output[i] *= shrink;
+    for (uint32_t i = 0; i < 2 * head_dim; ++i) state.output[i] *= shrink;
   }
 }
 
@@ -197,14 +217,18 @@ template <int kRows, typename Combine, typename Reduce>
 
 // Integer scores -> 8-bit weights for the values, in the values' order, and what a weight of one stands for. A weight is
 // a token's probability, relative to the tile's largest, times its value's scale, relative to the tile's largest.
-template <int kRows>
+template <int kRows, bool kExtras>
 [[gnu::always_inline]] inline void Softmax(const __m512i scores[kRows][4], const TileScales& scales, uint32_t head_dim,
-                                           const TurboQuery* queries, TurboRowState* states, int32_t weights[kRows][16],
-                                           float factor[kRows]) {
+                                           const TurboQuery* queries, TurboRowState* states, const TurboExtras& extras,
+                                           int32_t weights[kRows][16], float factor[kRows]) {
   __m512 logits[kRows][4], best[kRows], sums[kRows];
   for (int r = 0; r < kRows; ++r) {
     for (int i = 0; i < 4; ++i) {
       logits[r][i] = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[r][i]), scales.key[i]);
+      if constexpr (kExtras) {
+        logits[r][i] = _mm512_fmadd_ps(logits[r][i], _mm512_set1_ps(queries[r].scale),
+                                       _mm512_loadu_ps(extras.added + 64 * r + 16 * i));
+      }
       if (scales.valid < kTileTokens) {
         logits[r][i] = _mm512_mask_mov_ps(logits[r][i], scales.past[i], _mm512_set1_ps(-__builtin_inff()));
       }
@@ -215,17 +239,18 @@ template <int kRows>
   ReduceRows<kRows>(best, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); },
                     [](__m512 x) { return _mm512_reduce_max_ps(x); }, top);
   for (int r = 0; r < kRows; ++r) {
-    top[r] *= queries[r].scale;
+    if constexpr (!kExtras) top[r] *= queries[r].scale;
     if (states[r].sum == 0 || top[r] > states[r].max) RaiseMax(top[r], head_dim, states[r]);
     share[r] = top[r] - states[r].max;
   }
   for (int r = 0; r < kRows; ++r) {
-    const __m512 unit = _mm512_set1_ps(queries[r].scale), minus_top = _mm512_set1_ps(-top[r]);
+    const __m512 unit = _mm512_set1_ps(kExtras ? 1.0f : queries[r].scale), minus_top = _mm512_set1_ps(-top[r]);
     __m512i whole[4];
     sums[r] = _mm512_setzero_ps();
     for (int i = 0; i < 4; ++i) {
       __m512 p = Exp2(_mm512_fmadd_ps(logits[r][i], unit, minus_top));
       if (scales.valid < kTileTokens) p = _mm512_mask_mov_ps(p, scales.past[i], _mm512_setzero_ps());
+      if constexpr (kExtras) _mm512_storeu_ps(extras.probability + 64 * r + 16 * i, p);
       sums[r] = _mm512_add_ps(sums[r], p);
       whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(p, scales.value[i]));
     }
@@ -239,17 +264,21 @@ template <int kRows>
   for (int r = 0; r < kRows; ++r) {
     states[r].sum += share[r] * sum[r];
     factor[r] = share[r] * scales.value_unit;
+    if constexpr (kExtras) {
+      for (uint32_t t = 0; t < kTileTokens; ++t) extras.probability[64 * r + t] *= share[r];
+    }
   }
 }
 
-template <int kRows, typename KeyLines, typename ValueLines>
+template <int kRows, bool kExtras = false, typename KeyLines, typename ValueLines>
 [[gnu::always_inline]] inline void AttendRows(const KeyLines& keys, const ValueLines& values, const TileScales& scales,
-                                              uint32_t head_dim, const TurboQuery* queries, TurboRowState* states) {
+                                              uint32_t head_dim, const TurboQuery* queries, TurboRowState* states,
+                                              const TurboExtras& extras = {}) {
   __m512i scores[kRows][4];
   Scores<kRows>(keys, head_dim / 64, queries, scores);
   int32_t weights[kRows][16];
   float factor[kRows];
-  Softmax<kRows>(scores, scales, head_dim, queries, states, weights, factor);
+  Softmax<kRows, kExtras>(scores, scales, head_dim, queries, states, extras, weights, factor);
   AddValues<kRows>(values, head_dim / 64, weights, factor, states);
 }
 
@@ -257,7 +286,7 @@ template <int kRows, typename KeyLines, typename ValueLines>
 // memory once.
 template <int kKeyBits, int kValueBits>
 void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states,
-                 uint32_t rows) {
+                 uint32_t rows, const TurboExtras* extras) {
   __m512i key_table[4], value_table[4];
   LoadTable(reader.key_table, key_table);
   LoadTable(reader.value_table, value_table);
@@ -275,7 +304,12 @@ void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const Turbo
                                           kValueBits == 4 ? tiles.value_refine[1] + refine : nullptr};
     const TileScales scales = ReadTileScales(tiles, tile);
     uint32_t row = 0;
-    if (rows > kRowsTogether) {
+    if (extras != nullptr) {
+      for (; row < rows; ++row) {
+        const TurboExtras of_row = {extras->added + kTileTokens * row, extras->probability + kTileTokens * row};
+        AttendRows<1, true>(keys, values, scales, tiles.head_dim, &queries[row], &states[row], of_row);
+      }
+    } else if (rows > kRowsTogether) {
       DecodeAll(keys, groups, decoded[0]);
       DecodeAll(values, groups, decoded[1]);
       const DecodedLines all_keys = {decoded[0]}, all_values = {decoded[1]};
@@ -295,19 +329,19 @@ void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const Turbo
 
 template <int kKeyBits>
 void AttendWithKeys(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                    TurboRowState* states, uint32_t rows) {
-  if (reader.value_bits == 2) return AttendTiles<kKeyBits, 2>(reader, tiles, queries, states, rows);
-  if (reader.value_bits == 3) return AttendTiles<kKeyBits, 3>(reader, tiles, queries, states, rows);
-  AttendTiles<kKeyBits, 4>(reader, tiles, queries, states, rows);
+                    TurboRowState* states, uint32_t rows, const TurboExtras* extras) {
+  if (reader.value_bits == 2) return AttendTiles<kKeyBits, 2>(reader, tiles, queries, states, rows, extras);
+  if (reader.value_bits == 3) return AttendTiles<kKeyBits, 3>(reader, tiles, queries, states, rows, extras);
+  AttendTiles<kKeyBits, 4>(reader, tiles, queries, states, rows, extras);
 }
 
 }  // namespace
 
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                       TurboRowState* states, uint32_t rows) {
-  if (reader.key_bits == 2) return AttendWithKeys<2>(reader, tiles, queries, states, rows);
-  if (reader.key_bits == 3) return AttendWithKeys<3>(reader, tiles, queries, states, rows);
-  AttendWithKeys<4>(reader, tiles, queries, states, rows);
+                       TurboRowState* states, uint32_t rows, const TurboExtras* extras) {
+  if (reader.key_bits == 2) return AttendWithKeys<2>(reader, tiles, queries, states, rows, extras);
+  if (reader.key_bits == 3) return AttendWithKeys<3>(reader, tiles, queries, states, rows, extras);
+  AttendWithKeys<4>(reader, tiles, queries, states, rows, extras);
 }
 
 }  // namespace polarkv::cpu

@@ -179,10 +179,16 @@ struct LevelImages {
   __m512i byte;
 };
 
-// Codes of a rotated row, as of four bits, and the partial sums of the scale's denominator: of y * C for keys, of C * C
-// for values, which are integers and exact in any order.
-template <int kDim, int kBits, bool kKeys, bool kWide>
-[[gnu::always_inline]] inline __m512 QuantizeRow(const float* rotated, float to_unit_variance, const LevelImages& images, uint8_t* codes) {
+// Codes of a rotated row, as of four bits, and the partial sums of y * C and of C * C. The latter are integers and exact in
+// any order.
+struct Products {
+  __m512 with_images;
+  __m512 images_squared;
+};
+
+template <int kDim, int kBits, bool kWide>
+[[gnu::always_inline]] inline Products QuantizeRow(const float* rotated, float to_unit_variance,
+                                                   const LevelImages& images, uint8_t* codes) {
   // Bytes as two packs leave them, registers in the order 0, 2, 1, 3, into the order of coordinates.
   alignas(64) static constexpr uint8_t kOrder[64] = {
       0,  8,  1,  9,  2,  10, 3,  11, 16, 24, 17, 25, 18, 26, 19, 27, 32, 40, 33, 41, 34, 42,
@@ -204,40 +210,48 @@ template <int kDim, int kBits, bool kKeys, bool kWide>
                              : _mm512_fmadd_ps(y, unit, _mm512_setzero_ps());
       sign[i] = _mm512_castps_si512(z);
       level[i] = Levels<kBits>(z);
-      if constexpr (kKeys) {
-        // y and its image have the same sign, but for a y whose z underflows: too small to change the sum.
-        __m512& sum = i % 2 == 0 ? even : odd;
-        sum = _mm512_fmadd_ps(_mm512_abs_ps(y), _mm512_permutexvar_ps(level[i], images.number), sum);
-      }
+      // y and its image have the same sign, but for a y whose z underflows: too small to change the sum.
+      __m512& sum = i % 2 == 0 ? even : odd;
+      sum = _mm512_fmadd_ps(_mm512_abs_ps(y), _mm512_permutexvar_ps(level[i], images.number), sum);
     }
     const __m512i levels =
         _mm512_packus_epi16(_mm512_packs_epi32(level[0], level[2]), _mm512_packs_epi32(level[1], level[3]));
     const __mmask64 negative = _mm512_movepi8_mask(
         _mm512_packs_epi16(_mm512_packs_epi32(sign[0], sign[2]), _mm512_packs_epi32(sign[1], sign[3])));
-    if constexpr (!kKeys) {
-      const __m512i image = _mm512_permutexvar_epi8(levels, images.byte);
-      squares = _mm512_dpbusd_epi32(squares, image, image);
-    }
+    const __m512i image = _mm512_permutexvar_epi8(levels, images.byte);
+    squares = _mm512_dpbusd_epi32(squares, image, image);
     const __m512i code = _mm512_mask_sub_epi8(_mm512_add_epi8(levels, half), negative, below_half, levels);
     _mm512_store_si512(codes + 64 * part, _mm512_permutexvar_epi8(order, _mm512_slli_epi16(code, 4 - kBits)));
   }
-  return kKeys ? _mm512_add_ps(even, odd) : _mm512_cvtepi32_ps(squares);
+  return {_mm512_add_ps(even, odd), _mm512_cvtepi32_ps(squares)};
 }
 
 template <int kDim, int kBits, bool kKeys, bool kWide>
-[[gnu::always_inline]] inline void QuantizeBatch(const TurboEncoderShape& shape, uint32_t count, __m512 squared_norm, const LevelImages& images,
-                          Batch<kDim>& batch, uint8_t* codes, float* mantissa) {
+[[gnu::always_inline]] inline void QuantizeBatch(const TurboEncoderShape& shape, uint32_t first, uint32_t count,
+                                                 __m512 squared_norm, const LevelImages& images, Batch<kDim>& batch,
+                                                 uint8_t* codes, TurboEncodedTile& tile) {
   const __m512 norm = _mm512_sqrt_ps(squared_norm);
   const __mmask16 nonzero = _mm512_cmp_ps_mask(norm, _mm512_setzero_ps(), _CMP_GT_OQ);
   alignas(64) float to_unit_variance[kBatch];
   _mm512_store_ps(to_unit_variance, _mm512_maskz_div_ps(nonzero, _mm512_set1_ps(shape.root_dim), norm));
+  __m512 squares[kBatch];
   for (uint32_t t = 0; t < count; ++t) {
-    batch.partial[t] = QuantizeRow<kDim, kBits, kKeys, kWide>(batch.rotated[t], to_unit_variance[t], images, codes + t * kDim);
+    const Products products =
+        QuantizeRow<kDim, kBits, kWide>(batch.rotated[t], to_unit_variance[t], images, codes + t * kDim);
+    batch.partial[t] = products.with_images;
+    squares[t] = products.images_squared;
   }
+  for (uint32_t t = count; t < kBatch; ++t) squares[t] = _mm512_setzero_ps();
   for (uint32_t i = count * kDim; i < kBatch * kDim; i += 64) _mm512_store_si512(codes + i, _mm512_setzero_si512());
-  const __m512 sum = kKeys ? SumEach(batch.partial) : _mm512_sqrt_ps(SumEach(batch.partial));
-  const __m512 scale = _mm512_maskz_div_ps(nonzero, kKeys ? squared_norm : norm, sum);
-  _mm512_store_ps(mantissa, _mm512_maskz_mul_ps(nonzero, scale, _mm512_set1_ps(shape.rotation_scale)));
+  const __m512 product = SumEach(batch.partial), square = SumEach(squares);
+  const __m512 scale = kKeys ? _mm512_maskz_div_ps(nonzero, squared_norm, product)
+                             : _mm512_maskz_div_ps(nonzero, norm, _mm512_sqrt_ps(square));
+  _mm512_store_ps(tile.mantissa + first, _mm512_maskz_mul_ps(nonzero, scale, _mm512_set1_ps(shape.rotation_scale)));
+  // |y - s C|^2 / |y|^2
+  const __m512 relative = _mm512_maskz_div_ps(nonzero, scale, squared_norm);
+  const __m512 error = _mm512_fmadd_ps(relative, _mm512_fmsub_ps(scale, square, _mm512_add_ps(product, product)),
+                                       _mm512_set1_ps(1.0f));
+  _mm512_store_ps(tile.error + first, _mm512_maskz_mov_ps(nonzero, error));
 }
 
 template <Dtype kDtype, int kDim, int kBits, bool kKeys>
@@ -250,15 +264,18 @@ bool EncodeTile(const TurboEncoderShape& shape, const TurboEncodeRows& rows, Tur
     const uint32_t count = rows.tokens <= first ? 0 : rows.tokens - first < kBatch ? rows.tokens - first : kBatch;
     __m512 squared_norm;
     if (RotateBatch<kDtype, kDim, false>(shape, rows, first, count, batch, tile.exponent + first, squared_norm)) {
-      QuantizeBatch<kDim, kBits, kKeys, false>(shape, count, squared_norm, images, batch, codes + first * kDim,
-                                               tile.mantissa + first);
+      QuantizeBatch<kDim, kBits, kKeys, false>(shape, first, count, squared_norm, images, batch, codes + first * kDim, tile);
       continue;
     }
     RotateBatch<kDtype, kDim, true>(shape, rows, first, count, batch, tile.exponent + first, squared_norm);
     // A number that is not finite leaves none of its token finite, whose binade does not matter then.
     if (_mm512_cmp_ps_mask(squared_norm, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ) != 0xFFFF) return false;
-    QuantizeBatch<kDim, kBits, kKeys, true>(shape, count, squared_norm, images, batch, codes + first * kDim,
-                                            tile.mantissa + first);
+    QuantizeBatch<kDim, kBits, kKeys, true>(shape, first, count, squared_norm, images, batch, codes + first * kDim, tile);
+  }
+  for (uint32_t t = 0; t < rows.tokens && rows.counted != ~uint64_t{0}; ++t) {
+    if ((rows.counted >> t & 1) != 0) continue;
+    for (uint32_t i = 0; i < kDim; i += 64) _mm512_store_si512(codes + t * kDim + i, _mm512_setzero_si512());
+    tile.mantissa[t] = tile.error[t] = 0;
   }
   if constexpr (kKeys) {
     PackKeys<kDim, kBits>(codes, tile);
@@ -285,7 +302,87 @@ TileEncoder ForDim(const TurboEncoderShape& shape) {
   return ForBits<kDtype, 256>(shape.bits, shape.keys);
 }
 
+template <Dtype kDtype, int kDim>
+void SumKeys(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs, float* sum,
+             float* energy) {
+  constexpr int kVectors = kDim / 16, kPairs = kVectors / 2;
+  int one[kPairs], other[kPairs];  // registers of pair register i
+  const int apart = static_cast<int>(pairs.distance) / 16;
+  for (int i = 0; i < kPairs; ++i) {
+    one[i] = i < apart ? i : 2 * i;
+    other[i] = i < apart ? i + apart : 2 * i + 1;
+  }
+  __m512 cosine[kPairs], sine[kPairs], sums[kVectors];
+  __m512 square = _mm512_setzero_ps();
+  for (int i = 0; i < kPairs; ++i) {
+    cosine[i] = _mm512_load_ps(pairs.start->cosine + 16 * i);
+    sine[i] = _mm512_load_ps(pairs.start->sine + 16 * i);
+  }
+  for (int i = 0; i < kVectors; ++i) sums[i] = _mm512_setzero_ps();
+  for (uint32_t t = 0; t < rows.tokens; ++t) {
+    if (t >= first) {
+      __m512 x[kVectors];
+      for (int i = 0; i < kVectors / 2; ++i) LoadBlock<kDtype>(rows.data + t * rows.token_bytes, shape, i, x + 2 * i);
+      for (int i = 0; i < kPairs; ++i) {
+        const __m512 a = x[one[i]], b = x[other[i]];
+        sums[2 * i] = _mm512_fmadd_ps(cosine[i], a, _mm512_fmadd_ps(sine[i], b, sums[2 * i]));
+        sums[2 * i + 1] = _mm512_fmadd_ps(cosine[i], b, _mm512_fnmadd_ps(sine[i], a, sums[2 * i + 1]));
+        square = _mm512_fmadd_ps(a, a, _mm512_fmadd_ps(b, b, square));
+      }
+    }
+    for (int i = 0; i < kPairs; ++i) {
+      const __m512 c = _mm512_load_ps(pairs.step->cosine + 16 * i), s = _mm512_load_ps(pairs.step->sine + 16 * i);
+      const __m512 old = cosine[i];
+      cosine[i] = _mm512_fmsub_ps(old, c, _mm512_mul_ps(sine[i], s));
+      sine[i] = _mm512_fmadd_ps(sine[i], c, _mm512_mul_ps(old, s));
+    }
+  }
+  for (int i = 0; i < kVectors; ++i) _mm512_storeu_ps(sum + 16 * i, _mm512_add_ps(_mm512_loadu_ps(sum + 16 * i), sums[i]));
+  *energy += _mm512_reduce_add_ps(square);
+}
+
+template <Dtype kDtype>
+void SumKeysForDim(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs,
+                   float* sum, float* energy) {
+  if (shape.head_dim == 64) return SumKeys<kDtype, 64>(shape, rows, first, pairs, sum, energy);
+  if (shape.head_dim == 128) return SumKeys<kDtype, 128>(shape, rows, first, pairs, sum, energy);
+  if (shape.head_dim == 192) return SumKeys<kDtype, 192>(shape, rows, first, pairs, sum, energy);
+  SumKeys<kDtype, 256>(shape, rows, first, pairs, sum, energy);
+}
+
 }  // namespace
+
+void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs,
+                   float* sum, float* energy) {
+  const auto dtype = static_cast<Dtype>(shape.dtype);
+  if (dtype == Dtype::kF32) return SumKeysForDim<Dtype::kF32>(shape, rows, first, pairs, sum, energy);
+  if (dtype == Dtype::kF16) return SumKeysForDim<Dtype::kF16>(shape, rows, first, pairs, sum, energy);
+  SumKeysForDim<Dtype::kBF16>(shape, rows, first, pairs, sum, energy);
+}
+
+void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, int32_t* steps) {
+  const __m512 low = _mm512_load_ps(tables.thresholds), high = _mm512_load_ps(tables.thresholds + 16);
+  const __m512i below_low = _mm512_load_si512(tables.below), below_high = _mm512_load_si512(tables.below + 16);
+  const __m512i one = _mm512_set1_epi32(1), last = _mm512_set1_epi32(31);
+  for (int i = 0; i < 64; i += 16) {
+    const __m512 scale = _mm512_load_ps(tile.mantissa + i);
+    const __mmask16 nonzero = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 m = _mm512_getmant_ps(scale, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
+    const __m512i binade = _mm512_cvtps_epi32(_mm512_getexp_ps(scale));
+    // Thresholds up to the 1/32 below m are counted by a table; between that and m are two at most.
+    const __m512i interval = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(m), 18), last);
+    __m512i step = _mm512_permutex2var_epi32(below_low, interval, below_high);
+    for (int more = 0; more < 2; ++more) {
+      const __m512 next = _mm512_permutex2var_ps(low, _mm512_min_epi32(step, last), high);
+      const __mmask16 reached =
+          _mm512_cmp_ps_mask(m, next, _CMP_GE_OQ) & _mm512_cmple_epi32_mask(step, last);
+      step = _mm512_mask_add_epi32(step, reached, step, one);
+    }
+    const __m512i exponent = _mm512_add_epi32(binade, _mm512_load_si512(tile.exponent + i));
+    step = _mm512_add_epi32(step, _mm512_slli_epi32(exponent, 5));
+    _mm512_storeu_si512(steps + i, _mm512_mask_mov_epi32(_mm512_set1_epi32(kNoStep), nonzero, step));
+  }
+}
 
 bool TurboEncodeAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile) {
   const auto dtype = static_cast<Dtype>(shape.dtype);

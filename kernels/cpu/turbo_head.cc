@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 
+#include "codec/key_mean.h"
+#include "codec/log_scale.h"
 #include "codec/rotation.h"
 #include "codec/turbo_codebook.h"
 
@@ -23,8 +27,7 @@ uint32_t BitsHeld(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind se
   return bits;
 }
 
-TurboReader MakeReader(const BlockView& block) {
-  const CodecPair codec = block.spec().codec;
+TurboReader MakeReader(const BlockView& block, CodecPair codec) {
   TurboReader reader;
   reader.key_bits = BitsHeld(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
   reader.value_bits = BitsHeld(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
@@ -34,7 +37,7 @@ TurboReader MakeReader(const BlockView& block) {
 }
 
 TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
-  const BlockLayout& layout = block.layout();
+  const BaseTileLayout& base = block.layout().layer(layer).base_tile;
   const auto first_tile = [&](PlaneKind kind) {
     const auto tile = block.Tile(layer, kind, kv_head, 0);
     return tile.empty() ? nullptr : tile.data();
@@ -45,12 +48,13 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   tiles.key_refine[1] = first_tile(PlaneKind::kKeyRefine0);
   tiles.value_refine[0] = first_tile(PlaneKind::kValueRefine1);
   tiles.value_refine[1] = first_tile(PlaneKind::kValueRefine0);
-  tiles.base_stride = layout.base_tile().bytes;
+  tiles.base_stride = base.bytes;
   tiles.refine_stride = 8 * block.spec().head_dim;
-  tiles.key_scales = layout.base_tile().k_scales;
-  tiles.value_scales = layout.base_tile().v_scales;
-  tiles.key_crumbs = layout.base_tile().k_payload;
-  tiles.value_crumbs = layout.base_tile().v_payload;
+  tiles.octave = kOctave.data();
+  tiles.key_scales = base.k_scales;
+  tiles.value_scales = base.v_scales;
+  tiles.key_crumbs = base.k_payload;
+  tiles.value_crumbs = base.v_payload;
   tiles.head_dim = block.spec().head_dim;
   tiles.tokens = block.spec().tokens;
   return tiles;
@@ -58,23 +62,28 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
 
 }  // namespace
 
-bool HasTurboBody(const BlockView& block, InstructionSet set) {
-  const BlockSpec& spec = block.spec();
-  return set == InstructionSet::kAvx512 && IsTurbo(spec.codec.k) && IsTurbo(spec.codec.v) && spec.head_dim % 64 == 0;
+bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
+  const LayerLayout& shape = block.layout().layer(layer);
+  const auto has_body = [](CodecId codec) { return IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4; };
+  return set == InstructionSet::kAvx512 && has_body(shape.codec.k) && has_body(shape.codec.v) &&
+         block.spec().head_dim % 64 == 0;
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
     : head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
-      outputs_(size_t{rows} * head_dim),
+      outputs_(size_t{rows} * 2 * head_dim),
+      means_(rows),
+      added_(size_t{rows} * kTileTokens),
+      probability_(size_t{rows} * kTileTokens),
       queries_(rows),
       states_(rows) {
   const auto signs = RotationSigns(rotation_seed);
   signs_.assign(signs.begin(), signs.begin() + head_dim);
   for (uint32_t row = 0; row < rows; ++row) {
     queries_[row].words = words_.data() + size_t{row} * head_dim / 4;
-    states_[row].output = outputs_.data() + size_t{row} * head_dim;
+    states_[row].output = outputs_.data() + size_t{row} * 2 * head_dim;
   }
 }
 
@@ -118,26 +127,93 @@ void TurboHead::Finish(float* o, float* lse) {
       continue;
     }
     HadamardBlocks(state.output, head_dim_, RotationBlock(head_dim_), 1);
-    for (uint32_t i = 0; i < head_dim_; ++i) o[i] = signs_[i] * (state.output[i] * (unit / state.sum));
+    for (uint32_t i = 0; i < head_dim_; ++i) {
+      o[i] = signs_[i] * (state.output[i] * (unit / state.sum)) + state.output[head_dim_ + i] / state.sum;
+    }
     lse[row] = (state.max + std::log2(state.sum)) * kLn2;
+  }
+}
+
+// The tiles in runs, which end at tiles that have tokens with records of their own or without their mean.
+void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head) {
+  const LayerLayout& shape = block.layout().layer(layer);
+  const TurboTiles all = MakeTiles(block, layer, kv_head);
+  if (shape.key_mean) means_.Start(block, layer, kv_head, q_);
+  const auto tiles_from = [&](uint32_t first, uint32_t tokens) {
+    TurboTiles part = all;
+    part.base += uint64_t{first} * all.base_stride;
+    for (const uint8_t** plane : {&part.key_refine[0], &part.key_refine[1], &part.value_refine[0], &part.value_refine[1]}) {
+      if (*plane != nullptr) *plane += uint64_t{first} * all.refine_stride;
+    }
+    part.tokens = tokens;
+    return part;
+  };
+  uint32_t run = 0;
+  const auto attend_run = [&](uint32_t end_token) {
+    const uint32_t first = run * kTileTokens;
+    if (end_token <= first) return;
+#if defined(__x86_64__)
+    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
+#endif
+  };
+  const bool may_have_records = shape.key_mean || shape.escapes != 0;
+  for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
+    TileHead head;
+    std::memcpy(&head, all.base + uint64_t{tile} * all.base_stride, sizeof head);
+    if (!shape.key_mean) head.k_mean = 0;
+    if ((head.k_escapes | head.v_escapes | head.k_mean) == 0) continue;
+    attend_run(tile * kTileTokens);
+    const uint32_t tokens = std::min(kTileTokens, all.tokens - tile * kTileTokens);
+    AttendTileWithRecords(reader, tiles_from(tile, tokens), block, layer, tile, head);
+    run = tile + 1;
+  }
+  attend_run(all.tokens);
+}
+
+void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block,
+                                      uint32_t layer, uint32_t number, const TileHead& head) {
+  std::fill(added_.begin(), added_.end(), 0.0f);
+  if (const uint64_t tokens = head.k_mean & ~head.k_escapes; tokens != 0) means_.Add(number, tokens, unit_, added_.data());
+  uint32_t record = head.first_escape;
+  for (uint32_t i = 0; i < kTileTokens; ++i) {
+    if ((head.k_escapes >> i & 1) == 0) continue;
+    const std::array<float, kMaxHeadDim> key = ReadRecord(block.EscapeRecord(layer, record++));
+    for (uint32_t row = 0; row < rows_; ++row) {
+      const float* q = q_ + size_t{row} * head_dim_;
+      added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
+    }
+  }
+#if defined(__x86_64__)
+  const TurboExtras extras = {added_.data(), probability_.data()};
+  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
+#endif
+  for (uint32_t i = 0; i < tile.tokens; ++i) {
+    if ((head.v_escapes >> i & 1) == 0) continue;
+    const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));
+    for (uint32_t row = 0; row < rows_; ++row) {
+      float* raw = states_[row].output + head_dim_;
+      const float p = probability_[row * kTileTokens + kScoreOrder.place[i]];
+      for (uint32_t j = 0; j < head_dim_; ++j) raw[j] += p * value[j];
+    }
   }
 }
 
 void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, const float* q,
                        float scale, float* o, float* lse) {
   PackQueries(q, scale);
+  q_ = q;
+  unit_ = scale * kLog2E;
   std::fill(outputs_.begin(), outputs_.end(), 0.0f);
   for (TurboRowState& state : states_) state.max = state.sum = 0;
   TurboReader reader;
   const BlockView* same = nullptr;  // the block that the reader was made for
   for (const BlockView* block : blocks) {
-    if (same == nullptr || block->spec().codec != same->spec().codec || block->planes() != same->planes()) {
-      reader = MakeReader(*block);
+    const CodecPair codec = block->layout().layer(layer).codec;
+    if (same == nullptr || codec != same->layout().layer(layer).codec || block->planes() != same->planes()) {
+      reader = MakeReader(*block, codec);
       same = block;
     }
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, MakeTiles(*block, layer, kv_head), queries_.data(), states_.data(), rows_);
-#endif
+    AttendBlock(reader, *block, layer, kv_head);
   }
   Finish(o, lse);
 }

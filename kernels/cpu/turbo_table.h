@@ -30,6 +30,7 @@ inline constexpr uint32_t kDwordFirstCode[2][2] = {{15, 13}, {14, 12}};  // [wor
 // The order in which scores of a tile come out (the lanes of the keys' lines), and how it becomes the values' order.
 struct alignas(64) ScoreOrder {
   uint8_t token[64];          // of each score
+  uint8_t place[64];          // of each token's score
   // For byte i of the values' weights, [quarter][dword of kDwordFirstCode][byte]: which of the scores, packed to bytes by
   // two saturating packs of 512 bits, it is.
   uint8_t packed_weight_source[64];
@@ -37,7 +38,7 @@ struct alignas(64) ScoreOrder {
 
 inline constexpr ScoreOrder kScoreOrder = [] {
   ScoreOrder order{};
-  uint8_t place[64] = {};
+  auto& place = order.place;
   for (uint8_t token = 0; token < 64; ++token) {
     const uint8_t e = token % 16, t = token / 16;
     const uint8_t lane = static_cast<uint8_t>((t & 1) << 3 | (e >> 1 & 1) << 2 | (e >> 2 & 1) << 1 | (e & 1));

@@ -81,7 +81,7 @@ void Encode(benchmark::State& state, const std::string& codec, Dtype dtype) {
   for (auto& block : blocks) block.reserve(BlockLayout::Make(spec)->total_bytes());
   for (auto _ : state) {
     for (uint32_t i = 0; i < kTensors; ++i) {
-      const absl::Status s = EncodeBlock(spec, View(tensors[2 * i], dtype), View(tensors[2 * i + 1], dtype), blocks[i]);
+      const absl::Status s = EncodeBlock(spec, View(tensors[2 * i], dtype), View(tensors[2 * i + 1], dtype), {}, blocks[i]);
       if (!s.ok()) state.SkipWithError("encode failed");
     }
   }

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -17,7 +18,7 @@ constexpr size_t kDirectory = sizeof(BlockHeader);
 // A good block with another header, sealed again.
 BlockDefect InHeader(std::string name, absl::StatusCode code, std::string message,
                      std::function<void(BlockHeader&)> change, CodecPair codec = {CodecId::kTurbo3, CodecId::kTurbo2}) {
-  return {std::move(name), code, std::move(message), [change, codec] {
+  return {std::move(name), DefectPlace::kHeader, code, std::move(message), [change, codec] {
             BlockBytes block = MakeBlock(DefectSpec(codec));
             BlockHeader header;
             std::memcpy(&header, block.data(), sizeof header);
@@ -29,36 +30,22 @@ BlockDefect InHeader(std::string name, absl::StatusCode code, std::string messag
 }
 
 BlockDefect InDirectory(std::string name, std::string message, std::function<void(DirectoryEntry*)> change) {
-  return {std::move(name), kDamaged, std::move(message), [change] {
+  return {std::move(name), DefectPlace::kPrefix, kDamaged, std::move(message), [change] {
             BlockBytes block = MakeBlock(DefectSpec());
             DirectoryEntry entries[2];
             std::memcpy(entries, block.data() + kDirectory, sizeof entries);
             change(entries);
             std::memcpy(block.data() + kDirectory, entries, sizeof entries);
-            ResealDirectory(block, 2);
+            ResealDirectory(block);
             return block;
           }};
 }
 
 // A good block whose bytes are changed without sealing it again.
-BlockDefect InBytes(std::string name, std::string message, std::function<void(BlockBytes&)> change) {
-  return {std::move(name), kDamaged, std::move(message), [change] {
+BlockDefect InBytes(std::string name, DefectPlace place, std::string message, std::function<void(BlockBytes&)> change) {
+  return {std::move(name), place, kDamaged, std::move(message), [change] {
             BlockBytes block = MakeBlock(DefectSpec());
             change(block);
-            return block;
-          }};
-}
-
-// A good block with a 16-bit word of its only base tile changed, sealed again.
-BlockDefect InTile(std::string name, std::string message, CodecPair codec,
-                   std::function<uint32_t(const BaseTileLayout&)> where, uint16_t value) {
-  message = "damaged block: tile of layer 0, head 0, tile 0: " + message;
-  return {std::move(name), kDamaged, std::move(message), [codec, where, value] {
-            BlockBytes block = MakeBlock(DefectSpec(codec));
-            const BlockLayout layout = BlockLayout::Make(DefectSpec(codec)).value();
-            const uint64_t tile = layout.SegmentOffset(0, 0);
-            std::memcpy(block.data() + tile + where(layout.base_tile()), &value, sizeof value);
-            ResealSegment(block, tile, layout.SegmentBytes(0), 0);
             return block;
           }};
 }
@@ -67,12 +54,11 @@ void AddUnsupported(std::vector<BlockDefect>& all) {
   const auto add = [&all](std::string name, std::string message, std::function<void(BlockHeader&)> change) {
     all.push_back(InHeader(std::move(name), kUnsupported, "unsupported block: " + message, std::move(change)));
   };
-  add("version", "format version 2, this build reads version 1", [](BlockHeader& h) { h.version = 2; });
-  add("features", "feature bits 0x0001 are not known to this build", [](BlockHeader& h) { h.features = 1; });
-  add("k-codec", "k_codec 5 is not known to this build", [](BlockHeader& h) { h.k_codec = 5; });
+  add("version", "format version 1, this build reads version 2", [](BlockHeader& h) { h.version = 1; });
+  add("features", "feature bits 0x0004 are not known to this build", [](BlockHeader& h) { h.features = 4; });
+  add("k-codec", "k_codec 7 is not known to this build", [](BlockHeader& h) { h.k_codec = 7; });
   add("v-codec", "v_codec 0 is not known to this build", [](BlockHeader& h) { h.v_codec = 0; });
   add("codebook", "codebook 2, this build has codebook 1", [](BlockHeader& h) { h.codebook = 2; });
-  add("extension", "extension of 64 bytes, this build knows none", [](BlockHeader& h) { h.extension_bytes = 64; });
   add("source-dtype", "source_dtype 4 is not known to this build", [](BlockHeader& h) { h.source_dtype = 4; });
   add("rope-pairing", "rope_pairing 3 is not known to this build", [](BlockHeader& h) { h.rope_pairing = 3; });
   add("rotation-kind", "rotation_kind 2 is not known to this build", [](BlockHeader& h) { h.rotation_kind = 2; });
@@ -105,12 +91,18 @@ void AddRanges(std::vector<BlockDefect>& all) {
   });
   add("rotation-missing", "rotation_kind is 0, the codecs need 1", [](BlockHeader& h) { h.rotation_kind = 0; });
   add("rotation-block", "rotation_block is 32, this block needs 64", [](BlockHeader& h) { h.rotation_block = 32; });
+  add("keys-only-codec", "v_codec is qjl2; valid: codecs that are not for keys only",
+      [](BlockHeader& h) { h.v_codec = static_cast<uint8_t>(CodecId::kQjl2); });
+  add("extension", "extension_bytes is 64, this block's features need 0",
+      [](BlockHeader& h) { h.extension_bytes = 64; });
+  add("phases-without-layers", "a phase table without a layer table",
+      [](BlockHeader& h) { h.features = kFeaturePhaseTable; });
   add("reserved-header", "reserved header bytes are not zero", [](BlockHeader& h) { h.reserved = 1; });
   add("planes", "planes is 3, the codecs have 2", [](BlockHeader& h) { h.planes = 3; });
-  add("total-bytes", "total_bytes is 3073, a block of this shape has 3072",
+  add("total-bytes", "total_bytes is 3073, a block of this shape has 2944",
       [](BlockHeader& h) { h.total_bytes = 3073; });
   add("over-the-limit",
-      "a block of 1024 layers, 1024 heads and 65536 tokens would have 3092376486016 bytes; the limit is 1073741824: "
+      "a block of 1024 layers, 1024 heads and 65536 tokens would have 2954937532544 bytes; the limit is 1073741824: "
       "use "
       "fewer tokens a block or more shards",
       [](BlockHeader& h) {
@@ -128,76 +120,42 @@ void AddRanges(std::vector<BlockDefect>& all) {
 }
 
 void AddDamage(std::vector<BlockDefect>& all) {
-  const auto add = [&all](std::string name, std::string message, std::function<void(BlockBytes&)> change) {
-    all.push_back(InBytes(std::move(name), "damaged block: " + message, std::move(change)));
+  const auto add = [&all](std::string name, DefectPlace place, std::string message,
+                          std::function<void(BlockBytes&)> change) {
+    all.push_back(InBytes(std::move(name), place, "damaged block: " + message, std::move(change)));
   };
-  add("empty", "cut off in the header, 0 of 128 bytes", [](BlockBytes& b) { b.clear(); });
-  add("cut-in-header", "cut off in the header, 127 of 128 bytes", [](BlockBytes& b) { b.resize(127); });
-  add("magic", "not a block, magic is 0x42564b51 instead of 0x42564b50", [](BlockBytes& b) { b[0] ^= 1; });
-  add("header-checksum", "header checksum does not match", [](BlockBytes& b) { b[40] ^= 1; });
-  add("cut-in-directory", "cut off in the directory, 191 of 192 bytes", [](BlockBytes& b) { b.resize(191); });
-  add("directory-checksum", "directory checksum does not match", [](BlockBytes& b) { b[kDirectory] ^= 1; });
-  add("directory-padding", "padding after the directory is not zero", [](BlockBytes& b) { b[191] = 1; });
-  add("cut-in-segments", "cut off in the segments, 3071 of 3072 bytes", [](BlockBytes& b) { b.pop_back(); });
-  add("trailing-bytes", "1 bytes after the end of a block of 3072 bytes", [](BlockBytes& b) { b.push_back(0); });
-  add("segment-checksum", "segment checksum of layer 0, plane 1 does not match", [](BlockBytes& b) { b.back() ^= 1; });
+  using enum DefectPlace;
+  add("empty", kHeader, "cut off in the header, 0 of 128 bytes", [](BlockBytes& b) { b.clear(); });
+  add("cut-in-header", kHeader, "cut off in the header, 127 of 128 bytes", [](BlockBytes& b) { b.resize(127); });
+  add("magic", kHeader, "not a block, magic is 0x42564b51 instead of 0x42564b50", [](BlockBytes& b) { b[0] ^= 1; });
+  add("header-checksum", kHeader, "header checksum does not match", [](BlockBytes& b) { b[40] ^= 1; });
+  add("cut-in-directory", kPrefix, "cut off in the directory, 191 of 192 bytes", [](BlockBytes& b) { b.resize(191); });
+  add("directory-checksum", kPrefix, "directory checksum does not match", [](BlockBytes& b) { b[kDirectory] ^= 1; });
+  add("directory-padding", kPrefix, "padding after the directory is not zero", [](BlockBytes& b) { b[191] = 1; });
+  add("cut-in-segments", kPrefix, "cut off in the segments, 2943 of 2944 bytes", [](BlockBytes& b) { b.pop_back(); });
+  add("trailing-bytes", kPrefix, "1 bytes after the end of a block of 2944 bytes",
+      [](BlockBytes& b) { b.push_back(0); });
+  add("segment-checksum", kPayload, "segment checksum of layer 0, plane 1 does not match",
+      [](BlockBytes& b) { b.back() ^= 1; });
 }
 
 void AddDirectory(std::vector<BlockDefect>& all) {
   const auto add = [&all](std::string name, std::string message, std::function<void(DirectoryEntry*)> change) {
     all.push_back(InDirectory(std::move(name), "damaged block: directory entry of layer 0, plane " + message, change));
   };
-  add("segment-outside", "1: segment ends outside the block (3136, expected 3072)",
+  add("segment-outside", "1: segment ends outside the block (3008, expected 2944)",
       [](DirectoryEntry* e) { e[1].offset_units += 1; });
-  add("segment-offset-overflow", "0: segment ends outside the block (274877909248, expected 2560)",
+  add("segment-offset-overflow", "0: segment ends outside the block (274877909120, expected 2432)",
       [](DirectoryEntry* e) { e[0].offset_units = 0xFFFFFFFF; });
-  add("segment-length-overflow", "0: segment ends outside the block (4294967487, expected 2560)",
+  add("segment-length-overflow", "0: segment ends outside the block (4294967487, expected 2432)",
       [](DirectoryEntry* e) { e[0].length = 0xFFFFFFFF; });
   add("segment-in-header", "0: segment overlaps what is before it (128, expected 192)",
       [](DirectoryEntry* e) { e[0].offset_units = 2; });
-  add("segment-overlap", "1: segment overlaps what is before it (2496, expected 2560)",
+  add("segment-overlap", "1: segment overlaps what is before it (2368, expected 2432)",
       [](DirectoryEntry* e) { e[1].offset_units -= 1; });
-  add("segment-length", "0: wrong segment length (2304, expected 2368)", [](DirectoryEntry* e) { e[0].length -= 64; });
+  add("segment-length", "0: wrong segment length (2176, expected 2240)", [](DirectoryEntry* e) { e[0].length -= 64; });
   add("segment-gap", "0: gap before the segment (256, expected 192)",
       [](DirectoryEntry* e) { e[0].offset_units += 1; });
-}
-
-void AddTiles(std::vector<BlockDefect>& all) {
-  const CodecPair turbo = DefectSpec().codec;
-  const CodecPair fp16_k = {CodecId::kFp16, CodecId::kTurbo2}, fp16_v = {CodecId::kTurbo2, CodecId::kFp16};
-  const CodecPair polar_k = {CodecId::kPolar44, CodecId::kTurbo2}, polar_v = {CodecId::kTurbo2, CodecId::kPolar44};
-  constexpr uint16_t kInfinity = 0x7C00, kMinusOne = 0xBC00, kNan = 0x7E00;
-  const auto add = [&all](std::string name, std::string message, CodecPair codec,
-                          std::function<uint32_t(const BaseTileLayout&)> where, uint16_t value) {
-    all.push_back(InTile(std::move(name), std::move(message), codec, std::move(where), value));
-  };
-  const auto k_scales = [](const BaseTileLayout& t) { return t.k_scales; };
-  const auto v_scales = [](const BaseTileLayout& t) { return t.v_scales; };
-  const auto k_payload = [](const BaseTileLayout& t) { return t.k_payload; };
-  const auto v_payload = [](const BaseTileLayout& t) { return t.v_payload; };
-  // The first parameter of a polar44 pair is an angle, which may be any 16 bits.
-  const auto k_step = [](const BaseTileLayout& t) { return t.k_payload + 2; };
-  const auto v_radius = [](const BaseTileLayout& t) { return t.v_payload + 4; };
-  add(
-      "tile-tokens", "token count differs from the header's", turbo, [](const auto&) { return 4; }, 7);
-  add(
-      "tile-reserved", "reserved tile bytes are not zero", turbo, [](const auto&) { return 62; }, 0x0100);
-  add(
-      "k-exponent", "k_exponent out of range", turbo, [](const auto&) { return 0; }, 128);
-  add(
-      "v-exponent", "v_exponent out of range", turbo, [](const auto&) { return 2; }, static_cast<uint16_t>(-193));
-  add("k-scale", "a K scale is negative or not finite", turbo, k_scales, kInfinity);
-  add("v-scale", "a V scale is negative or not finite", turbo, v_scales, kMinusOne);
-  add(
-      "k-padding-scale", "the K scale of a padding token is not zero", turbo,
-      [](const BaseTileLayout& t) { return t.k_scales + 2 * 6; }, 1);
-  add(
-      "v-padding-scale", "the V scale of a padding token is not zero", turbo,
-      [](const BaseTileLayout& t) { return t.v_scales + 2 * 63; }, 1);
-  add("k-fp16-value", "an fp16 K value is not finite", fp16_k, k_payload, kNan);
-  add("v-fp16-value", "an fp16 V value is not finite", fp16_v, v_payload, kInfinity);
-  add("k-polar-parameter", "a polar44 K step or radius is negative or not finite", polar_k, k_step, kMinusOne);
-  add("v-polar-parameter", "a polar44 V step or radius is negative or not finite", polar_v, v_radius, kNan);
 }
 
 }  // namespace
@@ -213,24 +171,35 @@ BlockSpec DefectSpec(CodecPair codec) {
   return spec;
 }
 
+BlockSpec LayeredDefectSpec(CodecPair codec) {
+  BlockSpec spec = DefectSpec(codec);
+  spec.layer_parts = {{codec, true, 3}};
+  spec.phases.assign(32, 1);
+  return spec;
+}
+
 void ResealHeader(BlockBytes& block) {
   const uint64_t checksum = XXH3_64bits(block.data(), offsetof(BlockHeader, header_xxh3));
   std::memcpy(block.data() + offsetof(BlockHeader, header_xxh3), &checksum, sizeof checksum);
 }
 
-void ResealDirectory(BlockBytes& block, uint32_t entries) {
-  const uint64_t checksum = XXH3_64bits(block.data() + kDirectory, entries * sizeof(DirectoryEntry));
+void ResealDirectory(BlockBytes& block) {
+  BlockHeader header;
+  std::memcpy(&header, block.data(), sizeof header);
+  const uint64_t bytes = header.extension_bytes + uint64_t{header.layers} * header.planes * sizeof(DirectoryEntry);
+  const uint64_t checksum = XXH3_64bits(block.data() + sizeof header, std::min(bytes, block.size() - sizeof header));
   std::memcpy(block.data() + offsetof(BlockHeader, directory_xxh3), &checksum, sizeof checksum);
   ResealHeader(block);
 }
 
 void ResealSegment(BlockBytes& block, uint64_t offset, uint64_t length, uint32_t entry) {
-  const uint64_t checksum = XXH3_64bits(block.data() + offset, length);
-  std::memcpy(block.data() + kDirectory + entry * sizeof(DirectoryEntry) + offsetof(DirectoryEntry, xxh3), &checksum,
-              sizeof checksum);
   BlockHeader header;
   std::memcpy(&header, block.data(), sizeof header);
-  ResealDirectory(block, uint32_t{header.layers} * header.planes);
+  const uint64_t checksum = XXH3_64bits(block.data() + offset, length);
+  std::memcpy(block.data() + kDirectory + header.extension_bytes + entry * sizeof(DirectoryEntry) +
+                  offsetof(DirectoryEntry, xxh3),
+              &checksum, sizeof checksum);
+  ResealDirectory(block);
 }
 
 const std::vector<BlockDefect>& AllBlockDefects() {
@@ -240,7 +209,8 @@ const std::vector<BlockDefect>& AllBlockDefects() {
     AddUnsupported(*defects);
     AddRanges(*defects);
     AddDirectory(*defects);
-    AddTiles(*defects);
+    AddExtensionDefects(*defects);
+    AddPayloadDefects(*defects);
     return defects;
   }();
   return *all;

@@ -29,6 +29,7 @@ bool SameBytes(std::span<const uint8_t> a, std::span<const uint8_t> b) { return 
 TEST(BlockView, SealedBlockIsReadBackAsWritten) {
   for (const CodecId k : AllCodecs()) {
     for (const CodecId v : AllCodecs()) {
+      if (TraitsOf(v).keys_only) continue;
       const BlockSpec spec = SmallSpec({k, v});
       const std::vector<uint8_t> bytes = MakeBlock(spec);
       const absl::StatusOr<BlockView> view = BlockView::Parse(bytes, VerifyPayload::kYes);
@@ -49,7 +50,8 @@ TEST(BlockView, TilesCoverTheSegmentsWithoutGaps) {
   const uint8_t* next = bytes.data() + view.layout().payload_offset();
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     for (uint32_t plane = 0; plane < view.layout().planes(); ++plane) {
-      EXPECT_EQ(view.entry(layer, plane).offset_units * uint64_t{64}, view.layout().SegmentOffset(layer, plane));
+      EXPECT_EQ(view.entry(layer, plane).offset_units * uint64_t{64},
+                view.layout().SegmentOffset(layer, view.layout().plane_kind(plane)));
       for (uint32_t head = 0; head < spec.kv_heads; ++head) {
         for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
           const auto span = view.Tile(layer, view.layout().plane_kind(plane), head, tile);
@@ -63,9 +65,9 @@ TEST(BlockView, TilesCoverTheSegmentsWithoutGaps) {
 }
 
 TEST(BlockView, EverySelectionHasTheWholeBlocksSegments) {
-  const std::vector<uint8_t> block = MakeBlock(SmallSpec({CodecId::kTurbo4, CodecId::kTurbo3}));
+  const std::vector<uint8_t> block = MakeBlock(testing::LayeredSpec());
   const BlockView whole = BlockView::Parse(block, VerifyPayload::kYes).value();
-  for (const auto& [begin, end] : {std::pair{0u, 0u}, {0u, 1u}, {1u, 2u}, {0u, 2u}, {1u, 0u}}) {
+  for (const auto& [begin, end] : {std::pair{0u, 0u}, {0u, 1u}, {1u, 2u}, {1u, 4u}, {2u, 0u}, {4u, 5u}}) {
     for (PlaneMask planes = 0; planes <= kAllPlanes; ++planes) {
       const BlockSelection selection = {begin, end, planes};
       const std::vector<uint8_t> cut = Cut(block, selection);
@@ -73,7 +75,7 @@ TEST(BlockView, EverySelectionHasTheWholeBlocksSegments) {
       ASSERT_TRUE(part.ok()) << part.status();
       EXPECT_EQ(part->spec(), whole.spec());
       EXPECT_EQ(part->planes(), (planes | 1) & whole.layout().plane_mask());
-      for (uint32_t layer = 0; layer < 3; ++layer) {
+      for (uint32_t layer = 0; layer < 6; ++layer) {
         for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
           const PlaneKind plane = static_cast<PlaneKind>(kind);
           const bool held = part->HasLayer(layer) && (part->planes() & PlaneBit(plane)) != 0;
@@ -102,14 +104,14 @@ TEST(BlockView, BasePlanesAreAStridedReadAndLayersAContiguousOne) {
   const std::vector<ByteRange> base = SelectionRanges(layout, {0, 0, PlaneBit(PlaneKind::kBase)}).value();
   ASSERT_EQ(base.size(), 5u);  // the first one touches the directory
   for (size_t i = 1; i < base.size(); ++i) {
-    EXPECT_EQ(base[i].offset, layout.SegmentOffset(static_cast<uint32_t>(i), 0));
-    EXPECT_EQ(base[i].length, layout.SegmentBytes(0));
+    EXPECT_EQ(base[i].offset, layout.SegmentOffset(static_cast<uint32_t>(i), PlaneKind::kBase));
+    EXPECT_EQ(base[i].length, layout.SegmentBytes(0, PlaneKind::kBase));
   }
   const std::vector<ByteRange> layers = SelectionRanges(layout, {2, 4, kAllPlanes}).value();
   ASSERT_EQ(layers.size(), 2u);
   EXPECT_EQ(layers[0].length, layout.payload_offset());
-  EXPECT_EQ(layers[1].offset, layout.SegmentOffset(2, 0));
-  EXPECT_EQ(layers[1].length, 2 * layout.layer_bytes());
+  EXPECT_EQ(layers[1].offset, layout.LayerOffset(2));
+  EXPECT_EQ(layers[1].length, 2 * layout.layer(2).bytes);
 }
 
 TEST(BlockView, AbsentLayersAreTheCallersMistake) {

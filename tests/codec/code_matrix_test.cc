@@ -15,10 +15,10 @@ namespace {
 using testing::SeedText;
 
 struct Planes {
-  std::vector<uint8_t> crumbs, refine1, refine0;
-  explicit Planes(uint32_t codes) : crumbs(codes / 4), refine1(codes / 8), refine0(codes / 8) {}
-  CodePlanes<uint8_t> Writable() { return {crumbs.data(), refine1.data(), refine0.data()}; }
-  CodePlanes<const uint8_t> Readable() const { return {crumbs.data(), refine1.data(), refine0.data()}; }
+  std::vector<uint8_t> crumbs, third, fourth, fifth;
+  explicit Planes(uint32_t codes) : crumbs(codes / 4), third(codes / 8), fourth(codes / 8), fifth(codes / 8) {}
+  CodePlanes<uint8_t> Writable() { return {crumbs.data(), third.data(), fourth.data(), fifth.data()}; }
+  CodePlanes<const uint8_t> Readable() const { return {crumbs.data(), third.data(), fourth.data(), fifth.data()}; }
 };
 
 class CodeMatrixOf : public ::testing::TestWithParam<std::tuple<KvSide, uint32_t>> {
@@ -53,9 +53,9 @@ TEST_P(CodeMatrixOf, CodesLieWhereTheCodeOrderSays) {
   SCOPED_TRACE(SeedText(seed));
   std::mt19937 random(seed);
   std::vector<uint8_t> codes(matrix_.size());
-  for (uint8_t& code : codes) code = random() % 16;
+  for (uint8_t& code : codes) code = random() % 32;
   Planes planes(matrix_.size());
-  matrix_.Pack(4, codes.data(), planes.Writable());
+  matrix_.Pack(5, codes.data(), planes.Writable());
   const auto bits = [](const std::vector<uint8_t>& plane, uint32_t word, uint32_t shift, uint32_t mask) {
     uint32_t value;
     std::memcpy(&value, plane.data() + 4 * word, 4);
@@ -64,10 +64,11 @@ TEST_P(CodeMatrixOf, CodesLieWhereTheCodeOrderSays) {
   for (uint32_t column = 0; column < matrix_.columns(); ++column) {
     for (uint32_t row = 0; row < matrix_.rows(); ++row) {
       const AtomPlace place = PlaceOf(matrix_, row, column);
-      const uint32_t c = column % 16;
-      const uint32_t code = bits(planes.crumbs, place.base_word, CrumbShift(c), 3) << 2 |
-                            bits(planes.refine1, place.refine_word, FirstRefineShift(place.vector, c), 1) << 1 |
-                            bits(planes.refine0, place.refine_word, SecondRefineShift(place.vector, c), 1);
+      const uint32_t c = column % 16, first = FirstRefineShift(place.vector, c);
+      const uint32_t code = bits(planes.crumbs, place.base_word, CrumbShift(c), 3) << 3 |
+                            bits(planes.third, place.refine_word, first, 1) << 2 |
+                            bits(planes.fourth, place.refine_word, SecondRefineShift(place.vector, c), 1) << 1 |
+                            bits(planes.fifth, place.refine_word, first, 1);
       ASSERT_EQ(code, codes[column * matrix_.rows() + row]) << "column " << column << " row " << row;
     }
   }
@@ -77,18 +78,22 @@ TEST_P(CodeMatrixOf, CodesComeBackAndFewerPlanesGiveTheirUpperBits) {
   const uint32_t seed = 6;
   SCOPED_TRACE(SeedText(seed));
   std::mt19937 random(seed);
-  for (uint32_t written = 2; written <= 4; ++written) {
+  for (uint32_t written = 1; written <= 5; ++written) {
     std::vector<uint8_t> codes(matrix_.size()), read(matrix_.size());
     for (uint8_t& code : codes) code = random() % (1u << written);
     Planes planes(matrix_.size());
     CodePlanes<uint8_t> writable = planes.Writable();
-    if (written < 4) writable.refine0 = nullptr;
-    if (written < 3) writable.refine1 = nullptr;
+    if (written < 5) writable.fifth = nullptr;
+    if (written < 4) writable.fourth = nullptr;
+    if (written == 2) writable.third = nullptr;
+    if (written == 1) writable.crumbs = nullptr;
     matrix_.Pack(written, codes.data(), writable);
-    for (uint32_t bits = 2; bits <= written; ++bits) {
+    for (uint32_t bits = written == 1 ? 1 : 2; bits <= written; ++bits) {
       CodePlanes<const uint8_t> readable = planes.Readable();
-      if (bits < 4) readable.refine0 = nullptr;
-      if (bits < 3) readable.refine1 = nullptr;
+      if (bits < 5) readable.fifth = nullptr;
+      if (bits < 4) readable.fourth = nullptr;
+      if (bits == 2) readable.third = nullptr;
+      if (bits == 1) readable.crumbs = nullptr;
       matrix_.Unpack(bits, readable, read.data());
       for (uint32_t i = 0; i < matrix_.size(); ++i) ASSERT_EQ(read[i], codes[i] >> (written - bits)) << i;
     }

@@ -77,21 +77,88 @@ TEST(FormatDocument, HeaderTableIsTheStruct) {
   EXPECT_EQ(next, sizeof(BlockHeader));
 }
 
-TEST(FormatDocument, CodecTableIsTheLayout) {
-  const std::vector<Row> rows = Table("| id | name |");
-  EXPECT_EQ(rows.size(), AllCodecs().size());
+struct Member {
+  size_t offset;
+  size_t size;
+};
+
+// A struct's table: rows of offset, size, type and field, without gaps; `reserved` may be several fields in the struct.
+void ExpectStruct(const std::vector<Row>& rows, const std::map<std::string, Member>& members, size_t bytes) {
+  size_t next = 0;
   for (const Row& row : rows) {
-    const CodecPair pair = ParseCodecPair(row[1]).value();
-    EXPECT_EQ(std::stoi(row[0]), static_cast<int>(pair.k));
-    EXPECT_NEAR(std::stod(row[4]), CodecBits(pair, 128).k, 0.0005) << row[1];
+    EXPECT_EQ(std::stoul(row[0]), next) << row[3];
+    next += std::stoul(row[1]);
+    if (row[3] == "reserved") continue;
+    ASSERT_TRUE(members.contains(row[3])) << row[3];
+    EXPECT_EQ(std::stoul(row[0]), members.at(row[3]).offset) << row[3];
+    EXPECT_EQ(std::stoul(row[1]), members.at(row[3]).size) << row[3];
+  }
+  EXPECT_EQ(next, bytes);
+}
+
+#define MEMBER(type, name)                              \
+  {                                                     \
+#name, { offsetof(type, name), sizeof(type::name) } \
+  }
+
+TEST(FormatDocument, TileHeadTableIsTheStruct) {
+  const std::map<std::string, Member> members = {
+      MEMBER(TileHead, k_exponent), MEMBER(TileHead, v_exponent), MEMBER(TileHead, tokens),
+      MEMBER(TileHead, k_shift),    MEMBER(TileHead, v_shift),    MEMBER(TileHead, k_escapes),
+      MEMBER(TileHead, v_escapes),  MEMBER(TileHead, k_mean),     MEMBER(TileHead, first_escape)};
+  const std::vector<Row> rows = Table("| offset | size | type | tile head field |");
+  EXPECT_EQ(rows.size(), members.size() + 1);
+  ExpectStruct(rows, members, sizeof(TileHead));
+}
+
+TEST(FormatDocument, LayerTableIsTheStruct) {
+  const std::map<std::string, Member> members = {MEMBER(LayerEntry, k_codec), MEMBER(LayerEntry, v_codec),
+                                                 MEMBER(LayerEntry, flags), MEMBER(LayerEntry, escapes)};
+  const std::vector<Row> rows = Table("| offset | size | type | layer field |");
+  EXPECT_EQ(rows.size(), members.size() + 2);
+  ExpectStruct(rows, members, sizeof(LayerEntry));
+}
+#undef MEMBER
+
+TEST(FormatDocument, CodecTableIsTheLayout) {
+  std::map<std::string, Row> by_name;
+  for (const Row& row : Table("| id | name |")) by_name[row[1]] = row;
+  size_t listed = 0;
+  for (const CodecTraits& codec : AllCodecTraits()) {
+    if (codec.kind == CodecKind::kPolar && codec.id != CodecId::kPolar44) continue;  // the table has a formula
+    const std::string name(CodecName(codec.id));
+    ASSERT_TRUE(by_name.contains(name)) << name;
+    ++listed;
+    const Row& row = by_name[name];
+    EXPECT_EQ(std::stoi(row[0]), static_cast<int>(codec.id)) << name;
+    EXPECT_EQ(row[2] == "K", codec.keys_only) << name;
+    EXPECT_EQ(row[3] == "yes", codec.rotates) << name;
+    EXPECT_EQ(row[4] == "yes", codec.has_scales) << name;
+    EXPECT_EQ(std::stoul(row[6]), uint32_t{codec.refine_planes} + codec.residual_plane) << name;
+    const CodecPair pair = {codec.id, codec.keys_only ? CodecId::kTurbo2 : codec.id};
+    EXPECT_NEAR(std::stod(row[7]), CodecBits(pair, 128).k, 0.0005) << name;
     for (const uint32_t head_dim : kHeadDims) {
       BlockSpec spec = testing::DefectSpec(pair);
       spec.head_dim = static_cast<uint16_t>(head_dim);
-      const BlockLayout layout = BlockLayout::Make(spec).value();
-      EXPECT_EQ(std::stoul(row[2]) * head_dim, layout.base_tile().bytes - layout.base_tile().v_payload) << row[1];
-      EXPECT_EQ(1 + 2 * std::stoul(row[3]), layout.planes()) << row[1];
-      for (uint32_t plane = 1; plane < layout.planes(); ++plane) EXPECT_EQ(layout.TileBytes(plane), 8 * head_dim);
+      const LayerLayout layer = BlockLayout::Make(spec)->layer(0);
+      EXPECT_EQ(std::stoul(row[5]) * head_dim, layer.base_tile.v_payload - layer.base_tile.k_payload) << name;
+      EXPECT_EQ(layer.TileBytes(PlaneKind::kKeyRefine1), codec.refine_planes >= 1 ? 8 * head_dim : 0) << name;
+      EXPECT_EQ(layer.TileBytes(PlaneKind::kKeyResidual), codec.residual_plane ? 128 + 8 * head_dim : 0) << name;
     }
+  }
+  EXPECT_EQ(by_name.size(), listed + 1);
+  EXPECT_TRUE(by_name.contains("polar<r><t>"));
+}
+
+TEST(FormatDocument, AliasTableIsTheCode) {
+  const std::vector<Row> rows = Table("| alias | stands for |");
+  ASSERT_EQ(rows.size(), CodecAliases().size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i][0], CodecAliases()[i].name);
+    EXPECT_EQ(ParseCodecPair(rows[i][1]).value(), CodecAliases()[i].codec);
+    const BitsPerCoordinate bits = CodecBits(CodecAliases()[i].codec, 128);
+    EXPECT_NEAR(std::stod(rows[i][2]), bits.k, 0.0005);
+    EXPECT_NEAR(std::stod(rows[i][3]), bits.v, 0.0005);
   }
 }
 

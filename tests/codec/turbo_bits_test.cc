@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "codec/half_float.h"
+#include "codec/log_scale.h"
 #include "codec/turbo_quantizer.h"
 #include "codec/turbo_tile.h"
 #include "tests/codec/random_kv.h"
@@ -35,7 +35,13 @@ float Sum(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 int LevelOf(uint32_t bits, float u) {
+  if (bits == 1) return 0;
   if (bits == 2) return u >= .981599f;
+  if (bits == 5) {
+    constexpr float kThresholds[] = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,  .820850f,  .971674f, 1.130294f,
+                                     1.299072f, 1.481284f, 1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
+    return static_cast<int>(std::count_if(std::begin(kThresholds), std::end(kThresholds), [u](float t) { return u >= t; }));
+  }
   if (bits == 3) return u >= 1.747927f ? 3 : u >= 1.049957f ? 2 : u >= .500550f ? 1 : 0;
   u = std::min(u, 2.9f);
   return std::min(7, static_cast<int>(u * std::fma(u, std::fma(u, -.128903f, -.076240f), 3.843806f)));
@@ -43,7 +49,8 @@ int LevelOf(uint32_t bits, float u) {
 
 int ImageOf(uint32_t bits, int level) {
   constexpr int kTwo[] = {9, 30}, kThree[] = {10, 31, 55, 88}, kFour[] = {6, 18, 30, 43, 57, 73, 93, 123};
-  return bits == 2 ? kTwo[level] : bits == 3 ? kThree[level] : kFour[level];
+  constexpr int kFive[] = {2, 7, 12, 17, 22, 27, 32, 38, 44, 50, 57, 65, 73, 84, 97, 118};
+  return bits == 1 ? 64 : bits == 2 ? kTwo[level] : bits == 3 ? kThree[level] : bits == 4 ? kFour[level] : kFive[level];
 }
 
 Encoded EncodeByTheText(uint32_t bits, KvSide side, uint64_t rotation_seed, const std::vector<float>& x) {
@@ -145,42 +152,52 @@ TEST_P(TurboEncoderBits, AreThoseOfTheSpecification) {
   }
 }
 
-TEST_P(TurboEncoderBits, OfATileAreTheVectorsAndTheirScalesInOneExponent) {
+TEST_P(TurboEncoderBits, OfATileAreTheVectorsAndTheirScalesAsBytes) {
   const uint32_t seed = 200;
   SCOPED_TRACE(SeedText(seed));
   const TurboTileEncoder encoder(codec_, side_, dim_, kSeed);
   const CodeMatrix matrix(side_, dim_);
+  constexpr uint32_t kSkipped = 5;
   for (uint32_t tokens : {1u, 17u, 63u, 64u}) {
     std::vector<float> rows;
     std::vector<Encoded> expected;
-    int top = -1000;
+    int lowest = 100000, highest = -100000;
     for (uint32_t t = 0; t < tokens; ++t) {
-      // Norms fall by 2^3 a token, so that late scales become subnormal halves and then zero.
+      // Norms fall by 2^3 a token, so that the scales' steps are coarsened.
       const std::vector<float> row = Gaussian(dim_, seed + t, std::ldexp(1.0f, -3 * static_cast<int>(t % 16)));
       rows.insert(rows.end(), row.begin(), row.end());
       expected.push_back(EncodeByTheText(TurboBits(codec_), side_, kSeed, row));
-      top = std::max(top, std::ilogb(expected[t].mantissa) + expected[t].exponent);
+      if (t == kSkipped) continue;
+      lowest = std::min(lowest, ScaleStep(expected[t].mantissa, expected[t].exponent));
+      highest = std::max(highest, ScaleStep(expected[t].mantissa, expected[t].exponent));
     }
-    std::vector<uint8_t> crumbs(matrix.size() / 4), refine1(matrix.size() / 8), refine0(matrix.size() / 8);
+    int shift = 0;
+    const auto coarse = [&shift](int step) { return (step + (1 << shift) / 2) >> shift; };
+    while (coarse(highest) - coarse(lowest) > 254) ++shift;
+    std::vector<uint8_t> payload(matrix.size() * 3 / 8), refine1(matrix.size() / 8), refine0(matrix.size() / 8);
     std::vector<uint8_t> codes(matrix.size());
-    uint16_t scales[kTileTokens] = {};
-    const int exponent = encoder.Encode(rows.data(), tokens, {crumbs.data(), refine1.data(), refine0.data()},
-                                        reinterpret_cast<uint8_t*>(scales));
-    EXPECT_EQ(exponent, top - 14);
-    matrix.Unpack(TurboBits(codec_), {crumbs.data(), refine1.data(), refine0.data()}, codes.data());
+    uint8_t scales[kTileTokens] = {};
+    const TilePlanes<uint8_t> planes = {payload.data(), refine1.data(), refine0.data(), nullptr};
+    const ScaleRange range = encoder.Encode(rows.data(), tokens, ~(uint64_t{1} << kSkipped), planes, scales);
+    EXPECT_EQ(range.base, coarse(highest) - 255);
+    EXPECT_EQ(range.shift, shift);
+    const CodePlanes<uint8_t> at = TurboCodePlanes(TurboBits(codec_), dim_, planes);
+    matrix.Unpack(TurboBits(codec_), {at.crumbs, at.third, at.fourth, at.fifth}, codes.data());
     for (uint32_t t = 0; t < kTileTokens; ++t) {
-      const double exact = t < tokens ? std::ldexp(double{expected[t].mantissa}, expected[t].exponent - exponent) : 0;
-      ASSERT_EQ(scales[t], FloatToHalf(static_cast<float>(exact))) << t;
+      const bool counts = t < tokens && t != kSkipped;
+      const int scale = counts ? coarse(ScaleStep(expected[t].mantissa, expected[t].exponent)) - range.base : 0;
+      ASSERT_EQ(scales[t], scale) << t;
       for (uint32_t j = 0; j < dim_; ++j) {
         const uint8_t code = side_ == KvSide::kKey ? codes[j * kTileTokens + t] : codes[t * dim_ + j];
-        ASSERT_EQ(code, t < tokens ? expected[t].codes[j] : 0) << t << " " << j;
+        ASSERT_EQ(code, counts ? expected[t].codes[j] : 0) << t << " " << j;
       }
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TurboEncoderBits,
-                         ::testing::Combine(::testing::Values(CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4),
+                         ::testing::Combine(::testing::Values(CodecId::kTurbo1, CodecId::kTurbo2, CodecId::kTurbo3,
+                                                              CodecId::kTurbo4, CodecId::kTurbo5),
                                             ::testing::Values(KvSide::kKey, KvSide::kValue),
                                             ::testing::ValuesIn(kHeadDims)),
                          [](const auto& test) {

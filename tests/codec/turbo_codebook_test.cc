@@ -14,6 +14,8 @@ namespace {
 const std::vector<double> kThresholds2 = {.981599};
 const std::vector<double> kThresholds3 = {.500550, 1.049957, 1.747927};
 const std::vector<double> kThresholds4 = {.258222, .522404, .799550, 1.099286, 1.437139, 1.843532, 2.400803};
+const std::vector<double> kThresholds5 = {.131971,  .264715,  .399039,  .535817,  .676035,  .820850,  .971674, 1.130294,
+                                          1.299072, 1.481284, 1.681731, 1.907981, 2.173234, 2.504429, 2.975926};
 const std::vector<double> kCentroids2 = {.452780, 1.510418};
 const std::vector<double> kCentroids3 = {.245094, .756005, 1.343909, 2.151946};
 const std::vector<double> kCentroids4 = {.128395, .388048, .656759, .942340, 1.256231, 1.618046, 2.069017, 2.732590};
@@ -100,7 +102,8 @@ std::vector<double> CubicThresholds() {
 }
 
 TEST(TurboCodebook, CodesAscendWithTheirImagesAndAreSymmetric) {
-  for (const TurboCodebook& book : {kTurbo2, kTurbo3, kTurbo4, kTurbo3As2, kTurbo4As2, kTurbo4As3}) {
+  for (const TurboCodebook& book : {kTurbo1, kTurbo2, kTurbo3, kTurbo4, kTurbo5, kTurbo3As2, kTurbo4As2, kTurbo4As3,
+                                    kTurbo5As3, kTurbo5As4}) {
     const uint32_t codes = 1u << book.bits;
     for (uint32_t c = 0; c < codes; ++c) {
       EXPECT_EQ(book.image[c], -book.image[codes - 1 - c]);
@@ -122,11 +125,13 @@ TEST(TurboCodebook, ImagesAreTheLloydMaxCentroidsToTheNearestUnit) {
   check(kTurbo2, kCentroids2, .5);
   check(kTurbo3, kCentroids3, .5);
   check(kTurbo4, kCentroids4, 1.1);
+  check(kTurbo1, {.797885}, .5);
 }
 
 TEST(TurboCodebook, EncoderThresholdsAreLloydMaxOrCloseToIt) {
   EXPECT_FLOAT_EQ(kTurbo2Thresholds[0], static_cast<float>(kThresholds2[0]));
   for (size_t m = 0; m < 3; ++m) EXPECT_FLOAT_EQ(kTurbo3Thresholds[m], static_cast<float>(kThresholds3[m]));
+  for (size_t m = 0; m < 15; ++m) EXPECT_FLOAT_EQ(kTurbo5Thresholds[m], static_cast<float>(kThresholds5[m]));
   const std::vector<double> cubic = CubicThresholds();
   for (size_t m = 0; m < 7; ++m) EXPECT_NEAR(cubic[m], kThresholds4[m], .013) << m;
 }
@@ -135,6 +140,9 @@ TEST(TurboCodebook, MeanSquaredErrorIsWithinTwoPerMilleOfLloydMax) {
   EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds2), Values(kTurbo2)), .117482 * 1.00001);
   EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds3), Values(kTurbo3)), .034548 * 1.0001);
   EXPECT_LT(MeanSquaredError(LevelsOf(CubicThresholds()), Values(kTurbo4)), .009501 * 1.002);
+  EXPECT_LT(MeanSquaredError(LevelsOf({}), Values(kTurbo1)), .363380 * 1.00001);
+  // Sixteen levels in 118 steps of an int8 image: a per cent and a half.
+  EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds5), Values(kTurbo5)), .002505 * 1.015);
 }
 
 TEST(TurboCodebook, MergedLevelsAreWithinTwoPerMilleOfTheirCentroids) {
@@ -147,6 +155,9 @@ TEST(TurboCodebook, MergedLevelsAreWithinTwoPerMilleOfTheirCentroids) {
   EXPECT_LT(MeanSquaredError(three_as_two, Values(kTurbo3As2)), best(three_as_two) * 1.002);
   const Levels four_as_three = Merge(LevelsOf(CubicThresholds()), 2);
   EXPECT_LT(MeanSquaredError(four_as_three, Values(kTurbo4As3)), best(four_as_three) * 1.002);
+  const Levels five_as_four = Merge(LevelsOf(kThresholds5), 2), five_as_three = Merge(LevelsOf(kThresholds5), 4);
+  EXPECT_LT(MeanSquaredError(five_as_four, Values(kTurbo5As4)), best(five_as_four) * 1.01);
+  EXPECT_LT(MeanSquaredError(five_as_three, Values(kTurbo5As3)), best(five_as_three) * 1.004);
   const Levels four_as_two = Merge(LevelsOf(CubicThresholds()), 4);
   EXPECT_LT(MeanSquaredError(four_as_two, Values(kTurbo4As2)), best(four_as_two) * 1.002);
 }

@@ -13,16 +13,14 @@ constexpr size_t kControlBytes = 4;
 void PutRight(std::vector<uint8_t>& block, Reseal how_far) {
   if (how_far == Reseal::kNothing || block.size() < sizeof(BlockHeader)) return;
   ResealHeader(block);
-  const absl::StatusOr<BlockSpec> spec = ParseBlockHeader(block);
-  if (how_far == Reseal::kHeader || !spec.ok()) return;
-  const BlockLayout layout = BlockLayout::Make(*spec).value();
-  if (layout.payload_offset() > block.size()) return;
-  ResealDirectory(block, layout.directory_entries());
-  if (how_far == Reseal::kDirectory || layout.total_bytes() > block.size()) return;
-  for (uint32_t entry = 0; entry < layout.directory_entries(); ++entry) {
-    const uint32_t plane = entry % layout.planes();
-    const uint64_t offset = layout.SegmentOffset(entry / layout.planes(), plane);
-    ResealSegment(block, offset, layout.SegmentBytes(plane), entry);
+  if (how_far == Reseal::kHeader || !ParseBlockHeader(block).ok()) return;
+  ResealDirectory(block);
+  const absl::StatusOr<BlockLayout> layout = ParseBlockPrefix(block);
+  if (how_far == Reseal::kDirectory || !layout.ok() || layout->total_bytes() > block.size()) return;
+  for (uint32_t entry = 0; entry < layout->directory_entries(); ++entry) {
+    const uint32_t layer = entry / layout->planes();
+    const PlaneKind kind = layout->plane_kind(entry % layout->planes());
+    ResealSegment(block, layout->SegmentOffset(layer, kind), layout->SegmentBytes(layer, kind), entry);
   }
 }
 

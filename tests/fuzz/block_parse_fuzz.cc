@@ -8,23 +8,40 @@
 namespace polarkv {
 namespace {
 
-// Reads every byte that the view gives out; a tile outside the block's bytes ends the run.
+// Reads every byte that the view gives out; one outside the block's bytes ends the run.
+class Walker {
+ public:
+  explicit Walker(const BlockView& view) : view_(view) {}
+  void Read(std::span<const uint8_t> bytes) {
+    if (bytes.empty()) return;
+    const std::span<const uint8_t> all = view_.bytes();
+    if (bytes.data() < all.data() || bytes.data() + bytes.size() > all.data() + all.size()) std::abort();
+    for (const uint8_t byte : bytes) sink_ = byte;
+  }
+  void Read(const VectorRecord& record) {
+    const auto bytes = std::as_bytes(record.halves);
+    Read({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  }
+
+ private:
+  const BlockView& view_;
+  volatile uint8_t sink_ = 0;
+};
+
 void Walk(const BlockView& view) {
-  const uint8_t* begin = view.bytes().data();
-  volatile uint8_t sink = 0;
+  Walker walker(view);
   for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
     for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
       for (uint32_t head = 0; head < view.spec().kv_heads; ++head) {
         for (uint32_t tile = 0; tile < view.spec().tiles(); ++tile) {
-          const std::span<const uint8_t> bytes = view.Tile(layer, static_cast<PlaneKind>(kind), head, tile);
-          if (bytes.empty()) continue;
-          if (bytes.data() < begin || bytes.data() + bytes.size() > begin + view.bytes().size()) std::abort();
-          for (const uint8_t byte : bytes) sink = byte;
+          walker.Read(view.Tile(layer, static_cast<PlaneKind>(kind), head, tile));
         }
       }
     }
+    for (uint32_t head = 0; head <= view.spec().kv_heads; ++head) walker.Read(view.KeyMean(layer, head));
+    for (uint32_t i = 0; i <= view.layout().layer(layer).escapes; ++i) walker.Read(view.EscapeRecord(layer, i));
   }
-  static_cast<void>(sink);
+  if (view.phases().size() > view.spec().head_dim / 2u) std::abort();
 }
 
 void ParseAndWalk(std::span<const uint8_t> bytes, const BlockSelection& selection) {

@@ -36,18 +36,24 @@ int main(int argc, char** argv) {
   // Whole blocks of every codec, resealed to every depth after mutation.
   uint8_t how_far = 0;
   for (const CodecId codec : polarkv::AllCodecs()) {
+    const bool other_polar = polarkv::IsPolarPair(codec) && codec != CodecId::kPolar44 && codec != polarkv::PolarCodec(3, 2);
+    if (other_polar) continue;
     const BlockSpec spec = polarkv::testing::DefectSpec({codec, CodecId::kTurbo3});
     const std::string name = "whole-" + std::string(polarkv::CodecName(codec));
     ok &= Write(folder / name, {how_far, 0, 0, 0xFF}, polarkv::testing::MakeBlock(spec));
     how_far = how_far % 3 + 1;
   }
+  // Mean keys, escapes, a phase table; and layers that differ.
+  ok &= Write(folder / "layered", {3, 0, 0, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredDefectSpec()));
+  ok &= Write(folder / "layers-differ", {3, 1, 4, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredSpec()));
+  ok &= Write(folder / "layers-differ-header", {2, 0, 0, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredSpec()));
   // Several layers, heads and tiles, with a selection of some of them.
   BlockSpec spec = polarkv::testing::SmallSpec({CodecId::kTurbo3, CodecId::kTurbo2});
   ok &= Write(folder / "two-layers", {3, 1, 2, 1}, polarkv::testing::MakeBlock(spec));
   spec.layers = 1;
   const std::vector<uint8_t> block = polarkv::testing::MakeBlock(spec);
   const polarkv::BlockLayout layout = polarkv::BlockLayout::Make(spec).value();
-  const auto base_end = static_cast<std::ptrdiff_t>(layout.SegmentOffset(0, 1));
+  const auto base_end = static_cast<std::ptrdiff_t>(layout.SegmentOffset(0, polarkv::PlaneKind::kKeyRefine1));
   ok &= Write(folder / "base-plane-only", {2, 0, 1, 1}, {block.begin(), block.begin() + base_end});
   if (!ok) std::fprintf(stderr, "cannot write to %s\n", argv[1]);
   return ok ? 0 : 1;

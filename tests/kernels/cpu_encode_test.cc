@@ -11,6 +11,8 @@
 #include "codec/codec_id.h"
 #include "codec/half_float.h"
 #include "codec/reference_codec.h"
+#include "codec/rope_phase.h"
+#include "codec/rotation.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/instruction_sets.h"
 
@@ -49,10 +51,10 @@ class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
   void SetUp() override { POLARKV_SKIP_WITHOUT(GetParam()); }
 
   void ExpectTheReferencesBytes(const BlockSpec& spec, const Tensor& k, const Tensor& v) {
-    const auto expected = reference::EncodeBlock(spec, k.View(spec), v.View(spec));
+    const auto expected = reference::EncodeBlock(spec, k.View(spec), v.View(spec), options_);
     ASSERT_TRUE(expected.ok()) << expected.status();
     std::vector<uint8_t> bytes(size_t{1} << 16, 0xA5);  // what it held must not matter
-    ASSERT_EQ(cpu::EncodeBlock(spec, k.View(spec), v.View(spec), GetParam(), bytes), absl::OkStatus());
+    ASSERT_EQ(cpu::EncodeBlock(spec, k.View(spec), v.View(spec), options_, GetParam(), bytes), absl::OkStatus());
     ASSERT_EQ(bytes.size(), expected->size());
     for (size_t i = 0; i < bytes.size(); ++i) {
       ASSERT_EQ(bytes[i], (*expected)[i]) << "byte " << i << " of " << CodecPairName(spec.codec) << ", head_dim "
@@ -61,6 +63,7 @@ class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
     }
   }
 
+  EncodeOptions options_;
   const uint32_t seed_ = std::random_device{}();
 };
 
@@ -153,6 +156,60 @@ TEST_P(CpuEncode, MagnitudesOfEveryBinade) {
   }
 }
 
+// Keys with a bias that RoPE turned, from none to one that outweighs the rest: key means are taken off where the reference
+// takes them off.
+TEST_P(CpuEncode, BiasedKeys) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint16_t dims : {uint16_t{128}, uint16_t{64}, uint16_t{48}}) {
+      for (const float bias : {0.0f, 0.25f, 0.32f, 0.4f, 3.0f}) {
+        BlockSpec spec = Spec("turbo4", 128, 300);
+        spec.first_position = 1000;
+        if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, dims};
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        const std::vector<float> mean(128, bias);
+        for (size_t t = 0; t < kv.k.size() / 128; ++t) {
+          float turned[kMaxHeadDim];
+          TurnToPosition(spec.rope, RopePhases(spec.rope), 1000 + t % spec.tokens, mean.data(), 128, turned);
+          for (uint32_t j = 0; j < 128; ++j) kv.k[128 * t + j] += turned[j];
+        }
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kBF16}, {kv.v, Dtype::kBF16});
+        options_.key_mean = KeyMeanPolicy::kNever;
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kF16}, {kv.v, Dtype::kF16});
+        options_.key_mean = KeyMeanPolicy::kAuto;
+      }
+    }
+  }
+}
+
+// Tokens that codes serve badly, more or less so, here and there; and scales that do not fit the steps of one octave in 32.
+TEST_P(CpuEncode, MisfitTokens) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
+  for (const char* codec : {"turbo4", "turbo3", "turbo2"}) {
+    for (const bool escapes : {true, false}) {
+      for (const uint64_t first_position : {uint64_t{0}, uint64_t{2}, uint64_t{64}}) {
+        BlockSpec spec = Spec(codec, 128, 200);
+        spec.first_position = first_position;
+        options_.escapes = escapes;
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        for (auto* side : {&kv.k, &kv.v}) {
+          for (size_t t = 0; t < side->size() / 128; t += 37) {
+            // Few coordinates are large once the token is rotated.
+            float* row = side->data() + 128 * t;
+            std::vector<float> rotated(row, row + 128);
+            rotated[t % 128] = 0.5f * static_cast<float>(t % 60);
+            HadamardBlocks(rotated.data(), 128, 128, 1);
+            for (uint32_t j = 0; j < 128; ++j) row[j] = signs[j] * rotated[j] * 0.09f;
+            if (t % 5 == 0) row[t % 128] = 300;
+          }
+        }
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kF16}, {kv.v, Dtype::kBF16});
+      }
+    }
+  }
+}
+
 TEST_P(CpuEncode, StridedTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
   BlockSpec spec = Spec("turbo4", 128, 70);
@@ -162,7 +219,7 @@ TEST_P(CpuEncode, StridedTensors) {
   TensorView every_other{x.data(), Dtype::kF32, {2, 2, 70, 128}, {2 * 70 * 2 * 128, 2 * 128, 2 * 2 * 128, 2}};
   for (const TensorView& view : {tokens_first, every_other}) {
     std::vector<uint8_t> bytes;
-    ASSERT_EQ(cpu::EncodeBlock(spec, view, view, GetParam(), bytes), absl::OkStatus());
+    ASSERT_EQ(cpu::EncodeBlock(spec, view, view, options_, GetParam(), bytes), absl::OkStatus());
     EXPECT_EQ(bytes, reference::EncodeBlock(spec, view, view).value());
   }
 }
@@ -175,7 +232,7 @@ TEST_P(CpuEncode, RefusesWhatTheReferenceRefuses) {
       (dtype == Dtype::kF16 ? kv.k : kv.v)[128 * 69 + 77] = bad;
       const Tensor k(kv.k, dtype), v(kv.v, dtype);
       std::vector<uint8_t> bytes;
-      EXPECT_EQ(cpu::EncodeBlock(spec, k.View(spec), v.View(spec), GetParam(), bytes),
+      EXPECT_EQ(cpu::EncodeBlock(spec, k.View(spec), v.View(spec), options_, GetParam(), bytes),
                 reference::EncodeBlock(spec, k.View(spec), v.View(spec)).status());
     }
   }
@@ -184,7 +241,7 @@ TEST_P(CpuEncode, RefusesWhatTheReferenceRefuses) {
   TensorView wrong = x.View(spec);
   wrong.shape[2] = 69;
   std::vector<uint8_t> bytes;
-  EXPECT_EQ(cpu::EncodeBlock(spec, wrong, x.View(spec), GetParam(), bytes).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(cpu::EncodeBlock(spec, wrong, x.View(spec), options_, GetParam(), bytes).code(), absl::StatusCode::kInvalidArgument);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, CpuEncode, ::testing::ValuesIn(cpu::kInstructionSets), testing::InstructionSetParamName);

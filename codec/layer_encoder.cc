@@ -1,0 +1,184 @@
+#include "codec/layer_encoder.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "codec/largest_magnitude.h"
+#include "codec/rope_phase.h"
+#include "codec/tensor_rows.h"
+
+namespace polarkv {
+namespace {
+
+uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
+
+uint32_t TileTokens(const BlockSpec& spec, uint32_t tile) {
+  return std::min(kTileTokens, spec.tokens - tile * kTileTokens);
+}
+
+// Means beyond this could overflow when they are turned or taken off.
+constexpr float kLargestMean = 0x1p125f;
+
+// Whether means that take `removed` of the energy `total` off are worth `cost` bits a coordinate: a rate of c bits brings
+// down errors by 2^-2c, as taking off 1 - 2^-2c of the energy does. The exponential is its quadratic, which is below it.
+bool MeansPay(double removed, double total, double cost) {
+  const double c = 2 * 0.69314718055994531 * cost;
+  const double growth = c + c * c / 2;
+  return total > 0 && removed >= total / 10 && removed * (1 + growth) >= total * growth;
+}
+
+}  // namespace
+
+LayerEncoder::LayerEncoder(const BlockSpec& spec, const LayerLayout& shape, const EncodeOptions& options)
+    : spec_(spec),
+      shape_(shape),
+      options_(options),
+      keys_(spec, shape.codec.k, KvSide::kKey),
+      values_(spec, shape.codec.v, KvSide::kValue) {}
+
+uint8_t* LayerEncoder::Tile(EncodedLayer& out, PlaneKind kind, uint32_t head, uint32_t tile) const {
+  const uint32_t bytes = shape_.TileBytes(kind);
+  if (bytes == 0) return nullptr;
+  return out.tiles[static_cast<uint32_t>(kind)].data() + (size_t{head} * spec_.tiles() + tile) * bytes;
+}
+
+// Of a tile's tokens those at the beginning of the sequence that are not to be coded.
+uint64_t LayerEncoder::RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) const {
+  if (!TraitsOf(codec).has_scales) return 0;
+  const uint64_t first = spec_.first_position + tile * uint64_t{kTileTokens};
+  if (first >= options_.raw_first_tokens) return 0;
+  return Lowest(static_cast<uint32_t>(std::min<uint64_t>(options_.raw_first_tokens - first, tokens)));
+}
+
+absl::Status LayerEncoder::DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out) {
+  means_.clear();
+  if (options_.key_mean == KeyMeanPolicy::kNever || !TraitsOf(shape_.codec.k).has_scales) return absl::OkStatus();
+  const double cost = 8.0 * VectorRecordBytes(spec_.head_dim) / (static_cast<double>(spec_.head_dim) * spec_.tokens);
+  double total = 0, removed = 0;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    KeyMeanEstimator estimator(spec_.rope, spec_.phases, spec_.head_dim);
+    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+      const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
+      absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data());
+      if (!s.ok()) return s;
+      const uint64_t raw = RawFirst(tile, tokens, shape_.codec.k);
+      for (uint32_t t = 0; t < tokens; ++t) {
+        if ((raw >> t & 1) == 0) estimator.Add(rows_.data() + t * spec_.head_dim, spec_.first_position + first + t);
+      }
+    }
+    means_.push_back(estimator.Mean());
+    const bool sane = LargestMagnitude(means_.back().data(), spec_.head_dim) <= kLargestMean;
+    if (!sane) means_.back().fill(0);
+    total += estimator.energy();
+    removed += sane ? estimator.RemovedEnergy() : 0;
+  }
+  if (options_.key_mean == KeyMeanPolicy::kAuto && !MeansPay(removed, total, cost)) {
+    means_.clear();
+    return absl::OkStatus();
+  }
+  const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
+  out.means.resize(size_t{bytes} * spec_.kv_heads);
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    uint8_t* record = out.means.data() + size_t{head} * bytes;
+    WriteRecord(means_[head].data(), spec_.head_dim, record);
+    means_[head] = ReadRecord(ViewRecord(record, spec_.head_dim));
+  }
+  out.part.key_mean = true;
+  return absl::OkStatus();
+}
+
+// Fills residual_ and returns the tokens whose key is smaller without the mean.
+uint64_t LayerEncoder::TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted) {
+  const uint32_t head_dim = spec_.head_dim;
+  std::copy_n(rows_.begin(), tokens * head_dim, residual_.begin());
+  uint64_t taken = 0;
+  for (uint32_t t = 0; t < tokens && !means_.empty(); ++t) {
+    if ((counted >> t & 1) == 0) continue;
+    float turned[kMaxHeadDim];
+    TurnToPosition(spec_.rope, spec_.phases, first_position + t, means_[head].data(), head_dim, turned);
+    const float* row = rows_.data() + t * head_dim;
+    double with = 0, without = 0;
+    for (uint32_t j = 0; j < head_dim; ++j) {
+      turned[j] = row[j] - turned[j];
+      with += double{row[j]} * row[j];
+      without += double{turned[j]} * turned[j];
+    }
+    if (!(without < with)) continue;
+    std::copy_n(turned, head_dim, residual_.begin() + t * head_dim);
+    taken |= uint64_t{1} << t;
+  }
+  return taken;
+}
+
+void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_t tokens, EncodedLayer& out,
+                              TileHead& head_bytes) {
+  const bool key = side == KvSide::kKey;
+  const CodecId codec = key ? shape_.codec.k : shape_.codec.v;
+  const CodecTraits& traits = TraitsOf(codec);
+  SideEncoder& encoder = key ? keys_ : values_;
+  uint8_t* base = Tile(out, PlaneKind::kBase, head, tile);
+  uint8_t* scales = base + (key ? shape_.base_tile.k_scales : shape_.base_tile.v_scales);
+  const TilePlanes<uint8_t> planes = {
+      base + (key ? shape_.base_tile.k_payload : shape_.base_tile.v_payload),
+      traits.refine_planes >= 1 ? Tile(out, key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1, head, tile) : nullptr,
+      traits.refine_planes >= 2 ? Tile(out, key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, head, tile) : nullptr,
+      traits.residual_plane ? Tile(out, PlaneKind::kKeyResidual, head, tile) : nullptr};
+
+  uint64_t counted = Lowest(tokens) & ~RawFirst(tile, tokens, codec);
+  uint64_t means = 0;
+  const float* coded = rows_.data();
+  if (key && !means_.empty()) {
+    means = TakeMeansOff(head, spec_.first_position + tile * uint64_t{kTileTokens}, tokens, counted);
+    coded = residual_.data();
+  }
+  ScaleRange range = encoder.Encode(coded, tokens, counted, planes, scales);
+  const uint64_t misfits = options_.escapes ? encoder.Misfits(coded, tokens, counted, planes, scales, range) : 0;
+  if (misfits != 0) {
+    counted &= ~misfits;
+    std::memset(scales, 0, kTileTokens);
+    std::memset(planes.payload, 0, size_t{traits.payload_per_dim} * spec_.head_dim);
+    if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(PlaneKind::kKeyRefine1));
+    if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(PlaneKind::kKeyRefine0));
+    if (planes.residual != nullptr) std::memset(planes.residual, 0, shape_.TileBytes(PlaneKind::kKeyResidual));
+    range = encoder.Encode(coded, tokens, counted, planes, scales);
+  }
+  const uint64_t escapes = Lowest(tokens) & ~counted;
+  for (uint32_t t = 0; t < tokens; ++t) {
+    if ((escapes >> t & 1) == 0) continue;
+    const size_t end = out.escapes.size();
+    out.escapes.resize(end + VectorRecordBytes(spec_.head_dim));
+    WriteRecord(rows_.data() + t * spec_.head_dim, spec_.head_dim, out.escapes.data() + end);
+    ++out.part.escapes;
+  }
+  (key ? head_bytes.k_exponent : head_bytes.v_exponent) = range.base;
+  (key ? head_bytes.k_shift : head_bytes.v_shift) = range.shift;
+  (key ? head_bytes.k_escapes : head_bytes.v_escapes) = escapes;
+  if (key) head_bytes.k_mean = means & counted;
+}
+
+absl::Status LayerEncoder::Encode(const TensorView& k, const TensorView& v, uint32_t layer, EncodedLayer& out) {
+  out = {};
+  out.part.codec = shape_.codec;
+  for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
+    out.tiles[kind].resize(size_t{shape_.tile_bytes[kind]} * spec_.tiles() * spec_.kv_heads);
+  }
+  if (absl::Status s = DecideMeans(k, layer, out); !s.ok()) return s;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+      const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
+      TileHead head_bytes{};
+      head_bytes.tokens = static_cast<uint16_t>(tokens);
+      head_bytes.first_escape = out.part.escapes;
+      if (absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data()); !s.ok()) return s;
+      EncodeSide(KvSide::kKey, head, tile, tokens, out, head_bytes);
+      if (absl::Status s = ReadFiniteRows(v, "v", layer, head, first, tokens, rows_.data()); !s.ok()) return s;
+      EncodeSide(KvSide::kValue, head, tile, tokens, out, head_bytes);
+      std::memcpy(Tile(out, PlaneKind::kBase, head, tile), &head_bytes, sizeof head_bytes);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace polarkv

@@ -1,0 +1,41 @@
+// One side of a layer's tiles by any codec, and the tokens of a tile that its codec serves badly.
+#ifndef POLARKV_CODEC_SIDE_ENCODER_H_
+#define POLARKV_CODEC_SIDE_ENCODER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "codec/block_spec.h"
+#include "codec/rotated_tile.h"
+#include "codec/tile_decoder.h"
+
+namespace polarkv {
+
+// Holds scratch memory: one thread at a time.
+class SideEncoder {
+ public:
+  // `spec` must outlive the encoder.
+  SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side);
+
+  // Encodes `tokens` (1..64) contiguous finite rows into zeroed planes and scales. Tokens whose bit in `counted` is clear take no
+  // part; all take part in codecs without scales. Returns base and shift of the scales, or the exponent and 0.
+  ScaleRange Encode(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
+                    uint8_t* scales) const;
+
+  // Of the counted tokens those which had better be stored raw: their codes, which Encode wrote, err by much more than their
+  // codec does on ordinary vectors; or a few scales are so far from the others that all had to be coarsened.
+  uint64_t Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
+                   const uint8_t* scales, ScaleRange range);
+
+ private:
+  const BlockSpec& spec_;
+  CodecId codec_;
+  KvSide side_;
+  std::unique_ptr<RotatedTileEncoder> rotated_;  // null for codecs that do not rotate
+  std::unique_ptr<TileDecoder> decoder_;
+  std::unique_ptr<float[]> decoded_;
+};
+
+}  // namespace polarkv
+
+#endif  // POLARKV_CODEC_SIDE_ENCODER_H_
