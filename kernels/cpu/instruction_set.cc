@@ -19,28 +19,14 @@ InstructionSet Choose() {
 }  // namespace
 
 bool Supports(InstructionSet set) {
-  switch (set) {
-    case InstructionSet::kScalar:
-      return true;
+  if (set == InstructionSet::kScalar) return true;
 #if defined(__x86_64__)
-    case InstructionSet::kVector128:
-      return __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
-    case InstructionSet::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case InstructionSet::kAvx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-             __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
 #else
-    case InstructionSet::kVector128:
-      return true;
-    case InstructionSet::kAvx2:
-    case InstructionSet::kAvx512:
-      return false;
-#endif
-  }
   return false;
+#endif
 }
 
 InstructionSet BestInstructionSet() {
@@ -49,17 +35,7 @@ InstructionSet BestInstructionSet() {
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  switch (set) {
-    case InstructionSet::kScalar:
-      return "scalar";
-    case InstructionSet::kVector128:
-      return "vector128";
-    case InstructionSet::kAvx2:
-      return "avx2";
-    case InstructionSet::kAvx512:
-      return "avx512";
-  }
-  return "unknown";
+  return set == InstructionSet::kAvx512 ? "avx512" : "scalar";
 }
 
 }  // namespace polarkv::cpu

@@ -9,19 +9,16 @@ namespace polarkv::cpu {
 
 // In ascending order of speed.
 enum class InstructionSet {
-  kScalar,     // the reference in codec/
-  kVector128,  // 128-bit vectors in the compiler's own vector types: SSE4.1 on x86-64, NEON, wasm simd128
-  kAvx2,       // AVX2 and FMA
-  kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
+  kScalar,  // the reference in codec/
+  kAvx512,  // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
 };
-inline constexpr std::array<InstructionSet, 4> kInstructionSets = {
-    InstructionSet::kScalar, InstructionSet::kVector128, InstructionSet::kAvx2, InstructionSet::kAvx512};
+inline constexpr std::array<InstructionSet, 2> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kAvx512};
 
 bool Supports(InstructionSet set);
 // The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
 // that. Looked at once.
 InstructionSet BestInstructionSet();
-// "scalar", "vector128", "avx2", "avx512".
+// "scalar", "avx512".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu

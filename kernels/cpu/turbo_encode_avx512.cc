@@ -108,6 +108,9 @@ template <Dtype kDtype, int kDim, bool kWide>
   SmallNumbers<kDtype> small;
   for (uint32_t t = 0; t < count; ++t) {
     const uint8_t* row = rows.data + (first + t) * rows.token_bytes;
+    for (int i = 0; i < kVectors * static_cast<int>(kBytesOf<kDtype>) / 4; ++i) {
+      _mm_prefetch(row + kTileTokens * rows.token_bytes + 64 * i, _MM_HINT_T0);  // the same place of the next tile
+    }
     __m512 x[kVectors];
     for (int i = 0; i < kVectors / 2; ++i) LoadBlock<kDtype>(row, shape, i, x + 2 * i);
     if constexpr (kWide) {

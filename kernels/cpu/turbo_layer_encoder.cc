@@ -113,34 +113,27 @@ TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k,
   }
 }
 
-// The reference takes means off where that removes a tenth of the energy, at least.
-bool TurboLayerEncoder::MeansMightPay(uint32_t layer) const {
-  if (options_.key_mean == KeyMeanPolicy::kNever) return false;
-  constexpr double kSurelyTooLittle = .095;
+// Adds a tile's keys to the sums that tell whether means are worth taking off.
+void TurboLayerEncoder::SumKeys(uint32_t layer, uint32_t head, uint32_t tile) {
   const TensorView& k = keys_.tensor;
   const int64_t bytes = k.dtype == Dtype::kF32 ? 4 : 2;
-  KeyPairs pairs;
-  pairs.distance = spec_.rope.pairing == RopePairing::kHalf ? spec_.rope.dims / 2u : 0;
-  pairs.step = &turns_.back();
-  double removed = 0, total = 0;
-  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-    std::array<double, kMaxHeadDim> sum{};
-    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
-      const uint32_t first = tile * kTileTokens;
-      const TurboEncodeRows rows = {
-          static_cast<const uint8_t*>(k.data) + bytes * (layer * k.stride[0] + head * k.stride[1] + first * k.stride[2]),
-          bytes * k.stride[2], TileTokenCount(spec_, tile)};
-      pairs.start = &turns_[tile];
-      std::array<float, kMaxHeadDim> tile_sum{};
-      float energy = 0;
-      SumKeysAvx512(plain_keys_, rows, raw_tokens_ > first ? raw_tokens_ - first : 0, pairs, tile_sum.data(), &energy);
-      total += energy;
-      for (uint32_t j = 0; j < spec_.head_dim; ++j) sum[j] += tile_sum[j];
-    }
-    const uint32_t counted = spec_.tokens - raw_tokens_;
-    for (uint32_t j = 0; j < spec_.head_dim && counted > 0; ++j) removed += sum[j] * sum[j] / counted;
-  }
-  return !(removed <= kSurelyTooLittle * total);  // whatever is not finite, too
+  const uint32_t first = tile * kTileTokens;
+  const TurboEncodeRows rows = {
+      static_cast<const uint8_t*>(k.data) + bytes * (layer * k.stride[0] + head * k.stride[1] + first * k.stride[2]),
+      bytes * k.stride[2], TileTokenCount(spec_, tile)};
+  const KeyPairs pairs = {spec_.rope.pairing == RopePairing::kHalf ? spec_.rope.dims / 2u : 0, &turns_[tile], &turns_.back()};
+  std::array<float, kMaxHeadDim> sum{};
+  float energy = 0;
+  SumKeysAvx512(plain_keys_, rows, raw_tokens_ > first ? raw_tokens_ - first : 0, pairs, sum.data(), &energy);
+  energy_ += energy;
+  for (uint32_t j = 0; j < spec_.head_dim; ++j) head_sum_[j] += sum[j];
+}
+
+// The head is complete: by how much would its keys' energy fall?
+void TurboLayerEncoder::AddRemovedEnergy() {
+  const uint32_t counted = spec_.tokens - raw_tokens_;
+  for (double& sum : head_sum_) removed_ += counted > 0 ? sum * sum / counted : 0;
+  head_sum_ = {};
 }
 
 // As LayerEncoder does it, of which this is the part for tiles that need more than one look.
@@ -210,6 +203,8 @@ absl::StatusOr<bool> TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout
                                                std::vector<uint8_t>& escapes) {
   const LayerLayout& shape = layout.layer(layer);
   const BaseTileLayout& at = shape.base_tile;
+  const bool may_have_means = options_.key_mean != KeyMeanPolicy::kNever;
+  energy_ = removed_ = 0;
   for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
     for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
       const auto place = [&](PlaneKind kind) -> uint8_t* {
@@ -233,6 +228,7 @@ absl::StatusOr<bool> TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout
                      {base + at.v_payload, place(PlaneKind::kValueRefine1), place(PlaneKind::kValueRefine0), nullptr},
                      base + at.v_scales, escapes);
       if (!value.ok()) return value.status();
+      if (may_have_means) SumKeys(layer, head, tile);
       tile_head.k_exponent = key->range.base;
       tile_head.k_shift = key->range.shift;
       tile_head.k_escapes = key->escapes;
@@ -241,8 +237,11 @@ absl::StatusOr<bool> TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout
       tile_head.v_escapes = value->escapes;
       std::memcpy(base, &tile_head, sizeof tile_head);
     }
+    AddRemovedEnergy();
   }
-  return !MeansMightPay(layer);
+  // The reference takes means off where that removes a tenth of the energy, at least. What is not finite is for it, too.
+  constexpr double kSurelyTooLittle = .095;
+  return !may_have_means || removed_ <= kSurelyTooLittle * energy_;
 }
 
 }  // namespace polarkv::cpu

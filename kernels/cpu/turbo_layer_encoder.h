@@ -52,7 +52,8 @@ class TurboLayerEncoder {
                                       const TilePlanes<uint8_t>& planes, uint8_t* scales, std::vector<uint8_t>& escapes);
   TileSide EncodeByReference(Side& side, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                              uint8_t* scales);
-  bool MeansMightPay(uint32_t layer) const;
+  void SumKeys(uint32_t layer, uint32_t head, uint32_t tile);
+  void AddRemovedEnergy();
 
   const BlockSpec& spec_;
   EncodeOptions options_;
@@ -64,6 +65,8 @@ class TurboLayerEncoder {
   TurboEncoderShape plain_keys_;  // without signs
   alignas(64) std::array<uint32_t, kMaxHeadDim> no_signs_{};
   Side keys_, values_;
+  std::array<double, kMaxHeadDim> head_sum_{};  // of keys turned back to position 0
+  double energy_ = 0, removed_ = 0;             // of the layer's keys
   TurboEncodedTile tile_;
   std::array<float, kTileTokens * kMaxHeadDim> rows_;
 };

@@ -31,6 +31,8 @@ BlockSpec Spec(const std::string& codec) {
   spec.tokens = kTokens;
   spec.codec = ParseCodecPair(codec).value();
   spec.source_dtype = Dtype::kBF16;
+  spec.first_position = kTokens;  // not the first block, some of whose tokens are stored raw
+  spec.rope = {RopePairing::kHalf, 10000.0f, kDim};
   return spec;
 }
 

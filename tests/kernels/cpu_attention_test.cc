@@ -12,8 +12,13 @@
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "kernels/cpu/turbo_head.h"
+#include "tests/codec/allocation_watch.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/rounded_attention.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace polarkv {
 namespace {
@@ -194,11 +199,42 @@ TEST_F(CpuAttention, KeyMeansAndEscapes) {
       p.bytes = {Encode(spec, kv)};
       p.blocks = {Parse(p.bytes[0])};
       ASSERT_TRUE(p.blocks[0].layout().layer(0).key_mean);
-      if (first_position == 0) ASSERT_GE(p.blocks[0].layout().layer(0).escapes, 16u);
+      ASSERT_EQ(p.blocks[0].layout().layer(0).escapes >= 16, first_position == 0);
       ExpectClose(p);
     }
   }
 }
+
+TEST_F(CpuAttention, ScratchMemoryDoesNotGrowWithTheContext) {
+  const BlockSpec spec = Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 256, 1);
+  Problem p = GaussianProblem(spec, 1, 8, 1, seed_);
+  for (const size_t blocks : {size_t{1}, size_t{64}}) {
+    p.blocks.assign(blocks, p.blocks[0]);
+    std::vector<float> o(p.q.size()), lse(p.rows());
+    testing::ForgetAllocations();
+    ASSERT_EQ(cpu::Attend(p.blocks, 0, p.q_heads, p.queries, p.q, p.scale, o, lse, InstructionSet::kAvx512),
+              absl::OkStatus());
+    // Rotated outputs of 8 rows; 64 pointers to blocks are less.
+    EXPECT_LE(testing::LargestAllocation(), 8 * 2 * 128 * sizeof(float)) << blocks;
+  }
+}
+
+#if defined(__x86_64__)
+TEST_F(CpuAttention, TheCallersFloatingPointEnvironmentDoesNotMatter) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  const Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 200, 1), 1, 2, 1, seed_);
+  const Result usual = Compute(p, InstructionSet::kAvx512);
+  const unsigned saved = _mm_getcsr();
+  constexpr unsigned kFlushAndRoundUp = 0x1F80 | 0x8040 | 0x4000;
+  _mm_setcsr(kFlushAndRoundUp);
+  const Result unusual = Compute(p, InstructionSet::kAvx512);
+  const unsigned after = _mm_getcsr();
+  _mm_setcsr(saved);
+  EXPECT_EQ(after & 0xFFC0u, kFlushAndRoundUp);
+  EXPECT_EQ(usual.o, unusual.o);
+  EXPECT_EQ(usual.lse, unusual.lse);
+}
+#endif
 
 TEST_F(CpuAttention, ANegativeScale) {
   SCOPED_TRACE(testing::SeedText(seed_));

@@ -16,6 +16,10 @@
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/instruction_sets.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 namespace polarkv {
 namespace {
 
@@ -209,6 +213,24 @@ TEST_P(CpuEncode, MisfitTokens) {
     }
   }
 }
+
+#if defined(__x86_64__)
+TEST_P(CpuEncode, TheCallersFloatingPointEnvironmentDoesNotMatter) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  const BlockSpec spec = Spec("turbo4", 128, 70);
+  testing::Kv kv = testing::GaussianKv(spec, seed_);
+  for (size_t i = 0; i < kv.k.size(); i += 3) kv.k[i] *= 0x1p-140f;
+  const Tensor k(kv.k, Dtype::kF32), v(kv.v, Dtype::kBF16);
+  const std::vector<uint8_t> expected = reference::EncodeBlock(spec, k.View(spec), v.View(spec)).value();
+  std::vector<uint8_t> bytes;
+  const unsigned saved = _mm_getcsr();
+  _mm_setcsr(0x1F80 | 0x8040 | 0x2000);  // flush subnormals to zero, take them for zero, round down
+  const absl::Status status = cpu::EncodeBlock(spec, k.View(spec), v.View(spec), options_, GetParam(), bytes);
+  _mm_setcsr(saved);
+  ASSERT_EQ(status, absl::OkStatus());
+  EXPECT_EQ(bytes, expected);
+}
+#endif
 
 TEST_P(CpuEncode, StridedTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
