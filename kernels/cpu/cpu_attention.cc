@@ -6,6 +6,7 @@
 
 #include "codec/attention_state.h"
 #include "codec/reference_codec.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/turbo_head.h"
 
 namespace polarkv::cpu {
@@ -31,6 +32,7 @@ bool AttendTurbo(std::span<const BlockView* const> blocks, uint32_t layer, uint3
 
 absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t q_heads, uint32_t queries,
                     std::span<const float> q, float scale, std::span<float> o, std::span<float> lse, InstructionSet set) {
+  const FloatEnvironment environment;
   if (absl::Status s = reference::CheckAttend(blocks, layer, q_heads, queries, q, scale, o, lse); !s.ok()) return s;
   if (lse.empty()) return absl::OkStatus();  // no queries: there is no first row to point to
   // The reference takes what has no fast body; turbo blocks go in runs of one rotation seed each.

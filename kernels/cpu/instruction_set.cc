@@ -1,6 +1,22 @@
 #include "kernels/cpu/instruction_set.h"
 
+#include <cstdlib>
+
 namespace polarkv::cpu {
+namespace {
+
+InstructionSet Choose() {
+  const char* wanted = std::getenv("POLARKV_INSTRUCTION_SET");
+  InstructionSet best = InstructionSet::kScalar;
+  for (InstructionSet set : kInstructionSets) {
+    if (!Supports(set)) continue;
+    if (wanted != nullptr && InstructionSetName(set) == wanted) return set;
+    best = set;
+  }
+  return best;
+}
+
+}  // namespace
 
 bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
@@ -14,12 +30,12 @@ bool Supports(InstructionSet set) {
 }
 
 InstructionSet BestInstructionSet() {
-  static const InstructionSet best = Supports(InstructionSet::kAvx512) ? InstructionSet::kAvx512 : InstructionSet::kScalar;
+  static const InstructionSet best = Choose();
   return best;
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  return set == InstructionSet::kAvx512 ? "avx512-vnni-vbmi" : "scalar";
+  return set == InstructionSet::kAvx512 ? "avx512" : "scalar";
 }
 
 }  // namespace polarkv::cpu

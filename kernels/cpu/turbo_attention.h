@@ -26,7 +26,7 @@ struct TurboQuery {
 struct TurboRowState {
   float max = 0;  // meaningless while sum == 0
   float sum = 0;
-  float* output = nullptr;  // [head_dim]
+  float* output = nullptr;  // [head_dim], rotated; then [head_dim], not rotated, of tokens that are not in codes
 };
 
 // A run of tiles of one head in one block; plane pointers are null when the plane is not held. Strides are bytes a tile.
@@ -49,9 +49,16 @@ struct TurboReader {
   TurboTable key_table, value_table;
 };
 
-// Adds the tiles' tokens to the state of each of `rows` rows. Needs InstructionSet::kAvx512.
+// What the logits of one tile are besides what its codes say; [rows][64], in the order of kScoreOrder.
+struct TurboExtras {
+  const float* added = nullptr;    // in units of log2
+  float* probability = nullptr;    // out: relative to 2^max of the row's state
+};
+
+// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. Needs
+// InstructionSet::kAvx512.
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                       TurboRowState* states, uint32_t rows);
+                       TurboRowState* states, uint32_t rows, const TurboExtras* extras);
 
 }  // namespace polarkv::cpu
 

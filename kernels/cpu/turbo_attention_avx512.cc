@@ -6,81 +6,61 @@
 
 #include "codec/block_format.h"
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_words_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
 
-constexpr uint32_t kLineBytes = 64;
-constexpr uint32_t kLinesPerVector = 8;  // 32 lanes of 16 bytes
-constexpr float kProbabilityMax = 255.0f;
+constexpr float kWeightMax = 255.0f;
 constexpr uint32_t kRowsTogether = 4;
 
-// Takes bits of `a` where the mask is set, of `b` elsewhere: one instruction.
-inline __m512i Select(__m512i mask, __m512i a, __m512i b) { return _mm512_ternarylogic_epi32(mask, a, b, 0xCA); }
-
-inline __m512i Load(const uint8_t* p) { return _mm512_loadu_si512(p); }
-
-// Four nibble words from the words in the same place of both vectors and the refinement planes.
+// One side of one tile, where its lines are and how they decode.
 template <int kBits>
-inline void Assemble(const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0, __m512i u[4]) {
-  const __m512i low_crumbs = _mm512_set1_epi8(0x33);
-  const __m512i a = Load(crumbs);
-  const __m512i b = Load(crumbs + kLinesPerVector * kLineBytes);
-  if constexpr (kBits == 2) {
-    u[0] = u[1] = a;
-    u[2] = u[3] = b;
-    return;
-  }
-  const __m512i p1 = Load(refine1);
-  __m512i za = p1, zb = p1;
-  if constexpr (kBits == 4) {
-    const __m512i even_bits = _mm512_set1_epi8(0x55);
-    const __m512i p0 = Load(refine0);
-    za = Select(even_bits, p1, p0);
-    zb = Select(even_bits, p0, p1);
-  }
-  u[0] = Select(low_crumbs, a, za);
-  u[1] = Select(low_crumbs, za, a);
-  u[2] = Select(low_crumbs, b, zb);
-  u[3] = Select(low_crumbs, zb, b);
-}
+struct SideLines {
+  const __m512i* table;
+  const uint8_t* crumbs;
+  const uint8_t* refine1;
+  const uint8_t* refine0;
 
-// Decodes one place of both vectors: bytes[word][high nibble], each dword four codes of one row.
+  [[gnu::always_inline]] inline void Line(uint32_t group, uint32_t line, __m512i bytes[4][2]) const {
+    const uint32_t refine = (group * kLinesPerVector + line) * kLineBytes;
+    Decode<kBits>(table, crumbs + (group * 2 * kLinesPerVector + line) * kLineBytes, kBits >= 3 ? refine1 + refine : nullptr,
+                  kBits == 4 ? refine0 + refine : nullptr, bytes);
+  }
+};
+
+// The same lines, decoded already: for more rows than the registers hold.
+struct DecodedLines {
+  const __m512i* bytes;  // [group][line][8]
+
+  [[gnu::always_inline]] inline void Line(uint32_t group, uint32_t line, __m512i out[4][2]) const {
+    const __m512i* from = bytes + (group * kLinesPerVector + line) * 8;
+    for (int i = 0; i < 8; ++i) out[i / 2][i % 2] = _mm512_load_si512(from + i);
+  }
+};
+
 template <int kBits>
-inline void Decode(const __m512i table[4], const uint8_t* crumbs, const uint8_t* refine1, const uint8_t* refine0,
-                   __m512i bytes[4][2]) {
-  __m512i u[4];
-  Assemble<kBits>(crumbs, refine1, refine0, u);
-  for (int w = 0; w < 4; ++w) {
-    bytes[w][0] = _mm512_permutexvar_epi8(u[w], table[w]);
-    bytes[w][1] = _mm512_permutexvar_epi8(_mm512_srli_epi32(u[w], 4), table[w]);
+[[gnu::always_inline]] inline void DecodeAll(const SideLines<kBits>& lines, uint32_t groups, __m512i* out) {
+  for (uint32_t i = 0; i < groups * kLinesPerVector; ++i) {
+    __m512i bytes[4][2];
+    lines.Line(i / kLinesPerVector, i % kLinesPerVector, bytes);
+    for (int j = 0; j < 8; ++j) _mm512_store_si512(out + 8 * i + j, bytes[j / 2][j % 2]);
   }
-}
-
-inline void LoadTable(const TurboTable& table, __m512i out[4]) {
-  for (int w = 0; w < 4; ++w) out[w] = _mm512_load_si512(table.entry[w]);
 }
 
 // Integer scores of one tile for kRows queries. Score vector 2*e3 + T1 holds, in lane (T0, e1, e2, e0), token
 // 16*(2*T1+T0) + e, e = (e3 e2 e1 e0).
-template <int kBits, int kRows>
-void Scores(const __m512i table[4], const TurboTiles& tiles, uint32_t tile, const TurboQuery* queries,
-            __m512i scores[kRows][4]) {
-  const uint32_t groups = tiles.head_dim / 64;
-  const uint8_t* crumbs = tiles.base + uint64_t{tile} * tiles.base_stride + tiles.key_crumbs;
-  const uint8_t* refine1 = kBits >= 3 ? tiles.key_refine[0] + uint64_t{tile} * tiles.refine_stride : nullptr;
-  const uint8_t* refine0 = kBits == 4 ? tiles.key_refine[1] + uint64_t{tile} * tiles.refine_stride : nullptr;
+template <int kRows, typename Lines>
+[[gnu::always_inline]] inline void Scores(const Lines& lines, uint32_t groups, const TurboQuery* queries,
+                                          __m512i scores[kRows][4]) {
   for (int r = 0; r < kRows; ++r) {
     for (int i = 0; i < 4; ++i) scores[r][i] = _mm512_set1_epi32(-128 * queries[r].sum);
   }
   for (uint32_t group = 0; group < groups; ++group) {
     for (uint32_t e = 0; e < 2; ++e) {
       for (uint32_t quarter = 0; quarter < 4; ++quarter) {
-        const uint32_t line = (4 * e + quarter) * kLineBytes;
-        const uint32_t refine_line = group * kLinesPerVector * kLineBytes + line;
         __m512i bytes[4][2];
-        Decode<kBits>(table, crumbs + group * 2 * kLinesPerVector * kLineBytes + line,
-                      kBits >= 3 ? refine1 + refine_line : nullptr, kBits == 4 ? refine0 + refine_line : nullptr, bytes);
+        lines.Line(group, 4 * e + quarter, bytes);
         for (int r = 0; r < kRows; ++r) {
           const int32_t* words = queries[r].words + 4 * (quarter * groups + group);
           for (int w = 0; w < 4; ++w) {
@@ -95,24 +75,18 @@ void Scores(const __m512i table[4], const TurboTiles& tiles, uint32_t tile, cons
 }
 
 // Adds the tile's values, weighted, to each row's output: lane order is dim order.
-template <int kBits, int kRows>
-void AddValues(const __m512i table[4], const TurboTiles& tiles, uint32_t tile, const int32_t weights[kRows][16],
-               const float factor[kRows], TurboRowState* states) {
-  const uint8_t* crumbs = tiles.base + uint64_t{tile} * tiles.base_stride + tiles.value_crumbs;
-  const uint8_t* refine1 = kBits >= 3 ? tiles.value_refine[0] + uint64_t{tile} * tiles.refine_stride : nullptr;
-  const uint8_t* refine0 = kBits == 4 ? tiles.value_refine[1] + uint64_t{tile} * tiles.refine_stride : nullptr;
-  for (uint32_t group = 0; group < tiles.head_dim / 64; ++group) {
+template <int kRows, typename Lines>
+[[gnu::always_inline]] inline void AddValues(const Lines& lines, uint32_t groups, const int32_t weights[kRows][16],
+                                             const float factor[kRows], TurboRowState* states) {
+  for (uint32_t group = 0; group < groups; ++group) {
     __m512i sums[kRows][4];
     for (int r = 0; r < kRows; ++r) {
       for (int i = 0; i < 4; ++i) sums[r][i] = _mm512_setzero_si512();
     }
     for (uint32_t e = 0; e < 2; ++e) {
       for (uint32_t quarter = 0; quarter < 4; ++quarter) {
-        const uint32_t line = (4 * e + quarter) * kLineBytes;
-        const uint32_t refine_line = group * kLinesPerVector * kLineBytes + line;
         __m512i bytes[4][2];
-        Decode<kBits>(table, crumbs + group * 2 * kLinesPerVector * kLineBytes + line,
-                      kBits >= 3 ? refine1 + refine_line : nullptr, kBits == 4 ? refine0 + refine_line : nullptr, bytes);
+        lines.Line(group, 4 * e + quarter, bytes);
         for (int r = 0; r < kRows; ++r) {
           const int32_t* words = weights[r] + 4 * quarter;
           for (int w = 0; w < 4; ++w) {
@@ -133,42 +107,63 @@ void AddValues(const __m512i table[4], const TurboTiles& tiles, uint32_t tile, c
   }
 }
 
-// 2^x for x <= 0. Relative error below 2e-7 (degree-6 Taylor polynomial on [-1/2, 1/2]). For -inf, the logit of a token
-// past the end, the polynomial is NaN, and scalef gives NaN * 2^-inf as 0.
-inline __m512 Exp2(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(x, whole);
-  __m512 y = _mm512_set1_ps(1.5403530e-4f);
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.3333558e-3f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.6181291e-3f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.5504109e-2f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.4022651e-1f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.9314718e-1f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(y, whole);
+// 2^x for x <= 0, up to rounding; below 2^-126 that, which no weight and no sum notices, for NaN too. Relative error below
+// 3e-6: the polynomial of degree 4 whose largest relative error on [-1/2, 1/2] is least.
+[[gnu::always_inline]] inline __m512 Exp2(__m512 x) {
+  const __m512 to_integer = _mm512_set1_ps(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
+  x = _mm512_max_ps(x, _mm512_set1_ps(-126.0f));
+  const __m512 shifted = _mm512_add_ps(x, to_integer);
+  const __m512 f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, to_integer));
+  __m512 y = _mm512_set1_ps(9.57010201e-3f);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.59178603e-2f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(2.40247448e-1f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(6.93121815e-1f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.99999261e-1f));
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
 }
 
-// Sixty-four scales, from token order to score order; log_scale.h has the arithmetic, of which scalef makes the floats.
-inline void LoadScales(const float* octave, const uint8_t* codes, int base, int shift, __m512 out[4]) {
-  const __m512 octave_low = _mm512_loadu_ps(octave);
-  const __m512 octave_high = _mm512_loadu_ps(octave + 16);
+// Sixty-four codes of scales in score order; codec/log_scale.h has their arithmetic.
+struct ScaleSteps {
+  __m512i step[4];        // 1/32 octave
+  __mmask16 nonzero[4];
+  int largest;
+};
+
+[[gnu::always_inline]] inline ScaleSteps LoadSteps(const uint8_t* codes, int base, int shift) {
   const __m512i all = _mm512_loadu_si512(codes);
-  const __m128i count = _mm_cvtsi32_si128(shift);
+  const __m128i count = _mm_cvtsi32_si128(shift & 7);
+  ScaleSteps out;
+  __m512i largest = _mm512_setzero_si512();
   for (int i = 0; i < 4; ++i) {
     const __m512i order =
         _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
     const __m512i code = _mm512_and_si512(_mm512_permutexvar_epi8(order, all), _mm512_set1_epi32(0xFF));
-    const __m512i step = _mm512_sll_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(base)), count);
-    const __m512 mantissa = _mm512_permutex2var_ps(octave_low, step, octave_high);
-    const __m512 whole = _mm512_cvtepi32_ps(_mm512_srai_epi32(step, 5));
-    out[i] = _mm512_maskz_scalef_ps(_mm512_test_epi32_mask(code, code), mantissa, whole);
+    largest = _mm512_max_epi32(largest, code);
+    out.nonzero[i] = _mm512_test_epi32_mask(code, code);
+    out.step[i] = _mm512_sll_epi32(_mm512_add_epi32(code, _mm512_set1_epi32(base)), count);
+  }
+  const int code = _mm512_reduce_max_epi32(largest);
+  out.largest = code == 0 ? 0 : (base + code) * (1 << (shift & 7));
+  return out;
+}
+
+// The scales over 2^octaves, which is what keeps them inside fp32.
+[[gnu::always_inline]] inline void ToScales(const ScaleSteps& steps, const float* octave, int octaves, __m512 out[4]) {
+  const __m512 low = _mm512_loadu_ps(octave), high = _mm512_loadu_ps(octave + 16);
+  for (int i = 0; i < 4; ++i) {
+    const __m512 mantissa = _mm512_permutex2var_ps(low, steps.step[i], high);
+    const __m512i exponent = _mm512_sub_epi32(_mm512_srai_epi32(steps.step[i], 5), _mm512_set1_epi32(octaves));
+    out[i] = _mm512_maskz_scalef_ps(steps.nonzero[i], mantissa, _mm512_cvtepi32_ps(exponent));
   }
 }
 
-// What one tile's tokens share.
+// What one tile's tokens share, in score order.
 struct TileScales {
-  __m512 key[4], value[4];  // in score order
-  uint32_t valid;           // tokens
+  __m512 key[4];
+  __m512 value[4];    // relative to the largest, times kWeightMax
+  float value_unit;   // what a weight of one stands for, of a token whose probability is the tile's largest
+  uint32_t valid;     // tokens
+  __mmask16 past[4];  // the others
 };
 
 inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
@@ -176,26 +171,21 @@ inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
   TileHead head;
   std::memcpy(&head, base, sizeof head);
   TileScales out;
-  LoadScales(tiles.octave, base + tiles.key_scales, head.k_exponent, head.k_shift, out.key);
-  LoadScales(tiles.octave, base + tiles.value_scales, head.v_exponent, head.v_shift, out.value);
+  // A key's scale that fp32 cannot hold is too small to move any logit, or so large that the result is not finite.
+  ToScales(LoadSteps(base + tiles.key_scales, head.k_exponent, head.k_shift), tiles.octave, 0, out.key);
+  const ScaleSteps values = LoadSteps(base + tiles.value_scales, head.v_exponent, head.v_shift);
+  ToScales(values, tiles.octave, values.largest >> 5, out.value);
+  const float largest = tiles.octave[values.largest & 31];
+  const __m512 to_weight = _mm512_set1_ps(kWeightMax / largest);
+  for (int i = 0; i < 4; ++i) out.value[i] = _mm512_mul_ps(out.value[i], to_weight);
+  out.value_unit = ldexpf(largest / kWeightMax, values.largest >> 5);
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
-  return out;
-}
-
-// Integer scores to logits, in place of each other's bits; returns the largest. Tokens past the end get -inf.
-inline float Logits(const __m512i scores[4], const TileScales& scales, float unit, __m512 logits[4]) {
   for (int i = 0; i < 4; ++i) {
-    const __m512 scale = _mm512_mul_ps(scales.key[i], _mm512_set1_ps(unit));
-    logits[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[i]), scale);
-    if (scales.valid < kTileTokens) {
-      const __m512i token =
-          _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
-      const __mmask16 past = _mm512_cmpge_epu32_mask(token, _mm512_set1_epi32(static_cast<int>(scales.valid)));
-      logits[i] = _mm512_mask_mov_ps(logits[i], past, _mm512_set1_ps(-__builtin_inff()));
-    }
+    const __m512i token = _mm512_cvtepu8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(&kScoreOrder.token[16 * i])));
+    out.past[i] = _mm512_cmpge_epu32_mask(token, _mm512_set1_epi32(static_cast<int>(out.valid)));
   }
-  return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(logits[0], logits[1]), _mm512_max_ps(logits[2], logits[3])));
+  return out;
 }
 
 // Raises a row's reference for its logits; everything summed so far shrinks.
@@ -206,82 +196,152 @@ inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
     const float shrink = exp2f(state.max - top);
     state.max = top;
     state.sum *= shrink;
-    for (uint32_t i = 0; i < head_dim; ++i) state.output[i] *= shrink;
+    for (uint32_t i = 0; i < 2 * head_dim; ++i) state.output[i] *= shrink;
   }
 }
 
-// Logits to 8-bit weights for the values, in the values' order; returns what a weight of one stands for.
-inline float Weights(const __m512 logits[4], const TileScales& scales, TurboRowState& state, int32_t weights[16]) {
-  __m512 weight[4];
-  __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < 4; ++i) {
-    const __m512 p = Exp2(_mm512_sub_ps(logits[i], _mm512_set1_ps(state.max)));
-    sum = _mm512_add_ps(sum, p);
-    weight[i] = _mm512_mul_ps(p, scales.value[i]);
+// One number a row, from one vector a row.
+template <int kRows, typename Combine, typename Reduce>
+[[gnu::always_inline]] inline void ReduceRows(const __m512* in, Combine combine, Reduce reduce, float* out) {
+  if constexpr (kRows == 4) {
+    const __m512 a = combine(_mm512_unpacklo_ps(in[0], in[1]), _mm512_unpackhi_ps(in[0], in[1]));
+    const __m512 b = combine(_mm512_unpacklo_ps(in[2], in[3]), _mm512_unpackhi_ps(in[2], in[3]));
+    const __m512 lanes = combine(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE));
+    const __m512 halves = combine(lanes, _mm512_shuffle_f32x4(lanes, lanes, 0x4E));
+    const __m512 all = combine(halves, _mm512_shuffle_f32x4(halves, halves, 0xB1));
+    _mm_storeu_ps(out, _mm512_castps512_ps128(all));
+  } else {
+    for (int r = 0; r < kRows; ++r) out[r] = reduce(in[r]);
   }
-  state.sum += _mm512_reduce_add_ps(sum);
-  const __m512 largest = _mm512_max_ps(_mm512_max_ps(weight[0], weight[1]), _mm512_max_ps(weight[2], weight[3]));
-  const float weight_max = _mm512_reduce_max_ps(largest);
-  const __m512 to_byte = _mm512_set1_ps(weight_max > 0 ? kProbabilityMax / weight_max : 0);
-  __m512i bytes = _mm512_setzero_si512();
-  for (int i = 3; i >= 0; --i) {
-    const __m128i rounded = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(weight[i], to_byte)));
-    bytes = _mm512_inserti32x4(bytes, rounded, 0);
-    if (i != 0) bytes = _mm512_shuffle_i32x4(bytes, bytes, 0x93);
-  }
-  _mm512_storeu_si512(weights, _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.weight_source), bytes));
-  return weight_max / kProbabilityMax;
 }
 
-template <int kKeyBits, int kValueBits, int kRows>
-void AttendTile(const __m512i key_table[4], const __m512i value_table[4], const TurboTiles& tiles, uint32_t tile,
-                const TurboQuery* queries, TurboRowState* states) {
-  const TileScales scales = ReadTileScales(tiles, tile);
+// Integer scores -> 8-bit weights for the values, in the values' order, and what a weight of one stands for. A weight is
+// a token's probability, relative to the tile's largest, times its value's scale, relative to the tile's largest.
+template <int kRows, bool kExtras>
+[[gnu::always_inline]] inline void Softmax(const __m512i scores[kRows][4], const TileScales& scales, uint32_t head_dim,
+                                           const TurboQuery* queries, TurboRowState* states, const TurboExtras& extras,
+                                           int32_t weights[kRows][16], float factor[kRows]) {
+  __m512 logits[kRows][4], best[kRows], sums[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    for (int i = 0; i < 4; ++i) {
+      logits[r][i] = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[r][i]), scales.key[i]);
+      if constexpr (kExtras) {
+        logits[r][i] = _mm512_fmadd_ps(logits[r][i], _mm512_set1_ps(queries[r].scale),
+                                       _mm512_loadu_ps(extras.added + 64 * r + 16 * i));
+      }
+      if (scales.valid < kTileTokens) {
+        logits[r][i] = _mm512_mask_mov_ps(logits[r][i], scales.past[i], _mm512_set1_ps(-__builtin_inff()));
+      }
+    }
+    best[r] = _mm512_max_ps(_mm512_max_ps(logits[r][0], logits[r][1]), _mm512_max_ps(logits[r][2], logits[r][3]));
+  }
+  alignas(64) float top[16] = {}, share[16] = {}, sum[16];
+  ReduceRows<kRows>(best, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); },
+                    [](__m512 x) { return _mm512_reduce_max_ps(x); }, top);
+  for (int r = 0; r < kRows; ++r) {
+    if constexpr (!kExtras) top[r] *= queries[r].scale;
+    if (states[r].sum == 0 || top[r] > states[r].max) RaiseMax(top[r], head_dim, states[r]);
+    share[r] = top[r] - states[r].max;
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 unit = _mm512_set1_ps(kExtras ? 1.0f : queries[r].scale), minus_top = _mm512_set1_ps(-top[r]);
+    __m512i whole[4];
+    sums[r] = _mm512_setzero_ps();
+    for (int i = 0; i < 4; ++i) {
+      __m512 p = Exp2(_mm512_fmadd_ps(logits[r][i], unit, minus_top));
+      if (scales.valid < kTileTokens) p = _mm512_mask_mov_ps(p, scales.past[i], _mm512_setzero_ps());
+      if constexpr (kExtras) _mm512_storeu_ps(extras.probability + 64 * r + 16 * i, p);
+      sums[r] = _mm512_add_ps(sums[r], p);
+      whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(p, scales.value[i]));
+    }
+    const __m512i bytes =
+        _mm512_packus_epi16(_mm512_packs_epi32(whole[0], whole[1]), _mm512_packs_epi32(whole[2], whole[3]));
+    _mm512_storeu_si512(weights[r], _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.packed_weight_source), bytes));
+  }
+  ReduceRows<kRows>(sums, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); },
+                    [](__m512 x) { return _mm512_reduce_add_ps(x); }, sum);
+  _mm512_store_ps(share, Exp2(_mm512_load_ps(share)));
+  for (int r = 0; r < kRows; ++r) {
+    states[r].sum += share[r] * sum[r];
+    factor[r] = share[r] * scales.value_unit;
+    if constexpr (kExtras) {
+      for (uint32_t t = 0; t < kTileTokens; ++t) extras.probability[64 * r + t] *= share[r];
+    }
+  }
+}
+
+template <int kRows, bool kExtras = false, typename KeyLines, typename ValueLines>
+[[gnu::always_inline]] inline void AttendRows(const KeyLines& keys, const ValueLines& values, const TileScales& scales,
+                                              uint32_t head_dim, const TurboQuery* queries, TurboRowState* states,
+                                              const TurboExtras& extras = {}) {
   __m512i scores[kRows][4];
-  Scores<kKeyBits, kRows>(key_table, tiles, tile, queries, scores);
+  Scores<kRows>(keys, head_dim / 64, queries, scores);
   int32_t weights[kRows][16];
   float factor[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    __m512 logits[4];
-    RaiseMax(Logits(scores[r], scales, queries[r].scale, logits), tiles.head_dim, states[r]);
-    factor[r] = Weights(logits, scales, states[r], weights[r]);
-  }
-  AddValues<kValueBits, kRows>(value_table, tiles, tile, weights, factor, states);
+  Softmax<kRows, kExtras>(scores, scales, head_dim, queries, states, extras, weights, factor);
+  AddValues<kRows>(values, head_dim / 64, weights, factor, states);
 }
 
-// Decoding is shared by up to kRowsTogether rows at a time; more would not fit the registers.
+// Decoding is shared by kRowsTogether rows at a time; more would not fit the registers. For more, tiles are decoded to
+// memory once.
 template <int kKeyBits, int kValueBits>
 void AttendTiles(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states,
-                 uint32_t rows) {
+                 uint32_t rows, const TurboExtras* extras) {
   __m512i key_table[4], value_table[4];
   LoadTable(reader.key_table, key_table);
   LoadTable(reader.value_table, value_table);
+  constexpr uint32_t kMaxGroups = 4;
+  __m512i decoded[2][kMaxGroups * kLinesPerVector * 8];
+  const uint32_t groups = tiles.head_dim / 64;
   for (uint32_t tile = 0; tile * kTileTokens < tiles.tokens; ++tile) {
+    const uint8_t* base = tiles.base + uint64_t{tile} * tiles.base_stride;
+    const uint64_t refine = uint64_t{tile} * tiles.refine_stride;
+    const SideLines<kKeyBits> keys = {key_table, base + tiles.key_crumbs,
+                                      kKeyBits >= 3 ? tiles.key_refine[0] + refine : nullptr,
+                                      kKeyBits == 4 ? tiles.key_refine[1] + refine : nullptr};
+    const SideLines<kValueBits> values = {value_table, base + tiles.value_crumbs,
+                                          kValueBits >= 3 ? tiles.value_refine[0] + refine : nullptr,
+                                          kValueBits == 4 ? tiles.value_refine[1] + refine : nullptr};
+    const TileScales scales = ReadTileScales(tiles, tile);
     uint32_t row = 0;
-    for (; row + kRowsTogether <= rows; row += kRowsTogether) {
-      AttendTile<kKeyBits, kValueBits, kRowsTogether>(key_table, value_table, tiles, tile, &queries[row], &states[row]);
-    }
-    for (; row < rows; ++row) {
-      AttendTile<kKeyBits, kValueBits, 1>(key_table, value_table, tiles, tile, &queries[row], &states[row]);
+    if (extras != nullptr) {
+      for (; row < rows; ++row) {
+        const TurboExtras of_row = {extras->added + kTileTokens * row, extras->probability + kTileTokens * row};
+        AttendRows<1, true>(keys, values, scales, tiles.head_dim, &queries[row], &states[row], of_row);
+      }
+    } else if (rows > kRowsTogether) {
+      DecodeAll(keys, groups, decoded[0]);
+      DecodeAll(values, groups, decoded[1]);
+      const DecodedLines all_keys = {decoded[0]}, all_values = {decoded[1]};
+      for (; row + kRowsTogether <= rows; row += kRowsTogether) {
+        AttendRows<kRowsTogether>(all_keys, all_values, scales, tiles.head_dim, &queries[row], &states[row]);
+      }
+      for (; row < rows; ++row) {
+        AttendRows<1>(all_keys, all_values, scales, tiles.head_dim, &queries[row], &states[row]);
+      }
+    } else if (rows == kRowsTogether) {
+      AttendRows<kRowsTogether>(keys, values, scales, tiles.head_dim, queries, states);
+    } else {
+      for (; row < rows; ++row) AttendRows<1>(keys, values, scales, tiles.head_dim, &queries[row], &states[row]);
     }
   }
 }
 
 template <int kKeyBits>
 void AttendWithKeys(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                    TurboRowState* states, uint32_t rows) {
-  if (reader.value_bits == 2) return AttendTiles<kKeyBits, 2>(reader, tiles, queries, states, rows);
-  if (reader.value_bits == 3) return AttendTiles<kKeyBits, 3>(reader, tiles, queries, states, rows);
-  AttendTiles<kKeyBits, 4>(reader, tiles, queries, states, rows);
+                    TurboRowState* states, uint32_t rows, const TurboExtras* extras) {
+  if (reader.value_bits == 2) return AttendTiles<kKeyBits, 2>(reader, tiles, queries, states, rows, extras);
+  if (reader.value_bits == 3) return AttendTiles<kKeyBits, 3>(reader, tiles, queries, states, rows, extras);
+  AttendTiles<kKeyBits, 4>(reader, tiles, queries, states, rows, extras);
 }
 
 }  // namespace
 
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
-                       TurboRowState* states, uint32_t rows) {
-  if (reader.key_bits == 2) return AttendWithKeys<2>(reader, tiles, queries, states, rows);
-  if (reader.key_bits == 3) return AttendWithKeys<3>(reader, tiles, queries, states, rows);
-  AttendWithKeys<4>(reader, tiles, queries, states, rows);
+                       TurboRowState* states, uint32_t rows, const TurboExtras* extras) {
+  if (reader.key_bits == 2) return AttendWithKeys<2>(reader, tiles, queries, states, rows, extras);
+  if (reader.key_bits == 3) return AttendWithKeys<3>(reader, tiles, queries, states, rows, extras);
+  AttendWithKeys<4>(reader, tiles, queries, states, rows, extras);
 }
 
 }  // namespace polarkv::cpu

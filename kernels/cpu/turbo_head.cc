@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 
+#include "codec/key_mean.h"
 #include "codec/log_scale.h"
 #include "codec/rotation.h"
 #include "codec/turbo_codebook.h"
@@ -65,22 +68,25 @@ bool HasBody(CodecId codec) {
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) && !shape.key_mean &&
-         shape.escapes == 0 && block.spec().head_dim % 64 == 0;
+  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
+         block.spec().head_dim % 64 == 0;
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
     : head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
-      outputs_(size_t{rows} * head_dim),
+      outputs_(size_t{rows} * 2 * head_dim),
+      means_(rows),
+      added_(size_t{rows} * kTileTokens),
+      probability_(size_t{rows} * kTileTokens),
       queries_(rows),
       states_(rows) {
   const auto signs = RotationSigns(rotation_seed);
   signs_.assign(signs.begin(), signs.begin() + head_dim);
   for (uint32_t row = 0; row < rows; ++row) {
     queries_[row].words = words_.data() + size_t{row} * head_dim / 4;
-    states_[row].output = outputs_.data() + size_t{row} * head_dim;
+    states_[row].output = outputs_.data() + size_t{row} * 2 * head_dim;
   }
 }
 
@@ -95,10 +101,11 @@ void TurboHead::PackQueries(const float* q, float scale) {
     HadamardBlocks(rotated, head_dim_, RotationBlock(head_dim_), 1);
     float largest = 0;
     for (uint32_t i = 0; i < head_dim_; ++i) largest = std::max(largest, std::fabs(rotated[i]));
-    const float to_int = largest > 0 ? kQueryMax / largest : 0;
+    // Bodies want logits that ascend with scores: a negative scale negates the query instead.
+    const float to_int = largest > 0 ? std::copysign(kQueryMax / largest, scale) : 0;
     TurboQuery& query = queries_[row];
     query.sum = 0;
-    query.scale = std::ldexp(largest / kQueryMax * RotationScale(head_dim_) * scale * kLog2E, exponent);
+    query.scale = std::ldexp(largest / kQueryMax * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent);
     int32_t* words = words_.data() + size_t{row} * head_dim_ / 4;
     for (uint32_t word = 0; word < head_dim_ / 4; ++word) {
       const uint32_t first = word / 4 * 16 + kDwordFirstCode[word / 2 % 2][word % 2];
@@ -123,14 +130,82 @@ void TurboHead::Finish(float* o, float* lse) {
       continue;
     }
     HadamardBlocks(state.output, head_dim_, RotationBlock(head_dim_), 1);
-    for (uint32_t i = 0; i < head_dim_; ++i) o[i] = signs_[i] * (state.output[i] * (unit / state.sum));
+    for (uint32_t i = 0; i < head_dim_; ++i) {
+      o[i] = signs_[i] * (state.output[i] * (unit / state.sum)) + state.output[head_dim_ + i] / state.sum;
+    }
     lse[row] = (state.max + std::log2(state.sum)) * kLn2;
+  }
+}
+
+// The tiles in runs, which end at tiles that have tokens with records of their own or without their mean.
+void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head) {
+  const LayerLayout& shape = block.layout().layer(layer);
+  const TurboTiles all = MakeTiles(block, layer, kv_head);
+  if (shape.key_mean) means_.Start(block, layer, kv_head, q_);
+  const auto tiles_from = [&](uint32_t first, uint32_t tokens) {
+    TurboTiles part = all;
+    part.base += uint64_t{first} * all.base_stride;
+    for (const uint8_t** plane : {&part.key_refine[0], &part.key_refine[1], &part.value_refine[0], &part.value_refine[1]}) {
+      if (*plane != nullptr) *plane += uint64_t{first} * all.refine_stride;
+    }
+    part.tokens = tokens;
+    return part;
+  };
+  uint32_t run = 0;
+  const auto attend_run = [&](uint32_t end_token) {
+    const uint32_t first = run * kTileTokens;
+    if (end_token <= first) return;
+#if defined(__x86_64__)
+    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
+#endif
+  };
+  const bool may_have_records = shape.key_mean || shape.escapes != 0;
+  for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
+    TileHead head;
+    std::memcpy(&head, all.base + uint64_t{tile} * all.base_stride, sizeof head);
+    if (!shape.key_mean) head.k_mean = 0;
+    if ((head.k_escapes | head.v_escapes | head.k_mean) == 0) continue;
+    attend_run(tile * kTileTokens);
+    const uint32_t tokens = std::min(kTileTokens, all.tokens - tile * kTileTokens);
+    AttendTileWithRecords(reader, tiles_from(tile, tokens), block, layer, tile, head);
+    run = tile + 1;
+  }
+  attend_run(all.tokens);
+}
+
+void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block,
+                                      uint32_t layer, uint32_t number, const TileHead& head) {
+  std::fill(added_.begin(), added_.end(), 0.0f);
+  if (const uint64_t tokens = head.k_mean & ~head.k_escapes; tokens != 0) means_.Add(number, tokens, unit_, added_.data());
+  uint32_t record = head.first_escape;
+  for (uint32_t i = 0; i < kTileTokens; ++i) {
+    if ((head.k_escapes >> i & 1) == 0) continue;
+    const std::array<float, kMaxHeadDim> key = ReadRecord(block.EscapeRecord(layer, record++));
+    for (uint32_t row = 0; row < rows_; ++row) {
+      const float* q = q_ + size_t{row} * head_dim_;
+      added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
+    }
+  }
+#if defined(__x86_64__)
+  const TurboExtras extras = {added_.data(), probability_.data()};
+  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
+#endif
+  for (uint32_t i = 0; i < tile.tokens; ++i) {
+    if ((head.v_escapes >> i & 1) == 0) continue;
+    const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));
+    for (uint32_t row = 0; row < rows_; ++row) {
+      float* raw = states_[row].output + head_dim_;
+      const float p = probability_[row * kTileTokens + kScoreOrder.place[i]];
+      for (uint32_t j = 0; j < head_dim_; ++j) raw[j] += p * value[j];
+    }
   }
 }
 
 void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, const float* q,
                        float scale, float* o, float* lse) {
   PackQueries(q, scale);
+  q_ = q;
+  unit_ = scale * kLog2E;
   std::fill(outputs_.begin(), outputs_.end(), 0.0f);
   for (TurboRowState& state : states_) state.max = state.sum = 0;
   TurboReader reader;
@@ -141,9 +216,7 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
       reader = MakeReader(*block, codec);
       same = block;
     }
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, MakeTiles(*block, layer, kv_head), queries_.data(), states_.data(), rows_);
-#endif
+    AttendBlock(reader, *block, layer, kv_head);
   }
   Finish(o, lse);
 }

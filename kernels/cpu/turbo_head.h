@@ -8,12 +8,12 @@
 
 #include "codec/block_view.h"
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/key_mean_logits.h"
 #include "kernels/cpu/turbo_attention.h"
 
 namespace polarkv::cpu {
 
-// True when `set` has a fast body for the codecs and shape of `block` in that layer: turbo2, turbo3 or turbo4, without
-// key means and escapes.
+// True when `set` has a fast body for the codecs and shape of `block` in that layer: turbo2, turbo3 or turbo4.
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set);
 
 // Scratch for all rows of one KV head; reused from head to head, so that nothing is allocated per token or tile.
@@ -29,12 +29,19 @@ class TurboHead {
 
  private:
   void PackQueries(const float* q, float scale);
+  void AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head);
+  void AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block, uint32_t layer,
+                             uint32_t number, const TileHead& head);
   void Finish(float* o, float* lse);
 
   uint32_t head_dim_, rows_;
   std::vector<float> signs_;
   std::vector<int32_t> words_;
   std::vector<float> outputs_;
+  const float* q_ = nullptr;  // of the head at work
+  float unit_ = 0;            // of its logits, in units of log2
+  KeyMeanLogits means_;
+  std::vector<float> added_, probability_;  // [rows][64], of one tile
   std::vector<TurboQuery> queries_;
   std::vector<TurboRowState> states_;
 };

@@ -30,12 +30,15 @@ inline constexpr uint32_t kDwordFirstCode[2][2] = {{15, 13}, {14, 12}};  // [wor
 // The order in which scores of a tile come out (the lanes of the keys' lines), and how it becomes the values' order.
 struct alignas(64) ScoreOrder {
   uint8_t token[64];          // of each score
-  uint8_t weight_source[64];  // for byte i of the values' weights [quarter][dword of kDwordFirstCode][byte]: its score
+  uint8_t place[64];          // of each token's score
+  // For byte i of the values' weights, [quarter][dword of kDwordFirstCode][byte]: which of the scores, packed to bytes by
+  // two saturating packs of 512 bits, it is.
+  uint8_t packed_weight_source[64];
 };
 
 inline constexpr ScoreOrder kScoreOrder = [] {
   ScoreOrder order{};
-  uint8_t place[64] = {};
+  auto& place = order.place;
   for (uint8_t token = 0; token < 64; ++token) {
     const uint8_t e = token % 16, t = token / 16;
     const uint8_t lane = static_cast<uint8_t>((t & 1) << 3 | (e >> 1 & 1) << 2 | (e >> 2 & 1) << 1 | (e & 1));
@@ -44,7 +47,9 @@ inline constexpr ScoreOrder kScoreOrder = [] {
   }
   for (uint32_t i = 0; i < 64; ++i) {
     const uint32_t quarter = i / 16, dword = i / 4 % 4, byte = i % 4;
-    order.weight_source[i] = place[16 * quarter + kDwordFirstCode[dword / 2][dword % 2] - 4 * byte];
+    const uint32_t score = place[16 * quarter + kDwordFirstCode[dword / 2][dword % 2] - 4 * byte];
+    // Packing makes the 128-bit lane L of vector v, four scores, dword v of lane L.
+    order.packed_weight_source[i] = static_cast<uint8_t>(score % 16 / 4 * 16 + score / 16 * 4 + score % 4);
   }
   return order;
 }();

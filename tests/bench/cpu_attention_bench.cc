@@ -41,9 +41,9 @@ struct Encoded {
   double bytes_per_token = 0;
 };
 
-const Encoded& Blocks(const std::string& codec) {
-  static std::map<std::string, Encoded> all;
-  Encoded& e = all[codec];
+const Encoded& Blocks(const std::string& codec, PlaneMask planes) {
+  static std::map<std::pair<std::string, PlaneMask>, Encoded> all;
+  Encoded& e = all[{codec, planes}];
   if (!e.heads.empty()) return e;
   BlockSpec spec;
   spec.layers = spec.kv_heads = 1;
@@ -51,15 +51,22 @@ const Encoded& Blocks(const std::string& codec) {
   spec.tokens = kBlockTokens;
   spec.codec = ParseCodecPair(codec).value();
   spec.source_dtype = Dtype::kF32;
+  spec.first_position = kBlockTokens;  // not the first block, some of whose tokens are stored raw
   const auto k = Gaussian(size_t{kBlockTokens} * kDim, 1), v = Gaussian(size_t{kBlockTokens} * kDim, 2);
   const std::array<int64_t, 4> shape = {1, 1, kBlockTokens, kDim};
-  const auto block = EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
+  const auto whole = EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
                                  TensorView::Contiguous(v.data(), Dtype::kF32, shape)).value();
+  const BlockSelection selection{0, 0, planes};
+  const auto ranges = SelectionRanges(BlockLayout::Make(spec).value(), selection).value();
+  std::vector<uint8_t> block;
+  for (const ByteRange& range : ranges) {
+    block.insert(block.end(), whole.begin() + range.offset, whole.begin() + range.offset + range.length);
+  }
   e.bytes_per_token = static_cast<double>(block.size()) / kBlockTokens;
   e.bytes.assign(size_t{kHeads} * kTokens / kBlockTokens, block);
   e.heads.resize(kHeads);
   for (size_t i = 0; i < e.bytes.size(); ++i) {
-    e.heads[i % kHeads].push_back(BlockView::Parse(e.bytes[i], VerifyPayload::kNo).value());
+    e.heads[i % kHeads].push_back(BlockView::ParseSelection(e.bytes[i], selection, VerifyPayload::kNo).value());
   }
   return e;
 }
@@ -83,8 +90,8 @@ void Count(benchmark::State& state, double bytes_per_token) {
   state.counters["B/s"] = benchmark::Counter(tokens * bytes_per_token, benchmark::Counter::kIsRate);
 }
 
-void Polarkv(benchmark::State& state, const std::string& codec) {
-  const Encoded& blocks = Blocks(codec);
+void Polarkv(benchmark::State& state, const std::string& codec, PlaneMask planes) {
+  const Encoded& blocks = Blocks(codec, planes);
   const auto rows = static_cast<uint32_t>(state.range(0));
   const auto q = Gaussian(rows * kDim, 5);
   std::vector<float> o(q.size()), lse(rows);
@@ -149,9 +156,13 @@ __attribute__((target("avx512f"))) void ReadMemory(benchmark::State& state) {
 BENCHMARK(ReadMemory)->Unit(benchmark::kMillisecond);
 BENCHMARK(Fp16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
 BENCHMARK(Bf16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(Polarkv, turbo4, "turbo4")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(Polarkv, turbo3, "turbo3")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(Polarkv, turbo2, "turbo2")->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
+#define POLARKV_SERIES(name, codec, planes) \
+  BENCHMARK_CAPTURE(Polarkv, name, codec, planes)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond)
+POLARKV_SERIES(turbo4, "turbo4", kAllPlanes);
+POLARKV_SERIES(turbo4_read_at_3_bits, "turbo4", 0x07);
+POLARKV_SERIES(turbo4_read_at_2_bits, "turbo4", 0x01);
+POLARKV_SERIES(turbo3, "turbo3", kAllPlanes);
+POLARKV_SERIES(turbo2, "turbo2", kAllPlanes);
 
 }  // namespace
 }  // namespace polarkv

@@ -10,9 +10,15 @@
 
 #include "codec/codec_id.h"
 #include "codec/reference_codec.h"
+#include "codec/rope_phase.h"
 #include "kernels/cpu/turbo_head.h"
+#include "tests/codec/allocation_watch.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/rounded_attention.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 namespace polarkv {
 namespace {
@@ -168,6 +174,78 @@ INSTANTIATE_TEST_SUITE_P(All, CpuAttentionShapes,
                                                               "k=turbo2,v=turbo3"),
                                             ::testing::Values(64u, 128u, 192u, 256u),
                                             ::testing::Values(1u, 63u, 64u, 65u, 200u)));
+
+TEST_F(CpuAttention, KeyMeansAndEscapes) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint64_t first_position : {uint64_t{0}, uint64_t{100000}}) {
+      BlockSpec spec = Spec({CodecId::kTurbo4, CodecId::kTurbo3}, 128, 300, 2);
+      if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, 96};
+      spec.first_position = first_position;
+      Kv kv = testing::GaussianKv(spec, seed_);
+      const std::vector<float> mean = Gaussian(128, seed_ + 1, 2);
+      for (size_t t = 0; t < kv.k.size() / 128; ++t) {
+        float turned[kMaxHeadDim];
+        TurnToPosition(spec.rope, RopePhases(spec.rope), first_position + t % 300, mean.data(), 128, turned);
+        for (uint32_t j = 0; j < 128; ++j) kv.k[128 * t + j] += t % 7 == 0 ? 0 : turned[j];
+        if (t % 50 == 3) kv.v[128 * t + t % 128] = 200;
+        if (t % 50 == 4) kv.k[128 * t + t % 128] = 40;
+      }
+      Problem p;
+      p.q_heads = 6;
+      p.queries = 2;
+      p.q = Gaussian(12 * 128, seed_ + 5);
+      p.scale = 1 / std::sqrt(128.0f);
+      p.bytes = {Encode(spec, kv)};
+      p.blocks = {Parse(p.bytes[0])};
+      ASSERT_TRUE(p.blocks[0].layout().layer(0).key_mean);
+      ASSERT_EQ(p.blocks[0].layout().layer(0).escapes >= 16, first_position == 0);
+      ExpectClose(p);
+    }
+  }
+}
+
+TEST_F(CpuAttention, ScratchMemoryDoesNotGrowWithTheContext) {
+  const BlockSpec spec = Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 256, 1);
+  Problem p = GaussianProblem(spec, 1, 8, 1, seed_);
+  for (const size_t blocks : {size_t{1}, size_t{64}}) {
+    p.blocks.assign(blocks, p.blocks[0]);
+    std::vector<float> o(p.q.size()), lse(p.rows());
+    testing::ForgetAllocations();
+    ASSERT_EQ(cpu::Attend(p.blocks, 0, p.q_heads, p.queries, p.q, p.scale, o, lse, InstructionSet::kAvx512),
+              absl::OkStatus());
+    // Rotated outputs of 8 rows; 64 pointers to blocks are less.
+    EXPECT_LE(testing::LargestAllocation(), 8 * 2 * 128 * sizeof(float)) << blocks;
+  }
+}
+
+#if defined(__x86_64__)
+TEST_F(CpuAttention, TheCallersFloatingPointEnvironmentDoesNotMatter) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  const Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 200, 1), 1, 2, 1, seed_);
+  const Result usual = Compute(p, InstructionSet::kAvx512);
+  const unsigned saved = _mm_getcsr();
+  constexpr unsigned kFlushAndRoundUp = 0x1F80 | 0x8040 | 0x4000;
+  _mm_setcsr(kFlushAndRoundUp);
+  const Result unusual = Compute(p, InstructionSet::kAvx512);
+  const unsigned after = _mm_getcsr();
+  _mm_setcsr(saved);
+  EXPECT_EQ(after & 0xFFC0u, kFlushAndRoundUp);
+  EXPECT_EQ(usual.o, unusual.o);
+  EXPECT_EQ(usual.lse, unusual.lse);
+}
+#endif
+
+TEST_F(CpuAttention, ANegativeScale) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 64, 70, 2), 1, 2, 2, seed_);
+  const Result positive = Compute(p, InstructionSet::kAvx512);
+  p.scale = -p.scale;
+  for (float& x : p.q) x = -x;
+  const Result negative = Compute(p, InstructionSet::kAvx512);
+  EXPECT_EQ(positive.o, negative.o);
+  EXPECT_EQ(positive.lse, negative.lse);
+}
 
 TEST_F(CpuAttention, FewerPlanesAgree) {
   SCOPED_TRACE(testing::SeedText(seed_));

@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "codec/key_mean.h"
+#include "codec/rope_phase.h"
 #include "codec/rotation.h"
 #include "codec/tile_matrix.h"
 #include "tests/codec/random_kv.h"
@@ -67,6 +69,17 @@ class RoundedAttention {
       for (uint32_t j = 0; j < d; ++j) score += std::lrint(rotated[j] * to_int) * matrix_->value[j * kTileTokens + t];
       tile.logits[t] = score * matrix_->factor[t] * unit;
     }
+    uint32_t record = part.first_escape;
+    const auto mean = ReadRecord(block.KeyMean(0, kv_head));
+    for (size_t t = 0; t < tile.logits.size(); ++t) {
+      float turned[kMaxHeadDim];
+      if ((part.escapes >> t & 1) != 0) {
+        tile.logits[t] = scale * Dot(q_, ReadRecord(block.EscapeRecord(0, record++)).data(), d);
+      } else if ((part.means >> t & 1) != 0) {
+        TurnToPosition(spec.rope, spec.phases, spec.first_position + number * kTileTokens + t, mean.data(), d, turned);
+        tile.logits[t] += scale * Dot(q_, turned, d);
+      }
+    }
     return tile;
   }
 
@@ -77,14 +90,15 @@ class RoundedAttention {
     const uint32_t d = spec.head_dim;
     const TilePart part = FindTilePart(*tile.block, KvSide::kValue, 0, kv_head, tile.number);
     TileMatrixReader(KvSide::kValue, d).Read(part, spec.rope, *matrix_);
-    double sum = 0, largest = 0;
+    double sum = 0, likeliest = 0, largest_scale = 0;
     for (size_t t = 0; t < tile.logits.size(); ++t) {
       sum += std::exp(tile.logits[t] - top);
-      largest = std::max(largest, std::exp(tile.logits[t] - top) * matrix_->factor[t]);
+      likeliest = std::max(likeliest, std::exp(tile.logits[t] - top));
+      largest_scale = std::max(largest_scale, matrix_->factor[t]);
     }
-    if (largest == 0) return sum;
+    const double largest = likeliest * largest_scale;
     std::vector<double> rotated(d);
-    for (size_t t = 0; t < tile.logits.size(); ++t) {
+    for (size_t t = 0; t < tile.logits.size() && largest != 0; ++t) {
       const double steps = std::exp(tile.logits[t] - top) * matrix_->factor[t] / largest * 255;
       double square = 0;
       for (uint32_t j = 0; j < d; ++j) {
@@ -94,6 +108,13 @@ class RoundedAttention {
       }
       if (std::fabs(steps - std::floor(steps) - 0.5) < kNear) either_way += largest / 255 * std::sqrt(square);
     }
+    uint32_t record = part.first_escape;
+    for (size_t t = 0; t < tile.logits.size(); ++t) {
+      if ((part.escapes >> t & 1) == 0) continue;
+      const auto value = ReadRecord(tile.block->EscapeRecord(0, record++));
+      for (uint32_t j = 0; j < d; ++j) o[j] += std::exp(tile.logits[t] - top) * value[j];
+    }
+    if (largest == 0) return sum;
     HadamardBlocks(rotated.data(), d, RotationBlock(d), 1);
     const auto signs = RotationSigns(spec.rotation_seed);
     for (uint32_t j = 0; j < d; ++j) o[j] += signs[j] * rotated[j] * RotationScale(d);
