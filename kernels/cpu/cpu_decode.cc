@@ -220,7 +220,6 @@ absl::Status DecodeBlock(const BlockView& block, Dtype dtype, bool rotated, std:
     return absl::InvalidArgumentError(absl::StrCat("decoding needs ", size, " bytes each for k and v (", layers,
                                                    " layers held), got ", k.size(), " and ", v.size()));
   }
-  if (absl::Status s = reference::CheckReferences(spec, block.layer_begin(), block.layer_end()); !s.ok()) return s;
   const auto keys = std::make_unique<SideDecoder>(block, KvSide::kKey, dtype, rotated, set);
   const auto values = std::make_unique<SideDecoder>(block, KvSide::kValue, dtype, rotated, set);
   const size_t token_bytes = size_t{spec.head_dim} * ElementBytes(dtype);
