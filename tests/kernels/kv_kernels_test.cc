@@ -70,15 +70,7 @@ TEST_P(KvKernels, AttentionIsThatOfTheDecodedBlocks) {
   }
 }
 
-std::vector<testing::CodecCase> CasesWithAQuantizer() {
-  std::vector<testing::CodecCase> cases = testing::AllCodecCases();
-  std::erase_if(cases, [](const testing::CodecCase& c) {
-    return !reference::HasReference(c.codec.k) || !reference::HasReference(c.codec.v);
-  });
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(Cases, KvKernels, ::testing::ValuesIn(CasesWithAQuantizer()), testing::CodecCaseName);
+INSTANTIATE_TEST_SUITE_P(Cases, KvKernels, ::testing::ValuesIn(testing::AllCodecCases()), testing::CodecCaseName);
 
 TEST(KvKernelsInput, StatusesAreTheReferences) {
   const BlockSpec spec = testing::OneHead({CodecId::kTurbo4, CodecId::kTurbo4}, 64, 10);
