@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "codec/attention_state.h"
@@ -52,7 +53,9 @@ absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t 
   const uint32_t head_dim = blocks[0].spec().head_dim;
   const uint32_t rows = q_heads / blocks[0].spec().kv_heads * queries;
   const auto seed = [](const BlockView* block) { return block->spec().rotation_seed; };
-  std::stable_sort(turbo.begin(), turbo.end(), [&](auto* a, auto* b) { return seed(a) < seed(b); });
+  // Blocks of one seed stay in their order, which is that of their addresses.
+  std::sort(turbo.begin(), turbo.end(),
+            [&](auto* a, auto* b) { return seed(a) != seed(b) ? seed(a) < seed(b) : std::less<>()(a, b); });
   for (auto first = turbo.begin(); first != turbo.end();) {
     const auto last = std::find_if(first, turbo.end(), [&](auto* block) { return seed(block) != seed(*first); });
     if (!AttendTurbo({first, last}, layer, rows, q, scale, part_o, part_lse)) {

@@ -21,16 +21,16 @@ uint32_t RawFirstTokens(const BlockSpec& spec, const EncodeOptions& options) {
 }
 
 // Moves the layers' tiles from the places that `from` says to those of `to`, in new memory.
-std::vector<uint8_t> MoveTiles(const BlockLayout& from, const BlockLayout& to, const std::vector<uint8_t>& bytes) {
+std::vector<uint8_t> MoveTiles(const BlockLayout& from, const BlockLayout& to, uint32_t kv_heads,
+                               const std::vector<uint8_t>& bytes) {
   std::vector<uint8_t> out(to.total_bytes());
   for (uint32_t layer = 0; layer < to.layers(); ++layer) {
     for (uint32_t plane = 0; plane < to.planes(); ++plane) {
       const PlaneKind kind = to.plane_kind(plane);
-      const uint64_t tiles = uint64_t{to.layer(layer).TileBytes(kind)} * to.tiles();
+      const uint64_t length = uint64_t{to.layer(layer).TileBytes(kind)} * to.tiles() * kv_heads;
       const uint64_t source = from.SegmentOffset(layer, kind) + from.TileOffset(layer, kind, 0, 0);
       const uint64_t place = to.SegmentOffset(layer, kind) + to.TileOffset(layer, kind, 0, 0);
-      const uint64_t heads = (to.SegmentBytes(layer, kind) - to.TileOffset(layer, kind, 0, 0)) / std::max<uint64_t>(tiles, 1);
-      std::memcpy(out.data() + place, bytes.data() + source, heads * tiles);
+      std::memcpy(out.data() + place, bytes.data() + source, length);
     }
   }
   return out;
@@ -77,7 +77,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
     const BlockLayout expected = std::move(*layout);
     layout = BlockLayout::Make(block);
     if (!layout.ok()) return layout.status();
-    bytes = MoveTiles(expected, *layout, bytes);
+    bytes = MoveTiles(expected, *layout, spec.kv_heads, bytes);
   }
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     uint8_t* base = bytes.data() + layout->SegmentOffset(layer, PlaneKind::kBase);
