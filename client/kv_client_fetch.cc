@@ -88,6 +88,8 @@ BlockSpec UsualBlock(const NamespaceDescriptor& descriptor) {
 absl::StatusOr<uint64_t> FetchBytes(const NamespaceDescriptor& descriptor, const BlockSelection& selection) {
   if (absl::Status status = ValidateNamespaceDescriptor(descriptor); !status.ok()) return status;
   absl::StatusOr<BlockLayout> layout = BlockLayout::Make(UsualBlock(descriptor));
+  // Close to the limit of a block's size only those with less than usual exist.
+  if (!layout.ok()) layout = BlockLayout::Make(NamespaceBlockSpec(descriptor, BlockKey{}, 0));
   if (!layout.ok()) return layout.status();
   absl::StatusOr<std::vector<ByteRange>> ranges = SelectionRanges(*layout, selection);
   if (!ranges.ok()) return ranges.status();

@@ -29,7 +29,7 @@ struct Rope {
 struct LayerPart {
   CodecPair codec;
   bool key_mean = false;  // keys are stored without their head's mean, which RoPE turns to each token's position
-  uint32_t escapes = 0;   // keys and values that are stored raw, at most 2 * 64 * tiles * kv_heads
+  uint32_t escapes = 0;   // keys and values that are stored raw; tokens * kv_heads at most for each codec with scales
   friend bool operator==(const LayerPart&, const LayerPart&) = default;
 };
 

@@ -121,12 +121,12 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
   SideEncoder& encoder = key ? keys_ : values_;
   uint8_t* base = Tile(out, PlaneKind::kBase, head, tile);
   uint8_t* scales = base + (key ? shape_.base_tile.k_scales : shape_.base_tile.v_scales);
+  const PlaneKind refine1 = key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1;
+  const PlaneKind refine0 = key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0;
   const TilePlanes<uint8_t> planes = {
       base + (key ? shape_.base_tile.k_payload : shape_.base_tile.v_payload),
-      traits.refine_planes >= 1 ? Tile(out, key ? PlaneKind::kKeyRefine1 : PlaneKind::kValueRefine1, head, tile)
-                                : nullptr,
-      traits.refine_planes >= 2 ? Tile(out, key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, head, tile)
-                                : nullptr,
+      traits.refine_planes >= 1 ? Tile(out, refine1, head, tile) : nullptr,
+      traits.refine_planes >= 2 ? Tile(out, refine0, head, tile) : nullptr,
       traits.residual_plane ? Tile(out, PlaneKind::kKeyResidual, head, tile) : nullptr};
 
   uint64_t counted = Lowest(tokens) & ~RawFirst(tile, tokens, codec);
@@ -142,8 +142,8 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
     counted &= ~misfits;
     std::memset(scales, 0, kTileTokens);
     std::memset(planes.payload, 0, size_t{traits.payload_per_dim} * spec_.head_dim);
-    if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(PlaneKind::kKeyRefine1));
-    if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(PlaneKind::kKeyRefine0));
+    if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(refine1));
+    if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(refine0));
     if (planes.residual != nullptr) std::memset(planes.residual, 0, shape_.TileBytes(PlaneKind::kKeyResidual));
     range = encoder.Encode(coded, tokens, counted, planes, scales);
   }

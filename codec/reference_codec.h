@@ -16,9 +16,9 @@
 namespace polarkv::reference {
 
 // Encodes [layers, kv_heads, tokens, head_dim] into a sealed block. INVALID_ARGUMENT: shapes differ from the spec; a NaN
-// or an infinity (named by tensor, layer, head, token, coordinate).
+// or an infinity (named by tensor, layer, head, token, coordinate); a number of phases that the spec's RoPE does not have.
 // Of spec.layer_parts only the codecs are looked at: the options say what becomes of means and escapes. spec.phases are
-// used as they are; empty ones are derived from RoPE's base.
+// used as they are; empty ones are derived from RoPE's base, and without RoPE they are of no meaning.
 absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,
                                                  const EncodeOptions& options = {});
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "codec/layer_encoder.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
@@ -13,8 +14,17 @@ namespace {
 BlockSpec Plain(const BlockSpec& spec) {
   BlockSpec plain = spec;
   for (LayerPart& part : plain.layer_parts) part = LayerPart{part.codec};
-  if (plain.phases.empty()) plain.phases = RopePhases(plain.rope);
   return plain;
+}
+
+// The phases by which means are turned: exactly those that a reader will find, whatever the caller's spec has.
+absl::Status SettlePhases(BlockSpec& spec) {
+  if (spec.rope.pairing == RopePairing::kNone) spec.phases.clear();
+  if (spec.phases.empty()) spec.phases = RopePhases(spec.rope);
+  const size_t pairs = spec.rope.dims / 2u;
+  if (spec.phases.size() == pairs) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("number of phases is ", spec.phases.size(),
+                                                 "; valid: none, or rope_dims / 2 (", pairs, ") under RoPE"));
 }
 
 void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes) {
@@ -38,6 +48,7 @@ absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const Te
   BlockSpec block = Plain(spec);
   const absl::StatusOr<BlockLayout> plain = BlockLayout::Make(block);
   if (!plain.ok()) return plain.status();
+  if (absl::Status s = SettlePhases(block); !s.ok()) return s;
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;

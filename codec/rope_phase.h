@@ -2,8 +2,10 @@
 #ifndef POLARKV_CODEC_ROPE_PHASE_H_
 #define POLARKV_CODEC_ROPE_PHASE_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "codec/block_spec.h"
@@ -44,16 +46,18 @@ std::vector<uint64_t> RopePhases(const Rope& rope);
 
 // Turns `from`, a vector at position 0, to `position`: the leading rope.dims coordinates by pairs, the others stay.
 // `phases` has rope.dims / 2 entries, none without RoPE.
+// A coordinate beyond the largest float becomes it: a block may hold any finite mean, and infinities would make scores NaN.
 inline void TurnToPosition(const Rope& rope, const std::vector<uint64_t>& phases, uint64_t position, const float* from,
                            uint32_t head_dim, float* to) {
+  constexpr float kLimit = std::numeric_limits<float>::max();
   for (uint32_t j = 0; j < head_dim; ++j) to[j] = from[j];
   for (uint32_t p = 0; p < phases.size(); ++p) {
     const CoordinatePair pair = PairOf(rope, head_dim, p);
     const Direction turn = DirectionOfTurns(phases[p] * position);
     const float a = from[pair.first];
     const float b = from[pair.second];
-    to[pair.first] = std::fma(turn.cosine, a, -(turn.sine * b));
-    to[pair.second] = std::fma(turn.sine, a, turn.cosine * b);
+    to[pair.first] = std::clamp(std::fma(turn.cosine, a, -(turn.sine * b)), -kLimit, kLimit);
+    to[pair.second] = std::clamp(std::fma(turn.sine, a, turn.cosine * b), -kLimit, kLimit);
   }
 }
 

@@ -61,6 +61,21 @@ std::vector<v1::BlockFrame> WholeFrames(const std::function<void(std::vector<uin
   return frames;
 }
 
+TEST(FetchBytes, KnowsTheLargestNamespacesToo) {
+  NamespaceDescriptor descriptor = SmallDescriptor();
+  descriptor.codec = {CodecId::kTurbo4, CodecId::kTurbo4};
+  descriptor.head_dim = 128;
+  descriptor.rope.dims = 128;
+  descriptor.layers = 1;
+  descriptor.kv_heads = 125;
+  descriptor.shards = 1;
+  descriptor.block_tokens = kMaxBlockTokens;
+  const absl::StatusOr<uint64_t> bytes = FetchBytes(descriptor);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_GE(*bytes, BlockLayout::Make(NamespaceBlockSpec(descriptor, BlockKey{}, 0)).value().total_bytes());
+  EXPECT_LE(*bytes, kMaxBlockBytes);
+}
+
 TEST(FetchFaults, IntactFramesGiveTheBlocksBytes) {
   const FramesResult result(GoodFrames());
   ASSERT_TRUE(result.status.ok()) << result.status;

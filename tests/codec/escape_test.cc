@@ -6,6 +6,7 @@
 
 #include "codec/rotation.h"
 #include "codec/tile_matrix.h"
+#include "codec/turbo_codebook.h"
 #include "tests/codec/codec_cases.h"
 #include "tests/codec/random_kv.h"
 
@@ -89,6 +90,24 @@ TEST(Escapes, AreRareOnGaussianVectors) {
   }
 }
 
+TEST(Escapes, LeaveNoBitsBehindInPlanesThatOnlyValuesHave) {
+  for (CodecId codec : {CodecId::kTurbo3, CodecId::kTurbo4, CodecId::kTurbo5}) {
+    BlockSpec spec = OneHead({CodecId::kFp16, codec}, 128, 64);
+    spec.first_position = 640;
+    Kv kv = GaussianKv(spec, 7);
+    const std::vector<float> one = RotatesToOneCoordinate(128, spec.rotation_seed, 1);
+    for (uint32_t j = 0; j < 128; ++j) kv.v[9 * 128 + j] = one[j] + (j % 2 == 0 ? .4f : -.4f) * one[j];
+    const std::vector<uint8_t> bytes = Encode(spec, kv);
+    const BlockView block = Parse(bytes);
+    const TilePart part = FindTilePart(block, KvSide::kValue, 0, 0, 0);
+    ASSERT_EQ(part.escapes, uint64_t{1} << 9) << CodecName(codec);
+    std::vector<uint8_t> codes(kMaxTileCodes);
+    CodeMatrix(KvSide::kValue, 128)
+        .Unpack(part.bits, TurboCodePlanes(TurboBits(codec), 128, part.planes), codes.data());
+    for (uint32_t j = 0; j < 128; ++j) ASSERT_EQ(codes[9 * 128 + j], 0) << CodecName(codec) << ", coordinate " << j;
+  }
+}
+
 TEST(Escapes, AFewScalesFarFromTheOthersDoNotCoarsenThem) {
   BlockSpec spec = OneHead({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 64);
   spec.first_position = 640;
@@ -97,7 +116,6 @@ TEST(Escapes, AFewScalesFarFromTheOthersDoNotCoarsenThem) {
     kv.k[20 * 128 + j] *= 1e-6f;
     kv.k[30 * 128 + j] *= 1e5f;
   }
-  const BlockView block = Parse(Encode(spec, kv));
   const std::vector<uint8_t> bytes = Encode(spec, kv);
   const TilePart part = FindTilePart(Parse(bytes), KvSide::kKey, 0, 0, 0);
   EXPECT_EQ(part.escapes, uint64_t{1} << 20 | uint64_t{1} << 30);

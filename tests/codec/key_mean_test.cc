@@ -84,6 +84,27 @@ INSTANTIATE_TEST_SUITE_P(Ropes, BiasedKeyScores,
                            return pairing + std::to_string(static_cast<int>(test.param.base));
                          });
 
+// A spec that was meant for another model: means turned by its phases would be read back unturned.
+TEST(KeyMeans, PhasesWithoutRopeAreOfNoMeaning) {
+  const BlockSpec spec = RopedSpec({CodecId::kTurbo4, CodecId::kTurbo4}, RopePairing::kNone, 0, 256);
+  const std::vector<float> keys = BiasedKeys(spec, {60, false}, 815);
+  BlockSpec phased = spec;
+  phased.phases.assign(300, 0x0123456789ABCDEF);
+  const EncodeOptions options = {KeyMeanPolicy::kAlways, 4, true};
+  EXPECT_EQ(Encode(phased, {keys, keys}, options), Encode(spec, {keys, keys}, options));
+}
+
+TEST(KeyMeans, ANumberOfPhasesThatRopeDoesNotHaveIsRefused) {
+  BlockSpec spec = RopedSpec({CodecId::kTurbo4, CodecId::kTurbo4}, RopePairing::kHalf, 1e4f, 64);
+  const std::vector<float> keys = BiasedKeys(spec, {60, false}, 816);
+  for (const size_t count : {1u, 63u, 65u, 1000u}) {
+    spec.phases.assign(count, 1);
+    const auto block = reference::EncodeBlock(spec, testing::View(spec, keys), testing::View(spec, keys));
+    EXPECT_EQ(block.status().code(), absl::StatusCode::kInvalidArgument) << count;
+    EXPECT_THAT(std::string(block.status().message()), ::testing::HasSubstr("number of phases")) << count;
+  }
+}
+
 TEST(KeyMeans, ATokenWithoutTheBiasKeepsItsOwnKey) {
   const BlockSpec spec = RopedSpec({CodecId::kTurbo2, CodecId::kTurbo2}, RopePairing::kHalf, 1e4f, 256);
   std::vector<float> keys = BiasedKeys(spec, {120, false}, 820);

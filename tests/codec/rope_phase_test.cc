@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <random>
 
@@ -78,6 +79,18 @@ TEST(RopePhase, TurnsPairsAsRopeDoes) {
         for (uint32_t j = dims; j < 128; ++j) EXPECT_EQ(turned[j], x[j]);
       }
     }
+  }
+}
+
+TEST(RopePhase, TheLargestNumbersStayFinite) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const Rope rope = {RopePairing::kHalf, 1e4f, 128};
+  std::vector<float> x(128, kLargest);
+  for (uint32_t j = 64; j < 128; ++j) x[j] = j % 2 == 0 ? kLargest : -kLargest;
+  for (uint64_t position = 0; position < 1000; ++position) {
+    float turned[128];
+    TurnToPosition(rope, RopePhases(rope), position, x.data(), 128, turned);
+    for (const float value : turned) ASSERT_TRUE(std::isfinite(value)) << position;
   }
 }
 
