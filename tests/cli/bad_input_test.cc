@@ -198,9 +198,8 @@ TEST_F(BadInputTest, EveryFlippedByteOfASmallBlockIsFound) {
 }
 
 TEST_F(BadInputTest, BlocksThatDoNotFollowEachOtherAreNotDecoded) {
-  const std::string whole = ReadBytes(EncodeGaussian({.tokens = 192}));
-  const size_t block = whole.size() / 3;
-  const std::string in = Write("gap.pkv", whole.substr(0, block) + whole.substr(2 * block));
+  const std::vector<std::string> blocks = SplitBlocks(ReadBytes(EncodeGaussian({.tokens = 192})));
+  const std::string in = Write("gap.pkv", blocks.at(0) + blocks.at(2));
   ExpectRefusal({"decode", "--in", in, "--out", Path("o")}, 1,
                 "block 1 begins at position 128, but the block before it ends at 64");
 }

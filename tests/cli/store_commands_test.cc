@@ -212,9 +212,9 @@ TEST_F(StoreCommandsTest, BlocksThatCannotBelongAreRefusedBeforeAnythingIsSent) 
   std::string damaged = ReadBytes(pkv_);
   damaged[damaged.size() - 1] ^= 1;
   refuse(Write("damaged.pkv", damaged), "block 2 at byte");
-  const size_t block = damaged.size() / 3;  // the short block takes a whole tile, too
-  refuse(Write("short.pkv", damaged.substr(2 * block, 0) + ReadBytes(pkv_).substr(2 * block)), "is a short one");
-  refuse(Write("gap.pkv", ReadBytes(pkv_) + ReadBytes(pkv_).substr(0, block)), "block 2 has 22 tokens");
+  const std::vector<std::string> blocks = SplitBlocks(ReadBytes(pkv_));
+  refuse(Write("short.pkv", blocks.at(2)), "is a short one");
+  refuse(Write("gap.pkv", ReadBytes(pkv_) + blocks.at(0)), "block 2 has 22 tokens");
   const std::string odd =
       WriteTensors("odd.safetensors", GaussianTensors({.tokens = 64}), {{"rope", "none"}, {"first_position", "10"}});
   ASSERT_EQ(

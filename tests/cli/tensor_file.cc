@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "codec/block_format.h"
 #include "codec/half_float.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -85,6 +86,16 @@ void WriteBytes(const std::string& path, const std::string& bytes) {
 std::string ReadBytes(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::vector<std::string> SplitBlocks(const std::string& bytes) {
+  std::vector<std::string> blocks;
+  for (size_t at = 0; at + sizeof(BlockHeader) <= bytes.size(); at += blocks.back().size()) {
+    BlockHeader header;
+    std::memcpy(&header, bytes.data() + at, sizeof header);
+    blocks.push_back(bytes.substr(at, header.total_bytes));
+  }
+  return blocks;
 }
 
 }  // namespace polarkv::testing

@@ -34,6 +34,8 @@ TensorFile ReadTensorFile(const std::string& path);
 
 void WriteBytes(const std::string& path, const std::string& bytes);
 std::string ReadBytes(const std::string& path);  // "" when it is not there
+// The blocks of a .pkv file, one after the other, as their headers say.
+std::vector<std::string> SplitBlocks(const std::string& bytes);
 
 }  // namespace polarkv::testing
 

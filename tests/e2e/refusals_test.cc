@@ -96,7 +96,7 @@ TEST(Refusals, ABlockLargerThanAnyOfItsNamespaceIsNotTaken) {
   padded.resize(padded.size() + 64);
   over_limit.resize(65 * 1024);
   for (const auto& [bytes, wanted] :
-       {std::pair(padded, StoreOutcome::kMismatch), std::pair(over_limit, StoreOutcome::kTooLarge)}) {
+       {std::pair(padded, StoreOutcome::kBadChecksum), std::pair(over_limit, StoreOutcome::kTooLarge)}) {
     const std::vector<StoreItem> items = {{chain.keys[0], {}, bytes}};
     std::vector<StoreOutcome> outcomes(1);
     ASSERT_TRUE(over->Store(chain.ns, items, outcomes).ok());

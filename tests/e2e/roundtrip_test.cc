@@ -153,7 +153,7 @@ TEST_P(RoundTrip, PartsOfABlockAreThatPartOfTheWhole) {
         ASSERT_TRUE(status.ok()) << status;
         ASSERT_EQ(buffers.slots[0].outcome, FetchOutcome::kOk) << buffers.slots[0].message;
         const BlockView& part = buffers.slots[0].view[0];
-        EXPECT_EQ(buffers.slots[0].bytes, buffers.slots[0].buffer.size());
+        EXPECT_EQ(buffers.slots[0].bytes, part.bytes().size());
         EXPECT_EQ(part.planes(), planes | PlaneBit(PlaneKind::kBase));
         for (uint32_t layer = 0; layer < 3; ++layer) {
           EXPECT_EQ(part.HasLayer(layer), layer >= begin && layer < end);

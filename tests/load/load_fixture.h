@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "client/kv_client.h"
 #include "client/load/model_preset.h"
 #include "client/load/request_runner.h"
 #include "codec/block_layout.h"
@@ -50,7 +51,7 @@ struct LoadFixture {
     context.verifier = &verifier;
     context.finished = [](uint32_t) { return true; };
     context.on_failure = [this](const absl::Status& status) { failures.push_back(status); };
-    options.block_bytes = BlockBytes(descriptor);
+    options.block_bytes = FetchBytes(descriptor).value();
     options.q_heads = 4;
     options.check_attention_one_in = 1;
     options.compute.model = PresetCompute(*FindModelPreset("tiny"));

@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadWire{"source_dtype", [](auto& d) { d.set_source_dtype(static_cast<v1::Dtype>(9)); }},
         BadWire{"block_tokens", [](auto& d) { d.set_block_tokens(100); }},
         BadWire{"shards", [](auto& d) { d.set_shards(3); }}, BadWire{"codec", [](auto& d) { d.clear_codec(); }},
-        BadWire{"codec", [](auto& d) { d.set_codec("turbo5"); }},
+        BadWire{"codec", [](auto& d) { d.set_codec("turbo6"); }},
         BadWire{"profile_digest", [](auto& d) { d.set_profile_digest(std::string(15, 'p')); }},
         // Must reach the check of the descriptor, not be dropped on the way.
         BadWire{"profile_digest", [](auto& d) { d.set_profile_digest(std::string(16, 'p')); }}));

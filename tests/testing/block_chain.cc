@@ -27,6 +27,9 @@ TensorView TokenRange(TensorView tensor, size_t begin, uint32_t count) {
   return tensor;
 }
 
+// Nothing raw: all blocks of a chain have one size.
+constexpr EncodeOptions kPlain{KeyMeanPolicy::kNever, 0, false};
+
 }  // namespace
 
 NamespaceDescriptor SmallDescriptor(const std::string& name, CodecPair codec) {
@@ -54,7 +57,7 @@ BlockChain::BlockChain(const NamespaceDescriptor& descriptor, size_t block_count
     const size_t begin = i * descriptor.block_tokens;
     blocks.push_back(reference::EncodeBlock(NamespaceBlockSpec(descriptor, keys[i], i),
                                             TokenRange(KeyTensor(), begin, descriptor.block_tokens),
-                                            TokenRange(ValueTensor(), begin, descriptor.block_tokens))
+                                            TokenRange(ValueTensor(), begin, descriptor.block_tokens), kPlain)
                          .value());
   }
 }
