@@ -56,7 +56,7 @@ struct Keeper {
 std::string Text(const std::vector<uint8_t>& bytes) { return std::string(bytes.begin(), bytes.end()); }
 
 TEST(StoreTensors, SendsTheReferenceEncodersBlocksWithTheirChain) {
-  const BlockChain chain(SmallDescriptor(), 3, 4);
+  const BlockChain chain(SmallDescriptor(), 3, 4, EncodeOptions{});
   Keeper keeper;
   std::vector<StoreOutcome> outcomes(3);
   const absl::Status status =

@@ -90,7 +90,8 @@ TEST(RequestRunnerTest, BlockOfAnotherKeyIsAVerificationFailure) {
 
 TEST(RequestRunnerTest, BlockOfAnotherSizeIsAVerificationFailure) {
   LoadFixture fixture;
-  fixture.cache.on_fetch = [](const BlockKey&, std::vector<uint8_t>& bytes) { bytes.resize(bytes.size() + 64); };
+  const uint64_t room = fixture.options.block_bytes;
+  fixture.cache.on_fetch = [room](const BlockKey&, std::vector<uint8_t>& bytes) { bytes.resize(room + 64); };
   EXPECT_THAT(fixture.Play(Conversation()).verification_failures, UnorderedElementsAre(Pair("fetched size", 2)));
 }
 

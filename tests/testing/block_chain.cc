@@ -27,9 +27,6 @@ TensorView TokenRange(TensorView tensor, size_t begin, uint32_t count) {
   return tensor;
 }
 
-// Nothing raw: all blocks of a chain have one size.
-constexpr EncodeOptions kPlain{KeyMeanPolicy::kNever, 0, false};
-
 }  // namespace
 
 NamespaceDescriptor SmallDescriptor(const std::string& name, CodecPair codec) {
@@ -46,7 +43,8 @@ NamespaceDescriptor SmallDescriptor(const std::string& name, CodecPair codec) {
   return descriptor;
 }
 
-BlockChain::BlockChain(const NamespaceDescriptor& descriptor, size_t block_count, uint32_t seed)
+BlockChain::BlockChain(const NamespaceDescriptor& descriptor, size_t block_count, uint32_t seed,
+                       const EncodeOptions& options)
     : ns{descriptor, NamespaceFingerprint(descriptor)} {
   const size_t tokens = block_count * descriptor.block_tokens;
   const size_t values = size_t{descriptor.layers} * descriptor.kv_heads * tokens * descriptor.head_dim;
@@ -57,7 +55,7 @@ BlockChain::BlockChain(const NamespaceDescriptor& descriptor, size_t block_count
     const size_t begin = i * descriptor.block_tokens;
     blocks.push_back(reference::EncodeBlock(NamespaceBlockSpec(descriptor, keys[i], i),
                                             TokenRange(KeyTensor(), begin, descriptor.block_tokens),
-                                            TokenRange(ValueTensor(), begin, descriptor.block_tokens), kPlain)
+                                            TokenRange(ValueTensor(), begin, descriptor.block_tokens), options)
                          .value());
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/kv_client.h"
+#include "codec/encode_options.h"
 
 namespace polarkv::testing {
 
@@ -20,8 +21,12 @@ struct BlockChain {
   std::vector<std::vector<uint8_t>> blocks;  // encoded, tagged
   std::vector<float> k, v;                   // [layers, kv_heads, blocks * block_tokens, head_dim], the blocks' content
 
+  // Nothing raw: all blocks of a chain have one size.
+  static constexpr EncodeOptions kPlain{KeyMeanPolicy::kNever, 0, false};
+
   // Two chains with different seeds have no key in common.
-  BlockChain(const NamespaceDescriptor& descriptor, size_t block_count, uint32_t seed);
+  BlockChain(const NamespaceDescriptor& descriptor, size_t block_count, uint32_t seed,
+             const EncodeOptions& options = kPlain);
 
   TensorView KeyTensor() const { return Tensor(k); }
   TensorView ValueTensor() const { return Tensor(v); }
