@@ -11,7 +11,8 @@ class CallDeadline {
  public:
   // A budget over a day counts as a day; zero or less has expired at once.
   explicit CallDeadline(std::chrono::milliseconds budget)
-      : end_(Clock::now() + std::min<std::chrono::milliseconds>(budget, std::chrono::hours(24))) {}
+      : end_(Clock::now() + std::clamp<std::chrono::milliseconds>(budget, std::chrono::milliseconds(0),
+                                                                  std::chrono::hours(24))) {}
 
   // Never negative.
   std::chrono::nanoseconds Remaining() const { return std::max(Clock::duration(0), end_ - Clock::now()); }
