@@ -31,7 +31,7 @@ constexpr char kFooter[] =
     R"(Input: a safetensors file with tensors `k` and `v`, both [layers, kv_heads, tokens, head_dim], F16, BF16 or F32, and
 these entries of its string metadata (options of the same name win over them):
   rope            half (Llama, Qwen), interleaved (GPT-J), or none; how positions were rotated into k. Default: none.
-                  polar44 pairs coordinates by it; the other codecs only record it.
+                  polar codecs pair coordinates by it, and others take a mean off keys by it.
   rope_base       theta of RoPE, such as 10000 or 500000; needed when rope is half or interleaved
   rope_dims       leading coordinates that RoPE rotates; default: head_dim
   first_position  position of token 0 in the sequence; default 0
@@ -160,7 +160,8 @@ void AddEncodeCommand(CommandLine& line) {
   auto options = std::make_shared<EncodeOptions>();
   Subcommand command = line.Add("encode", "Compress the keys and values of a safetensors file",
                                 [options] { return RunEncode(*options); });
-  command.RequiredText("--codec", &options->codec, "CODEC", "turbo4, k=polar44,v=turbo3, ...");
+  command.RequiredText("--codec", &options->codec, "CODEC",
+                       "default, compact, small, tiny, archive, or a codec: turbo4, k=polar44,v=turbo3, ...");
   command.RequiredText("--in", &options->in, "FILE", "Safetensors file with tensors k and v");
   command.RequiredText("--out", &options->out, "FILE", "File of blocks to write (.pkv)");
   command.Number("--block-tokens", &options->block_tokens, "Tokens in a block, a multiple of 64");

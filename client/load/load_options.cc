@@ -75,7 +75,8 @@ void AddGeometryFlags(CLI::App& app, LoadOptions& options) {
   app.add_option("--q-heads", geometry.q_heads, "Query heads of --attend, a multiple of the KV heads")->group(group);
   app.add_option("--head-dim", geometry.head_dim, "64, 80, 96, 128, 192 or 256")->group(group);
   app.add_option("--block-tokens", geometry.block_tokens, "Tokens of a block, a multiple of 64")->group(group);
-  app.add_option("--codec", geometry.codec, "\"turbo4\", or \"k=polar44,v=turbo4\"; see polarkv codecs")
+  app.add_option("--codec", geometry.codec,
+                 "default, compact, small, tiny, archive, or a codec: turbo4, k=polar44,v=turbo4; see polarkv codecs")
       ->capture_default_str()
       ->group(group);
   app.add_option("--namespace", options.namespace_name, "Name of the namespace (default: made from model and geometry)")

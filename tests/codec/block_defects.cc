@@ -15,18 +15,9 @@ constexpr absl::StatusCode kDamaged = absl::StatusCode::kDataLoss;
 constexpr absl::StatusCode kUnsupported = absl::StatusCode::kFailedPrecondition;
 constexpr size_t kDirectory = sizeof(BlockHeader);
 
-// A good block with another header, sealed again.
 BlockDefect InHeader(std::string name, absl::StatusCode code, std::string message,
                      std::function<void(BlockHeader&)> change, CodecPair codec = {CodecId::kTurbo3, CodecId::kTurbo2}) {
-  return {std::move(name), DefectPlace::kHeader, code, std::move(message), [change, codec] {
-            BlockBytes block = MakeBlock(DefectSpec(codec));
-            BlockHeader header;
-            std::memcpy(&header, block.data(), sizeof header);
-            change(header);
-            std::memcpy(block.data(), &header, sizeof header);
-            ResealHeader(block);
-            return block;
-          }};
+  return HeaderDefect(std::move(name), code, std::move(message), std::move(change), DefectSpec(codec));
 }
 
 BlockDefect InDirectory(std::string name, std::string message, std::function<void(DirectoryEntry*)> change) {
@@ -159,6 +150,19 @@ void AddDirectory(std::vector<BlockDefect>& all) {
 }
 
 }  // namespace
+
+BlockDefect HeaderDefect(std::string name, absl::StatusCode code, std::string message,
+                         std::function<void(BlockHeader&)> change, const BlockSpec& spec) {
+  return {std::move(name), DefectPlace::kHeader, code, std::move(message), [change, spec] {
+            BlockBytes block = MakeBlock(spec);
+            BlockHeader header;
+            std::memcpy(&header, block.data(), sizeof header);
+            change(header);
+            std::memcpy(block.data(), &header, sizeof header);
+            ResealHeader(block);
+            return block;
+          }};
+}
 
 BlockSpec DefectSpec(CodecPair codec) {
   BlockSpec spec;

@@ -39,6 +39,10 @@ BlockSpec DefectSpec(CodecPair codec = {CodecId::kTurbo3, CodecId::kTurbo2});
 // The same with a mean key, a phase table and three escape records: tokens 0 and 5 of K, 0 of V.
 BlockSpec LayeredDefectSpec(CodecPair codec = {CodecId::kTurbo3, CodecId::kTurbo2});
 
+// A good block of that spec with another header, sealed again.
+BlockDefect HeaderDefect(std::string name, absl::StatusCode code, std::string message,
+                         std::function<void(BlockHeader&)> change, const BlockSpec& spec);
+
 // The parts of the table; internal.
 void AddExtensionDefects(std::vector<BlockDefect>& all);
 void AddPayloadDefects(std::vector<BlockDefect>& all);

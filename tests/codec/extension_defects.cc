@@ -10,17 +10,8 @@ namespace {
 constexpr absl::StatusCode kDamaged = absl::StatusCode::kDataLoss;
 constexpr absl::StatusCode kUnsupported = absl::StatusCode::kFailedPrecondition;
 
-// A good block with another header, sealed again.
-BlockDefect InHeader(std::string name, std::string message, std::function<void(BlockHeader&)> change) {
-  return {std::move(name), DefectPlace::kHeader, kDamaged, "damaged block: " + message, [change] {
-            BlockBytes block = MakeBlock(LayeredDefectSpec());
-            BlockHeader header;
-            std::memcpy(&header, block.data(), sizeof header);
-            change(header);
-            std::memcpy(block.data(), &header, sizeof header);
-            ResealHeader(block);
-            return block;
-          }};
+BlockDefect InHeader(std::string name, const std::string& message, std::function<void(BlockHeader&)> change) {
+  return HeaderDefect(std::move(name), kDamaged, "damaged block: " + message, std::move(change), LayeredDefectSpec());
 }
 
 // A good block with another layer table of its only layer, sealed again.
@@ -82,10 +73,8 @@ void AddExtensionDefects(std::vector<BlockDefect>& all) {
     h.rope_base = 0;
     h.rope_dims = 0;
   }));
-  all.push_back(
-      InHeader("extension-length", "extension_bytes is 256, this block's features need 320", [](BlockHeader& h) {
-        h.extension_bytes = 256;
-      }));
+  all.push_back(InHeader("extension-length", "extension_bytes is 256, this block's features need 320",
+                         [](BlockHeader& h) { h.extension_bytes = 256; }));
   all.push_back(InHeader("many-planes", "planes is 7; valid: 1 to 6", [](BlockHeader& h) { h.planes = 7; }));
   all.push_back(InHeader("total-bytes-limit", "total_bytes is 1073741888; valid: up to 1073741824",
                          [](BlockHeader& h) { h.total_bytes = kMaxBlockBytes + 64; }));
