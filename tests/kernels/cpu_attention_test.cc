@@ -169,11 +169,24 @@ TEST_P(CpuAttentionShapes, AgreesWithTheReference) {
   ExpectClose(GaussianProblem(Spec(ParseCodecPair(codec).value(), head_dim, tokens, 2), 2, 3, 2, seed_));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CpuAttentionShapes,
-                         ::testing::Combine(::testing::Values("turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2",
-                                                              "k=turbo2,v=turbo3"),
-                                            ::testing::Values(64u, 128u, 192u, 256u),
+INSTANTIATE_TEST_SUITE_P(Lengths, CpuAttentionShapes,
+                         ::testing::Combine(::testing::Values("turbo4", "turbo3", "k=turbo4,v=turbo2", "k=trellis3,v=trellis1"),
+                                            ::testing::Values(64u, 80u, 128u),
                                             ::testing::Values(1u, 63u, 64u, 65u, 200u)));
+INSTANTIATE_TEST_SUITE_P(Codecs, CpuAttentionShapes,
+                         ::testing::Combine(::testing::Values("turbo1", "turbo2", "turbo5", "trellis1", "trellis2", "trellis3",
+                                                              "k=trellis3,v=trellis2", "k=turbo5,v=turbo1",
+                                                              "k=turbo2,v=turbo3"),
+                                            ::testing::Values(64u, 80u, 96u, 128u, 192u, 256u), ::testing::Values(150u)));
+
+// Rows are worked on in fours, the rest in fewer.
+TEST_F(CpuAttention, AnyNumberOfRows) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (uint32_t rows = 1; rows <= 9; ++rows) {
+    SCOPED_TRACE(rows);
+    ExpectClose(GaussianProblem(Spec({CodecId::kTrellis3, CodecId::kTurbo3}, 96, 140, 1), 2, 1, rows, seed_ + rows));
+  }
+}
 
 TEST_F(CpuAttention, KeyMeansAndEscapes) {
   SCOPED_TRACE(testing::SeedText(seed_));
@@ -247,9 +260,11 @@ TEST_F(CpuAttention, ANegativeScale) {
   EXPECT_EQ(positive.lse, negative.lse);
 }
 
-TEST_F(CpuAttention, FewerPlanesAgree) {
+class CpuAttentionPlanes : public CpuAttention, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(CpuAttentionPlanes, FewerAgree) {
   SCOPED_TRACE(testing::SeedText(seed_));
-  Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 100, 1), 1, 5, 1, seed_);
+  Problem p = GaussianProblem(Spec(ParseCodecPair(GetParam()).value(), 96, 100, 1), 1, 5, 1, seed_);
   const BlockLayout layout = p.blocks[0].layout();
   for (const PlaneMask planes : {0x01u, 0x03u, 0x05u, 0x07u, 0x0Fu, 0x17u, 0x0Bu}) {
     std::vector<uint8_t> selected;
@@ -265,6 +280,8 @@ TEST_F(CpuAttention, FewerPlanesAgree) {
     ExpectClose(part);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Codecs, CpuAttentionPlanes, ::testing::Values("turbo4", "turbo5", "k=turbo3,v=turbo5"));
 
 TEST_F(CpuAttention, MixesBlocksWithAndWithoutAFastBody) {
   SCOPED_TRACE(testing::SeedText(seed_));
