@@ -43,7 +43,8 @@ struct TurboTiles {
   uint32_t tokens = 0;
 };
 
-// Key and value codes as read: bits and tables. The tables' offset is 128 for keys, 0 for values.
+// Key and value codes as read: bits and tables. The tables' offset is kKeyTableOffset for keys, 0 for values.
+inline constexpr int kKeyTableOffset = 128;
 struct TurboReader {
   uint32_t key_bits = 0, value_bits = 0;
   TurboTable key_table, value_table;

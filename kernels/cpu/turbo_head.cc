@@ -31,7 +31,7 @@ TurboReader MakeReader(const BlockView& block, CodecPair codec) {
   TurboReader reader;
   reader.key_bits = BitsHeld(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
   reader.value_bits = BitsHeld(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
-  reader.key_table = MakeTurboTable(TurboCodebookFor(codec.k, reader.key_bits), 128);
+  reader.key_table = MakeTurboTable(TurboCodebookFor(codec.k, reader.key_bits), kKeyTableOffset);
   reader.value_table = MakeTurboTable(TurboCodebookFor(codec.v, reader.value_bits), 0);
   return reader;
 }
@@ -68,12 +68,12 @@ bool HasBody(CodecId codec) {
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
-         block.spec().head_dim % 64 == 0;
+  return TurboAttendBodyFor(set, block.spec().head_dim) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v);
 }
 
-TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
-    : head_dim_(head_dim),
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
+    : attend_(TurboAttendBodyFor(set, head_dim)),
+      head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
@@ -155,9 +155,7 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
   const auto attend_run = [&](uint32_t end_token) {
     const uint32_t first = run * kTileTokens;
     if (end_token <= first) return;
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
-#endif
+    attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
   };
   const bool may_have_records = shape.key_mean || shape.escapes != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
@@ -186,10 +184,8 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
     }
   }
-#if defined(__x86_64__)
   const TurboExtras extras = {added_.data(), probability_.data()};
-  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
-#endif
+  attend_(reader, tile, queries_.data(), states_.data(), rows_, &extras);
   for (uint32_t i = 0; i < tile.tokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));
