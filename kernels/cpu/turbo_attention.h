@@ -46,7 +46,8 @@ struct TurboTiles {
   const TurboTiles* next = nullptr;  // what will be attended to after those, if known
 };
 
-// Key and value codes as read: bits and tables. The tables' offset is 128 for keys, 0 for values.
+// Key and value codes as read: bits and tables. The tables' offset is kKeyTableOffset for keys, 0 for values.
+inline constexpr int kKeyTableOffset = 128;
 struct TurboReader {
   CodeKind key_kind = CodeKind::kTurbo2, value_kind = CodeKind::kTurbo2;
   uint32_t key_bits = 0, value_bits = 0;  // of turbo codes

@@ -44,7 +44,7 @@ SideReader ReadSide(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind 
 }
 
 TurboReader MakeReader(const BlockView& block, CodecPair codec) {
-  const SideReader key = ReadSide(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0, 128);
+  const SideReader key = ReadSide(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0, kKeyTableOffset);
   const SideReader value = ReadSide(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0, 0);
   TurboReader reader;
   reader.key_kind = key.kind;
@@ -82,17 +82,22 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
-bool HasBody(CodecId codec) { return IsTurbo(codec) || IsTrellis(codec); }
+// Portable bodies read codes of two to four bits.
+bool HasBody(InstructionSet set, CodecId codec) {
+  if (set >= InstructionSet::kAvx512) return IsTurbo(codec) || IsTrellis(codec);
+  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
+}
 
 }  // namespace
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v);
+  return TurboAttendBodyFor(set, block.spec().head_dim) != nullptr && HasBody(set, shape.codec.k) && HasBody(set, shape.codec.v);
 }
 
-TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
-    : head_dim_(head_dim),
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
+    : attend_(TurboAttendBodyFor(set, head_dim)),
+      head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
@@ -175,9 +180,7 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
   const auto attend_run = [&](uint32_t end_token) {
     const uint32_t first = run * kTileTokens;
     if (end_token <= first) return;
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
-#endif
+    attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
   };
   const bool may_have_records = shape.key_mean || shape.escapes != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
@@ -206,10 +209,8 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
     }
   }
-#if defined(__x86_64__)
   const TurboExtras extras = {added_.data(), probability_.data()};
-  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
-#endif
+  attend_(reader, tile, queries_.data(), states_.data(), rows_, &extras);
   for (uint32_t i = 0; i < tile.tokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));

@@ -11,6 +11,7 @@
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/key_mean_logits.h"
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_bodies.h"
 
 namespace polarkv::cpu {
 
@@ -20,8 +21,8 @@ bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set);
 // Scratch for all rows of one KV head; reused from head to head, so that nothing is allocated per token or tile.
 class TurboHead {
  public:
-  // All blocks given to Attend must have this head_dim and rotation seed.
-  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows);
+  // All blocks given to Attend must have this head_dim and rotation seed, and a body in `set`.
+  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set);
 
   // q, o: [rows, head_dim] of the query rows that share KV head `kv_head`; lse: [rows]. Overwrites o and lse; they hold
   // values that are not finite when fp32 cannot hold a logit or a value.
@@ -36,6 +37,7 @@ class TurboHead {
                              uint32_t number, const TileHead& head);
   void Finish(float* o, float* lse);
 
+  TurboAttendBody* attend_;
   uint32_t head_dim_, rows_;
   std::vector<float> signs_;
   std::vector<int32_t> words_;
