@@ -66,6 +66,17 @@ struct TurboExtras {
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras);
 
+// Signs of projected keys (FORMAT.md, "Sign sketches"), of one tile.
+struct TurboSigns {
+  const uint8_t* plane = nullptr;  // arranged as first refinement planes are
+  const uint8_t* norms = nullptr;  // fp16 [64]: what a token's signs are to be multiplied with; null: 1
+};
+
+// Adds to `added` (TurboExtras) what the signs say: times the projected query, the token's scale and norm. Needs
+// InstructionSet::kAvx512.
+void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
+                         float* added);
+
 }  // namespace polarkv::cpu
 
 #endif  // POLARKV_KERNELS_CPU_TURBO_ATTENTION_H_

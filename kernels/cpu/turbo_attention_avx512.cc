@@ -210,7 +210,59 @@ class TileWalk {
   RowBlock* pending_ = nullptr;
 };
 
+// Images 1 and -1, and 128 as keys have.
+constexpr TurboTable kSignTable = [] {
+  TurboTable table{};
+  constexpr uint32_t kOnlyBit[kNibbleWords] = {2, 0, 3, 1};  // as turbo_table.h says
+  for (uint32_t word = 0; word < kNibbleWords; ++word) {
+    for (uint32_t i = 0; i < 64; ++i) table.entry[word][i] = static_cast<int8_t>((i >> kOnlyBit[word] & 1) != 0 ? -127 : 127);
+  }
+  return table;
+}();
+
+// Sixty-four halves in score order.
+void LoadNorms(const uint8_t* halves, __m512 out[4]) {
+  __m512i natural[4];
+  RowScores ordered;
+  for (int i = 0; i < 4; ++i) {
+    const auto half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves + 32 * i));
+    natural[i] = _mm512_castps_si512(_mm512_cvtph_ps(half));
+    ordered[i] = _mm512_setzero_si512();
+  }
+  AddInScoreOrder(natural, ordered);  // to integer zeros: moves bits
+  for (int i = 0; i < 4; ++i) out[i] = _mm512_castsi512_ps(ordered[i]);
+}
+
 }  // namespace
+
+void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
+                         float* added) {
+  TileScales scales;
+  ReadTileScales(tile, 0, scales);
+  if (signs.norms != nullptr) {
+    __m512 norms[4];
+    LoadNorms(signs.norms, norms);
+    for (int i = 0; i < 4; ++i) scales.key[i] = _mm512_mul_ps(scales.key[i], norms[i]);
+  }
+  const CodePlanesAt at = {{signs.plane}};
+  const TileSide side = {tile.head_dim, &kSignTable, at, at};
+  TurboRowState nobody[kRowsTogether];
+  for (uint32_t row = 0; row < rows; row += kRowsTogether) {
+    const uint32_t left = rows - row < kRowsTogether ? rows - row : kRowsTogether;
+    RowBlock block;
+    block.Load(projected + row, nobody, left, tile.head_dim);
+    alignas(64) RowScores scores[kRowsTogether];
+    block.Score(CodeKind::kTurbo1, side, scores);
+    for (uint32_t r = 0; r < left; ++r) {
+      const __m512 unit = _mm512_set1_ps(projected[row + r].scale);
+      for (int i = 0; i < 4; ++i) {
+        float* sum = added + kTileTokens * (row + r) + 16 * i;
+        const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[r][i]), scales.key[i]);
+        _mm512_storeu_ps(sum, _mm512_fmadd_ps(product, unit, _mm512_loadu_ps(sum)));
+      }
+    }
+  }
+}
 
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras) {

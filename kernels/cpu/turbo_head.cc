@@ -8,6 +8,7 @@
 #include "codec/key_mean.h"
 #include "codec/log_scale.h"
 #include "codec/rotation.h"
+#include "codec/sign_sketch.h"
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 
@@ -27,6 +28,7 @@ struct SideReader {
 };
 
 SideReader ReadSide(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind second, int offset) {
+  if (TraitsOf(codec).kind == CodecKind::kQjl) return {};
   if (IsTrellis(codec)) {
     const uint32_t bits = TrellisBits(codec);
     constexpr CodeKind kKinds[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
@@ -82,17 +84,55 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
-// Portable bodies read codes of two to four bits.
-bool HasBody(InstructionSet set, CodecId codec) {
-  if (set >= InstructionSet::kAvx512) return IsTurbo(codec) || IsTrellis(codec);
+// What the portable bodies read: codes of two to four bits.
+bool HasPortableBody(CodecId codec) {
   return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
+}
+
+// What AVX-512 reads where it is.
+bool HasCodeBody(CodecPair codec) {
+  const auto has_codes = [](CodecId id) { return HasTurboCodes(id) || IsTrellis(id); };
+  return (has_codes(codec.k) || TraitsOf(codec.k).kind == CodecKind::kQjl) && has_codes(codec.v);
+}
+
+// Projections whose signs are to be read: qjl's, or that of what a turbo code leaves over, if the plane is there and the
+// code is whole.
+uint32_t Projections(const BlockView& block, uint32_t layer) {
+  const CodecId codec = block.layout().layer(layer).codec.k;
+  if (TraitsOf(codec).kind == CodecKind::kQjl) return QjlTileEncoder::QjlProjections(codec);
+  if (!IsTurboQjl(codec) || (block.planes() & PlaneBit(PlaneKind::kKeyResidual)) == 0) return 0;
+  const bool whole = (TurboBits(codec) < 3 || (block.planes() & PlaneBit(PlaneKind::kKeyRefine1)) != 0) &&
+                     (TurboBits(codec) < 4 || (block.planes() & PlaneBit(PlaneKind::kKeyRefine0)) != 0);
+  return whole ? 1 : 0;
+}
+
+// Rounds `x` to int8, the largest becoming kQueryMax, and negates it if `scale` is negative: bodies want logits that ascend
+// with scores. Returns what one is worth.
+float RoundQuery(const float* x, uint32_t head_dim, float scale, int32_t* words, TurboQuery& query) {
+  float largest = 0;
+  for (uint32_t i = 0; i < head_dim; ++i) largest = std::max(largest, std::fabs(x[i]));
+  const float to_int = largest > 0 ? std::copysign(kQueryMax / largest, scale) : 0;
+  query.words = words;
+  query.sum = 0;
+  for (uint32_t word = 0; word < head_dim / 4; ++word) {
+    const uint32_t first = word / 4 * 16 + kDwordFirstCode[word / 2 % 2][word % 2];
+    uint32_t packed = 0;
+    for (uint32_t byte = 0; byte < 4; ++byte) {
+      const auto rounded = static_cast<int32_t>(std::lrint(x[first - 4 * byte] * to_int));
+      query.sum += rounded;
+      packed |= static_cast<uint32_t>(rounded & 0xFF) << 8 * byte;
+    }
+    words[word] = static_cast<int32_t>(packed);
+  }
+  return largest / kQueryMax;
 }
 
 }  // namespace
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
-  const LayerLayout& shape = block.layout().layer(layer);
-  return TurboAttendBodyFor(set, block.spec().head_dim) != nullptr && HasBody(set, shape.codec.k) && HasBody(set, shape.codec.v);
+  const CodecPair codec = block.layout().layer(layer).codec;
+  if (set >= InstructionSet::kAvx512) return true;
+  return TurboAttendBodyFor(set, block.spec().head_dim) != nullptr && HasPortableBody(codec.k) && HasPortableBody(codec.v);
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
@@ -105,41 +145,50 @@ TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, I
       added_(size_t{rows} * kTileTokens),
       probability_(size_t{rows} * kTileTokens),
       queries_(rows),
+      rotated_(size_t{rows} * head_dim),
+      exponent_(rows),
       states_(rows) {
   const auto signs = RotationSigns(rotation_seed);
   signs_.assign(signs.begin(), signs.begin() + head_dim);
   for (uint32_t row = 0; row < rows; ++row) {
-    queries_[row].words = words_.data() + size_t{row} * head_dim / 4;
     states_[row].output = outputs_.data() + size_t{row} * 2 * head_dim;
   }
 }
 
 void TurboHead::PackQueries(const float* q, float scale) {
-  float rotated[kMaxHeadDim];
   for (uint32_t row = 0; row < rows_; ++row, q += head_dim_) {
-    float largest_input = 0;
-    for (uint32_t i = 0; i < head_dim_; ++i) largest_input = std::max(largest_input, std::fabs(q[i]));
-    // Rotating at a magnitude near one keeps huge and tiny queries inside fp32.
-    const int exponent = largest_input > 0 ? std::ilogb(largest_input) : 0;
-    for (uint32_t i = 0; i < head_dim_; ++i) rotated[i] = signs_[i] * std::ldexp(q[i], -exponent);
-    HadamardBlocks(rotated, head_dim_, RotationBlock(head_dim_), 1);
+    float* rotated = rotated_.data() + size_t{row} * head_dim_;
     float largest = 0;
-    for (uint32_t i = 0; i < head_dim_; ++i) largest = std::max(largest, std::fabs(rotated[i]));
-    // Bodies want logits that ascend with scores: a negative scale negates the query instead.
-    const float to_int = largest > 0 ? std::copysign(kQueryMax / largest, scale) : 0;
+    for (uint32_t i = 0; i < head_dim_; ++i) largest = std::max(largest, std::fabs(q[i]));
+    // Rotating at a magnitude near one keeps huge and tiny queries inside fp32.
+    exponent_[row] = largest > 0 ? std::ilogb(largest) : 0;
+    for (uint32_t i = 0; i < head_dim_; ++i) rotated[i] = signs_[i] * std::ldexp(q[i], -exponent_[row]);
+    HadamardBlocks(rotated, head_dim_, RotationBlock(head_dim_), 1);
     TurboQuery& query = queries_[row];
-    query.sum = 0;
-    query.scale = std::ldexp(largest / kQueryMax * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent);
-    int32_t* words = words_.data() + size_t{row} * head_dim_ / 4;
-    for (uint32_t word = 0; word < head_dim_ / 4; ++word) {
-      const uint32_t first = word / 4 * 16 + kDwordFirstCode[word / 2 % 2][word % 2];
-      uint32_t packed = 0;
-      for (uint32_t byte = 0; byte < 4; ++byte) {
-        const auto rounded = static_cast<int32_t>(std::lrint(rotated[first - 4 * byte] * to_int));
-        query.sum += rounded;
-        packed |= static_cast<uint32_t>(rounded & 0xFF) << 8 * byte;
-      }
-      words[word] = static_cast<int32_t>(packed);
+    const float unit = RoundQuery(rotated, head_dim_, scale, words_.data() + size_t{row} * head_dim_ / 4, query);
+    query.scale = std::ldexp(unit * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent_[row]);
+  }
+}
+
+// <y, transpose(S) sigma> = <S y, sigma>: queries are projected instead of signs being read back.
+void TurboHead::ProjectQueries(const BlockView& block, uint32_t layer, float scale) {
+  projections_ = Projections(block, layer);
+  projected_words_.resize(size_t{projections_} * rows_ * head_dim_ / 4);
+  projected_.resize(size_t{projections_} * rows_);
+  const bool qjl = TraitsOf(block.layout().layer(layer).codec.k).kind == CodecKind::kQjl;
+  std::array<float, kMaxHeadDim> x;
+  for (uint32_t i = 0; i < projections_; ++i) {
+    const SignProjection projection(head_dim_, block.spec().rotation_seed, i);
+    const float constant = SketchConstant(head_dim_) / static_cast<float>(projections_ * projection.block()) *
+                           (qjl ? QjlTileEncoder::kNormPerScale : 1);
+    for (uint32_t row = 0; row < rows_; ++row) {
+      const size_t at = size_t{i} * rows_ + row;
+      std::copy_n(rotated_.begin() + size_t{row} * head_dim_, head_dim_, x.begin());
+      projection.Apply(x.data(), 1);
+      TurboQuery& query = projected_[at];
+      const float unit = RoundQuery(x.data(), head_dim_, scale, projected_words_.data() + at * head_dim_ / 4, query);
+      query.scale =
+          std::ldexp(unit * constant * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent_[row]);
     }
   }
 }
@@ -182,22 +231,55 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
     if (end_token <= first) return;
     attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
   };
-  const bool may_have_records = shape.key_mean || shape.escapes != 0;
+  const bool may_have_records = shape.key_mean || shape.escapes != 0 || projections_ != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
     TileHead head;
     std::memcpy(&head, all.base + uint64_t{tile} * all.base_stride, sizeof head);
     if (!shape.key_mean) head.k_mean = 0;
-    if ((head.k_escapes | head.v_escapes | head.k_mean) == 0) continue;
+    if ((head.k_escapes | head.v_escapes | head.k_mean) == 0 && projections_ == 0) continue;
     attend_run(tile * kTileTokens);
     const uint32_t tokens = std::min(kTileTokens, all.tokens - tile * kTileTokens);
-    AttendTileWithRecords(reader, tiles_from(tile, tokens), block, layer, tile, head);
+    const TurboTiles part = tiles_from(tile, tokens);
+    AttendTileWithRecords(block, layer, tile, head, [&](const TurboExtras& extras) {
+      if (projections_ != 0) AddSigns(part, block, layer, tile);
+      attend_(reader, part, queries_.data(), states_.data(), rows_, &extras);
+    });
     run = tile + 1;
   }
   attend_run(all.tokens);
 }
 
-void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block,
-                                      uint32_t layer, uint32_t number, const TileHead& head) {
+std::vector<MatrixQuery> TurboHead::MatrixQueries(bool rotated) const {
+  std::vector<MatrixQuery> queries(rows_);
+  for (uint32_t row = 0; row < rows_; ++row) {
+    const size_t at = size_t{row} * head_dim_;
+    queries[row] = {q_ + at, unit_};
+    if (rotated) queries[row] = {rotated_.data() + at, std::ldexp(unit_ * RotationScale(head_dim_), exponent_[row])};
+  }
+  return queries;
+}
+
+void TurboHead::AttendMatrixBlock(const BlockView& block, uint32_t layer) {
+  const LayerLayout& shape = block.layout().layer(layer);
+  if (matrix_ == nullptr) matrix_ = std::make_unique<MatrixTiles>(head_dim_);
+  if (shape.key_mean) means_.Start(block, layer, kv_head_, q_);
+  const std::vector<MatrixQuery> queries = MatrixQueries(TraitsOf(shape.codec.k).rotates);
+  for (uint32_t tile = 0; tile < block.spec().tiles(); ++tile) {
+    TileHead head;
+    std::memcpy(&head, block.Tile(layer, PlaneKind::kBase, kv_head_, tile).data(), sizeof head);
+    if (!shape.key_mean) head.k_mean = 0;
+    AttendTileWithRecords(block, layer, tile, head, [&]([[maybe_unused]] const TurboExtras& extras) {
+#if defined(__x86_64__)
+      AttendMatrixAvx512(matrix_->Read(block, layer, kv_head_, tile), queries.data(), states_.data(), rows_,
+                         TraitsOf(shape.codec.v).rotates ? 0 : head_dim_, extras);
+#endif
+    });
+  }
+}
+
+template <typename AttendTile>
+void TurboHead::AttendTileWithRecords(const BlockView& block, uint32_t layer, uint32_t number, const TileHead& head,
+                                      const AttendTile& attend) {
   std::fill(added_.begin(), added_.end(), 0.0f);
   if (const uint64_t tokens = head.k_mean & ~head.k_escapes; tokens != 0) means_.Add(number, tokens, unit_, added_.data());
   uint32_t record = head.first_escape;
@@ -209,9 +291,8 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
     }
   }
-  const TurboExtras extras = {added_.data(), probability_.data()};
-  attend_(reader, tile, queries_.data(), states_.data(), rows_, &extras);
-  for (uint32_t i = 0; i < tile.tokens; ++i) {
+  attend(TurboExtras{added_.data(), probability_.data()});
+  for (uint32_t i = 0; i < kTileTokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));
     for (uint32_t row = 0; row < rows_; ++row) {
@@ -219,6 +300,17 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       const float p = probability_[row * kTileTokens + kScoreOrder.place[i]];
       for (uint32_t j = 0; j < head_dim_; ++j) raw[j] += p * value[j];
     }
+  }
+}
+
+void TurboHead::AddSigns(const TurboTiles& tile, const BlockView& block, uint32_t layer, uint32_t number) {
+  const auto residual = block.Tile(layer, PlaneKind::kKeyResidual, kv_head_, number);
+  for (uint32_t i = 0; i < projections_; ++i) {
+    TurboSigns signs = {tile.base + tile.key_crumbs + size_t{i} * 8 * head_dim_, nullptr};
+    if (!residual.empty()) signs = {residual.data() + kResidualNormBytes, residual.data()};
+#if defined(__x86_64__)
+    AddSignScoresAvx512(tile, signs, projected_.data() + size_t{i} * rows_, rows_, added_.data());
+#endif
   }
 }
 
@@ -241,6 +333,7 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
                        float scale, float* o, float* lse) {
   PackQueries(q, scale);
   q_ = q;
+  kv_head_ = kv_head;
   unit_ = scale * kLog2E;
   std::fill(outputs_.begin(), outputs_.end(), 0.0f);
   for (TurboRowState& state : states_) state.max = state.sum = 0;
@@ -252,10 +345,13 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
     const BlockView& block = *blocks[run_];
     const CodecPair codec = block.layout().layer(layer).codec;
     if (same == nullptr || codec != same->layout().layer(layer).codec || block.planes() != same->planes()) {
-      reader = MakeReader(block, codec);
+      if (HasCodeBody(codec)) {
+        reader = MakeReader(block, codec);
+        ProjectQueries(block, layer, scale);
+      }
       same = &block;
     }
-    AttendBlock(reader, block, layer, kv_head);
+    HasCodeBody(codec) ? AttendBlock(reader, block, layer, kv_head) : AttendMatrixBlock(block, layer);
   }
   Finish(o, lse);
 }

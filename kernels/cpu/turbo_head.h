@@ -1,15 +1,18 @@
-// Attention of one KV head over turbo blocks: rotates and rounds the queries, walks the blocks, rotates the result back.
+// Attention of one KV head over blocks: rotates and rounds the queries, walks the blocks, rotates the result back. Codes that
+// have a body are attended to where they are; tiles of other codecs are decoded to floats first.
 #ifndef POLARKV_KERNELS_CPU_TURBO_HEAD_H_
 #define POLARKV_KERNELS_CPU_TURBO_HEAD_H_
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "codec/block_view.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/key_mean_logits.h"
+#include "kernels/cpu/matrix_tiles.h"
 #include "kernels/cpu/turbo_attention.h"
 #include "kernels/cpu/turbo_bodies.h"
 
@@ -32,9 +35,15 @@ class TurboHead {
  private:
   void AddRun(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, size_t index);
   void PackQueries(const float* q, float scale);
+  void ProjectQueries(const BlockView& block, uint32_t layer, float scale);
+  void AddSigns(const TurboTiles& tile, const BlockView& block, uint32_t layer, uint32_t number);
+  std::vector<MatrixQuery> MatrixQueries(bool rotated) const;
   void AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head);
-  void AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block, uint32_t layer,
-                             uint32_t number, const TileHead& head);
+  void AttendMatrixBlock(const BlockView& block, uint32_t layer);
+  // attend(extras) attends to the tile, whose logits get what is added to them here.
+  template <typename AttendTile>
+  void AttendTileWithRecords(const BlockView& block, uint32_t layer, uint32_t number, const TileHead& head,
+                             const AttendTile& attend);
   void Finish(float* o, float* lse);
 
   TurboAttendBody* attend_;
@@ -43,10 +52,18 @@ class TurboHead {
   std::vector<int32_t> words_;
   std::vector<float> outputs_;
   const float* q_ = nullptr;  // of the head at work
+  uint32_t kv_head_ = 0;
   float unit_ = 0;            // of its logits, in units of log2
+  std::unique_ptr<MatrixTiles> matrix_;  // once it is needed
   KeyMeanLogits means_;
   std::vector<float> added_, probability_;  // [rows][64], of one tile
   std::vector<TurboQuery> queries_;
+  std::vector<float> rotated_;  // [rows][head_dim], but for a power of two
+  std::vector<int> exponent_;   // [rows]: that power
+  // Sign sketches: the queries' projections, [projection][rows].
+  uint32_t projections_ = 0;
+  std::vector<int32_t> projected_words_;
+  std::vector<TurboQuery> projected_;
   std::vector<TurboRowState> states_;
   // The run at work and those after it, a ring: blocks may be as short as a tile.
   static constexpr size_t kRuns = 8;

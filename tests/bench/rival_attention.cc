@@ -114,21 +114,19 @@ __attribute__((target("avx512bf16"))) inline __m512 Dot(__m512 acc, const uint16
 
 template <int kRows>
 __attribute__((target("avx512bf16"))) void Bf16Scores(const uint16_t* k, const uint16_t* q, float (*scores)[kTile]) {
-  __m512bh query[kRows][4];
-  for (int r = 0; r < kRows; ++r) {
-    for (int j = 0; j < 4; ++j) query[r][j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(q + r * kRivalDim + 32 * j));
+  __m512 acc[kRows][4];
+  for (auto& row : acc) {
+    for (__m512& sum : row) sum = _mm512_setzero_ps();
   }
-  for (uint32_t t = 0; t < kTile; t += 16) {
-    __m512 sums[kRows][16];
-    for (uint32_t i = 0; i < 16; ++i) {
-      __m512 acc[kRows];
-      for (int r = 0; r < kRows; ++r) acc[r] = _mm512_setzero_ps();
-      for (int j = 0; j < 4; ++j) {
-        for (int r = 0; r < kRows; ++r) acc[r] = Dot(acc[r], k + (t + i) * kRivalDim + 32 * j, query[r][j]);
-      }
-      for (int r = 0; r < kRows; ++r) sums[r][i] = acc[r];
+  for (uint32_t pair = 0; pair < kRivalDim / 2; ++pair, k += 2 * kTile) {
+    for (int r = 0; r < kRows; ++r) {
+      int32_t word;
+      std::memcpy(&word, q + r * kRivalDim + 2 * pair, sizeof word);
+      for (int i = 0; i < 4; ++i) acc[r][i] = Dot(acc[r][i], k + 32 * i, reinterpret_cast<__m512bh>(_mm512_set1_epi32(word)));
     }
-    for (int r = 0; r < kRows; ++r) _mm512_store_ps(scores[r] + t, ReduceSixteen(sums[r]));
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int i = 0; i < 4; ++i) _mm512_store_ps(scores[r] + 16 * i, acc[r][i]);
   }
 }
 

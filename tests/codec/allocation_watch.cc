@@ -5,10 +5,11 @@
 #include <new>
 
 namespace {
-std::atomic<size_t> largest_allocation{0};
+std::atomic<size_t> largest_allocation{0}, allocations{0};
 }  // namespace
 
 void* operator new(size_t size) {
+  ++allocations;
   size_t seen = largest_allocation.load();
   while (size > seen && !largest_allocation.compare_exchange_weak(seen, size)) {
   }
@@ -20,7 +21,8 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace polarkv::testing {
 
-void ForgetAllocations() { largest_allocation = 0; }
+void ForgetAllocations() { largest_allocation = allocations = 0; }
 size_t LargestAllocation() { return largest_allocation; }
+size_t AllocationCount() { return allocations; }
 
 }  // namespace polarkv::testing

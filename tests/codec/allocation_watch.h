@@ -8,6 +8,7 @@ namespace polarkv::testing {
 
 void ForgetAllocations();
 size_t LargestAllocation();  // bytes, since ForgetAllocations
+size_t AllocationCount();    // since then
 
 }  // namespace polarkv::testing
 

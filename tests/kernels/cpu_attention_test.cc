@@ -129,7 +129,11 @@ void ExpectRounded(const Problem& p) {
 }
 
 void ExpectClose(const Problem& p) {
-  const auto is_fast = [](const BlockView& block) { return cpu::HasTurboBody(block, 0, tested); };
+  // The model knows turbo and trellis codes.
+  const auto has_codes = [](CodecId id) { return TraitsOf(id).kind == CodecKind::kTurbo || TraitsOf(id).kind == CodecKind::kTrellis; };
+  const auto is_fast = [&](const BlockView& block) {
+    return cpu::HasTurboBody(block, 0, tested) && has_codes(block.spec().codec.k) && has_codes(block.spec().codec.v);
+  };
   if (std::all_of(p.blocks.begin(), p.blocks.end(), is_fast)) ExpectRounded(p);
   const Result exact = Compute(p, InstructionSet::kScalar);
   const Result fast = Compute(p, tested);
@@ -195,8 +199,21 @@ INSTANTIATE_TEST_SUITE_P(Codecs, CpuAttentionShapes,
                          ::testing::Combine(::testing::ValuesIn(kFastSets),
                                             ::testing::Values("turbo1", "turbo2", "turbo5", "trellis1", "trellis2", "trellis3",
                                                               "k=trellis3,v=trellis2", "k=turbo5,v=turbo1", "turbo4",
-                                                              "k=turbo2,v=turbo3"),
+                                                              "k=turbo2,v=turbo3", "k=qjl1,v=turbo2", "k=qjl4,v=trellis1",
+                                                              "k=turbo1q,v=turbo2", "k=turbo4q,v=turbo4"),
                                             ::testing::Values(64u, 80u, 96u, 128u, 192u, 256u), ::testing::Values(150u)));
+
+INSTANTIATE_TEST_SUITE_P(Matrices, CpuAttentionShapes,
+                         ::testing::Combine(::testing::Values(InstructionSet::kAvx512),
+                                            ::testing::Values("fp16", "polarR", "polar44", "polar53", "polar35",
+                                                              "k=turbo3,v=fp16", "k=polar44,v=turbo4", "k=fp16,v=trellis2"),
+                                            ::testing::Values(64u, 80u, 96u, 128u, 192u, 256u), ::testing::Values(150u)));
+// Slow to encode.
+INSTANTIATE_TEST_SUITE_P(Deep, CpuAttentionShapes,
+                         ::testing::Combine(::testing::Values(InstructionSet::kAvx512),
+                                            ::testing::Values("k=deep1.5,v=deep2", "k=deep2,v=deep1.5", "k=deep2.5,v=deep3",
+                                                              "k=deep3,v=deep2.5", "k=qjl2,v=deep2"),
+                                            ::testing::Values(64u, 96u), ::testing::Values(70u)));
 
 INSTANTIATE_TEST_SUITE_P(Sets, CpuAttention, ::testing::ValuesIn(kFastSets), testing::InstructionSetParamName);
 
@@ -254,6 +271,23 @@ TEST_P(CpuAttention, ScratchMemoryDoesNotGrowWithTheContext) {
   }
 }
 
+TEST_P(CpuAttention, AllocatesNothingForATokenOrATile) {
+  for (const char* codec : {"turbo4", "small", "k=turbo4q,v=turbo2", "polarR", "fp16", "polar44"}) {
+    std::vector<size_t> counts;
+    for (const uint32_t tokens : {128u, 640u}) {
+      const BlockSpec spec = Spec(ParseCodecPair(codec).value(), 64, tokens, 2);
+      const Problem p = GaussianProblem(spec, 1, 3, 1, seed_);
+      if (!cpu::HasTurboBody(p.blocks[0], 0, tested)) continue;
+      std::vector<float> o(p.q.size()), lse(p.rows());
+      testing::ForgetAllocations();
+      ASSERT_EQ(cpu::Attend(p.blocks, 0, p.q_heads, p.queries, p.q, p.scale, o, lse, tested), absl::OkStatus());
+      counts.push_back(testing::AllocationCount());
+    }
+    if (counts.empty()) continue;
+    EXPECT_EQ(counts[0], counts[1]) << codec;
+  }
+}
+
 #if defined(__x86_64__)
 TEST_P(CpuAttention, TheCallersFloatingPointEnvironmentDoesNotMatter) {
   SCOPED_TRACE(testing::SeedText(seed_));
@@ -285,10 +319,10 @@ TEST_P(CpuAttention, ANegativeScale) {
 TEST_P(CpuAttention, FewerPlanesAgree) {
   SCOPED_TRACE(testing::SeedText(seed_));
   for (const auto& [codec, head_dim] : {std::pair("turbo4", 80u), {"turbo4", 96u}, {"turbo4", 128u}, {"turbo5", 96u},
-                                        {"k=turbo3,v=turbo5", 64u}}) {
+                                        {"k=turbo3,v=turbo5", 64u}, {"k=turbo4q,v=turbo2", 128u}}) {
     Problem p = GaussianProblem(Spec(ParseCodecPair(codec).value(), head_dim, 100, 1), 1, 5, 1, seed_);
     const BlockLayout layout = p.blocks[0].layout();
-    for (const PlaneMask planes : {0x01u, 0x03u, 0x05u, 0x07u, 0x0Fu, 0x17u, 0x0Bu}) {
+    for (const PlaneMask planes : {0x01u, 0x03u, 0x05u, 0x07u, 0x0Fu, 0x17u, 0x0Bu, 0x21u, 0x2Bu}) {
       std::vector<uint8_t> selected;
       const BlockSelection selection{0, 0, planes};
       const std::vector<ByteRange> ranges = SelectionRanges(layout, selection).value();
