@@ -17,9 +17,6 @@ struct TurboEncoderShape {
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
   const uint16_t* sign_bits16 = nullptr;
   const uint32_t* sign_bits32 = nullptr;
-  // -1 for a coordinate that the rotation negates, else 0, in the order in which the rows' numbers are packed; [even and odd
-  // ones apart][head_dim], 64-byte aligned.
-  const int16_t* negated[2] = {};
   float gain = 0;                 // RotationGain(head_dim)
   float rotated_norm = 0;         // RotatedNorm(head_dim)
 };
