@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "codec/block_layout.h"
 #include "codec/encode_options.h"
 #include "codec/key_mean.h"
@@ -34,6 +35,7 @@ class LayerEncoder {
 
  private:
   absl::Status DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out);
+  absl::StatusOr<KeyMeanEstimator> SumKeys(const TensorView& k, uint32_t layer, uint32_t head, uint32_t stride);
   void EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_t tokens, EncodedLayer& out, TileHead& head_bytes);
   uint64_t TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted);
   uint64_t RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) const;

@@ -19,30 +19,6 @@ constexpr uint32_t kBatch = 16;  // tokens
 template <Dtype kDtype>
 constexpr uint32_t kBytesOf = kDtype == Dtype::kF32 ? 4 : 2;
 
-// Thirty-two coordinates, those that the rotation negates negated.
-template <Dtype kDtype>
-[[gnu::always_inline]] inline void LoadBlock(const uint8_t* row, const TurboEncoderShape& shape, int block, __m512* out) {
-  if constexpr (kDtype == Dtype::kF32) {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    const __m512i low = _mm512_xor_si512(_mm512_loadu_si512(row + 128 * block), _mm512_load_si512(shape.sign_bits32 + 32 * block));
-    const __m512i high =
-        _mm512_xor_si512(_mm512_loadu_si512(row + 128 * block + 64), _mm512_load_si512(shape.sign_bits32 + 32 * block + 16));
-    out[0] = _mm512_castsi512_ps(_mm512_permutex2var_epi32(low, even, high));
-    out[1] = _mm512_castsi512_ps(_mm512_permutex2var_epi32(low, odd, high));
-    return;
-  }
-  const __m512i raw = _mm512_xor_si512(_mm512_loadu_si512(row + 64 * block), _mm512_load_si512(shape.sign_bits16 + 32 * block));
-  if constexpr (kDtype == Dtype::kBF16) {
-    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
-    out[1] = _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(static_cast<int>(0xFFFF0000))));
-  } else {
-    const __m512i odd = _mm512_srli_epi32(raw, 16);
-    out[0] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(raw));
-    out[1] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(odd));
-  }
-}
-
 // Whether rows are loaded as registers of even and of odd coordinates of 32, or of those below and above 16.
 template <Dtype kDtype>
 constexpr bool kEvenOdd = kDtype == Dtype::kBF16;
@@ -269,7 +245,7 @@ template <int kDim, int kRows, int kBits>
 // than one run.
 template <uint32_t kLines>
 [[gnu::always_inline]] inline void PrefetchNextTile(const TurboEncodeRows& rows, uint32_t t) {
-  const uint8_t* next = rows.data + kTileTokens * rows.token_bytes;
+  const uint8_t* next = rows.next != nullptr ? rows.next : rows.data + kTileTokens * rows.token_bytes;
   for (uint32_t i = 0; i < kLines; ++i) {
     const uint32_t line = i * kTileTokens + t;
     _mm_prefetch(next + line / kLines * rows.token_bytes + line % kLines * 64, _MM_HINT_T0);
@@ -376,63 +352,7 @@ TileEncoder ForDim(const TurboEncoderShape& shape) {
   return ForBits<kDtype, 256>(shape.bits, shape.keys);
 }
 
-template <Dtype kDtype, int kDim>
-void SumKeys(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs, float* sum,
-             float* energy) {
-  constexpr int kVectors = kDim / 16, kPairs = kVectors / 2;
-  int one[kPairs], other[kPairs];  // registers of pair register i
-  const int apart = static_cast<int>(pairs.distance) / 16;
-  for (int i = 0; i < kPairs; ++i) {
-    one[i] = i < apart ? i : 2 * i;
-    other[i] = i < apart ? i + apart : 2 * i + 1;
-  }
-  __m512 cosine[kPairs], sine[kPairs], sums[kVectors];
-  __m512 square = _mm512_setzero_ps();
-  for (int i = 0; i < kPairs; ++i) {
-    cosine[i] = _mm512_load_ps(pairs.start->cosine + 16 * i);
-    sine[i] = _mm512_load_ps(pairs.start->sine + 16 * i);
-  }
-  for (int i = 0; i < kVectors; ++i) sums[i] = _mm512_setzero_ps();
-  for (uint32_t t = 0; t < rows.tokens; ++t) {
-    if (t >= first) {
-      __m512 x[kVectors];
-      for (int i = 0; i < kVectors / 2; ++i) LoadBlock<kDtype>(rows.data + t * rows.token_bytes, shape, i, x + 2 * i);
-      for (int i = 0; i < kPairs; ++i) {
-        const __m512 a = x[one[i]], b = x[other[i]];
-        sums[2 * i] = _mm512_fmadd_ps(cosine[i], a, _mm512_fmadd_ps(sine[i], b, sums[2 * i]));
-        sums[2 * i + 1] = _mm512_fmadd_ps(cosine[i], b, _mm512_fnmadd_ps(sine[i], a, sums[2 * i + 1]));
-        square = _mm512_fmadd_ps(a, a, _mm512_fmadd_ps(b, b, square));
-      }
-    }
-    for (int i = 0; i < kPairs; ++i) {
-      const __m512 c = _mm512_load_ps(pairs.step->cosine + 16 * i), s = _mm512_load_ps(pairs.step->sine + 16 * i);
-      const __m512 old = cosine[i];
-      cosine[i] = _mm512_fmsub_ps(old, c, _mm512_mul_ps(sine[i], s));
-      sine[i] = _mm512_fmadd_ps(sine[i], c, _mm512_mul_ps(old, s));
-    }
-  }
-  for (int i = 0; i < kVectors; ++i) _mm512_storeu_ps(sum + 16 * i, _mm512_add_ps(_mm512_loadu_ps(sum + 16 * i), sums[i]));
-  *energy += _mm512_reduce_add_ps(square);
-}
-
-template <Dtype kDtype>
-void SumKeysForDim(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs,
-                   float* sum, float* energy) {
-  if (shape.head_dim == 64) return SumKeys<kDtype, 64>(shape, rows, first, pairs, sum, energy);
-  if (shape.head_dim == 128) return SumKeys<kDtype, 128>(shape, rows, first, pairs, sum, energy);
-  if (shape.head_dim == 192) return SumKeys<kDtype, 192>(shape, rows, first, pairs, sum, energy);
-  SumKeys<kDtype, 256>(shape, rows, first, pairs, sum, energy);
-}
-
 }  // namespace
-
-void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs,
-                   float* sum, float* energy) {
-  const auto dtype = static_cast<Dtype>(shape.dtype);
-  if (dtype == Dtype::kF32) return SumKeysForDim<Dtype::kF32>(shape, rows, first, pairs, sum, energy);
-  if (dtype == Dtype::kF16) return SumKeysForDim<Dtype::kF16>(shape, rows, first, pairs, sum, energy);
-  SumKeysForDim<Dtype::kBF16>(shape, rows, first, pairs, sum, energy);
-}
 
 void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, int32_t* steps) {
   const __m512 low = _mm512_load_ps(tables.thresholds), high = _mm512_load_ps(tables.thresholds + 16);
