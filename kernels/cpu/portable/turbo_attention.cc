@@ -41,8 +41,12 @@ HWY_INLINE void FullScores(const Places& places, PlaceCount count, const QueryOp
           ByteVector images[kDwords];
           places.Full(group, 4 * e + quarter, part, images);
           const uint32_t word = 4 * (quarter * count.groups + group);
-          for (uint32_t i = 0; i < kDwords; ++i) {
-            for (int r = 0; r < kRows; ++r) KeyDot::Add(sums[r][i / 4], images[i], queries[r].All(word + i % 4));
+          for (uint32_t i = 0; i < 4; ++i) {
+            for (int r = 0; r < kRows; ++r) {
+              const Operand query = queries[r].All(word + i);
+              KeyDot::Add(sums[r][0], images[i], query);
+              KeyDot::Add(sums[r][1], images[4 + i], query);
+            }
           }
         }
       }
@@ -105,8 +109,12 @@ HWY_INLINE void AddValues(const Places& places, PlaceCount count, const WeightOp
     }
   };
   const auto add = [&](WordVector sums[kRows][2], const ByteVector images[kDwords], uint32_t quarter) {
-    for (uint32_t i = 0; i < kDwords; ++i) {
-      for (int r = 0; r < kRows; ++r) ValueDot::Add(sums[r][i / 4], images[i], operands[r].All(4 * quarter + i % 4));
+    for (uint32_t i = 0; i < 4; ++i) {
+      for (int r = 0; r < kRows; ++r) {
+        const Operand weight = operands[r].All(4 * quarter + i);
+        ValueDot::Add(sums[r][0], images[i], weight);
+        ValueDot::Add(sums[r][1], images[4 + i], weight);
+      }
     }
   };
   for (uint32_t group = 0; group < count.groups; ++group) {
