@@ -54,10 +54,12 @@ StoredSteps StoreSteps(const int32_t* steps, uint32_t tokens, uint8_t* codes) {
   }
   std::memset(codes, 0, kTileTokens);
   if (high == kNoStep) return {{}, true, true};
-  if (high - low > kScaleCodeSpan) return {{}, false, true};
-  const int base = high - kScaleCodeSpan - 1;
-  for (uint32_t t = 0; t < tokens; ++t) codes[t] = static_cast<uint8_t>(std::max(steps[t], base) - base);
-  return {{static_cast<int16_t>(base), 0}, true, low >= kLeastStep};
+  const int shift = high - low > kScaleCodeSpan ? 1 : 0;  // more than one makes the encoder look for outliers
+  const auto coarsen = [&](int step) { return (step + shift) >> shift; };
+  if (coarsen(high) - coarsen(low) > kScaleCodeSpan) return {{}, false, true};
+  const int base = coarsen(high) - kScaleCodeSpan - 1;
+  for (uint32_t t = 0; t < tokens; ++t) codes[t] = static_cast<uint8_t>(std::max(coarsen(steps[t]), base) - base);
+  return {{static_cast<int16_t>(base), static_cast<uint8_t>(shift)}, true, low >= kLeastStep};
 }
 
 ScaleTables MakeScaleTables() {
