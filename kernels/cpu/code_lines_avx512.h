@@ -18,32 +18,28 @@ struct CodePlanesAt {
   const uint8_t* plane[kMaxCodePlanes];
 };
 
-// One side of one tile. What is in memory is decoded line by line, or was before, to [line][8] vectors.
+// One side of one tile.
 struct TileSide {
   uint32_t head_dim;
   const TurboTable* table;
   CodePlanesAt at, ahead;  // `ahead`: what to prefetch meanwhile
-  const __m512i* decoded;
 };
 
-// Where a line is in planes of crumbs (A; B is `b_after` later) and of refinement words; its number in a decoded tile.
+// Where a line is in planes of crumbs (A; B is `b_after` later) and of refinement words.
 struct LinePlace {
-  uint32_t crumbs, b_after, refine, number;
+  uint32_t crumbs, b_after, refine;
 };
 
 [[gnu::always_inline]] inline LinePlace FullLine(uint32_t group, uint32_t line) {
   const uint32_t number = group * kLinesPerVector + line;
-  return {(group * 2 * kLinesPerVector + line) * kLineBytes, kLinesPerVector * kLineBytes, number * kLineBytes, number};
+  return {(group * 2 * kLinesPerVector + line) * kLineBytes, kLinesPerVector * kLineBytes, number * kLineBytes};
 }
 [[gnu::always_inline]] inline LinePlace TailLine(uint32_t groups, uint32_t width, uint32_t line) {
   const uint32_t number = groups * kLinesPerVector + line;
-  return {(groups * 2 * kLinesPerVector + line) * kLineBytes, 2 * width * kLineBytes, number * kLineBytes, number};
+  return {(groups * 2 * kLinesPerVector + line) * kLineBytes, 2 * width * kLineBytes, number * kLineBytes};
 }
 // Words a lane of the last group: 0, 1 or 2.
 [[gnu::always_inline]] inline uint32_t TailWidth(uint32_t head_dim) { return head_dim / 16 % 4; }
-[[gnu::always_inline]] inline uint32_t LineCount(uint32_t head_dim) {
-  return head_dim / 64 * kLinesPerVector + 2 * TailWidth(head_dim);
-}
 
 struct LineWords {
   __m512i u[5];  // nibble words; turbo5: and the fifth bits
@@ -157,45 +153,15 @@ struct CodeLines {
   }
 };
 
-// The same lines, decoded already: for more rows than the registers hold.
-struct DecodedLines {
-  const __m512i* bytes;
-
-  [[gnu::always_inline]] explicit inline DecodedLines(const TileSide& side) : bytes(side.decoded) {}
-
-  using Place = const __m512i*;
-  [[gnu::always_inline]] inline Place Words(const LinePlace& place) const { return bytes + place.number * 8; }
-  template <int kWord, int kHigh>
-  [[gnu::always_inline]] inline __m512i Bytes(Place at) const {
-    return _mm512_load_si512(at + 2 * kWord + kHigh);
-  }
-};
-
-// visit(word, high, vector) for the eight vectors of a line.
-template <typename Lines, typename Words, typename Visit>
-[[gnu::always_inline]] inline void ForEachVector(const Lines& lines, const Words& words, const Visit& visit) {
-  visit(0, 0, lines.template Bytes<0, 0>(words));
-  visit(0, 1, lines.template Bytes<0, 1>(words));
-  visit(1, 0, lines.template Bytes<1, 0>(words));
-  visit(1, 1, lines.template Bytes<1, 1>(words));
-  visit(2, 0, lines.template Bytes<2, 0>(words));
-  visit(2, 1, lines.template Bytes<2, 1>(words));
-  visit(3, 0, lines.template Bytes<3, 0>(words));
-  visit(3, 1, lines.template Bytes<3, 1>(words));
-}
-
-template <CodeKind kKind>
-void DecodeTile(const TileSide& side, __m512i* out) {
-  const CodeLines<kKind> lines(side);
-  const auto one = [&](const LinePlace& place) __attribute__((always_inline)) {
-    __m512i* to = out + place.number * 8;
-    ForEachVector(lines, lines.Words(place), [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
-      _mm512_store_si512(to + 2 * word + high, bytes);
-    });
-  };
-  const uint32_t groups = side.head_dim / 64, width = TailWidth(side.head_dim);
-  for (uint32_t i = 0; i < groups * kLinesPerVector; ++i) one(FullLine(i / kLinesPerVector, i % kLinesPerVector));
-  for (uint32_t i = 0; i < 2 * width; ++i) one(TailLine(groups, width, i));
+// visit(i, a, b) for i = 0 to 3, vectors A and B of the codes that begin as kDwordFirstCode says of dword i. Two vectors are
+// alive at a time, so that sums of many rows fit the registers.
+template <typename Lines, typename Visit>
+[[gnu::always_inline]] inline void ForEachPair(const Lines& lines, const LinePlace& place, const Visit& visit) {
+  const LineWords words = lines.Words(place);
+  visit(0, lines.template Bytes<0, 0>(words), lines.template Bytes<2, 0>(words));
+  visit(1, lines.template Bytes<0, 1>(words), lines.template Bytes<2, 1>(words));
+  visit(2, lines.template Bytes<1, 0>(words), lines.template Bytes<3, 0>(words));
+  visit(3, lines.template Bytes<1, 1>(words), lines.template Bytes<3, 1>(words));
 }
 
 }  // namespace

@@ -9,11 +9,18 @@
 namespace polarkv::cpu {
 namespace {
 
-inline constexpr uint32_t kRowsTogether = 4;  // more would not fit the registers
+inline constexpr uint32_t kRowsTogether = 8;  // more would not fit the registers
 
 // Scores of a row in the order of kScoreOrder: vector 2*e3 + T1 holds, in lane (T0, e1, e2, e0), token 16*(2*T1+T0) + e,
 // e = (e3 e2 e1 e0).
 using RowScores = __m512i[4];
+
+// Queries of rows, side by side: one address and constant distances.
+struct QueryBlock {
+  alignas(64) int32_t words[kRowsTogether][4 * 16];  // of the largest head_dim
+  int32_t sum[kRowsTogether];
+  float scale[kRowsTogether];
+};
 
 // Weights of rows for a tile's values, in the values' order, and what a weight of one stands for.
 struct TileWeights {
@@ -21,7 +28,7 @@ struct TileWeights {
   float factor[kRowsTogether];
 };
 
-// Sums of one or more rows that depend on few enough others that the multiplier is never waited for: latency is 4.
+// Sums of a row that do not wait for each other: the multiplier's latency is four products.
 template <int kRows>
 inline constexpr int kChains = kRows == 1 ? 2 : 1;
 
@@ -29,23 +36,23 @@ inline constexpr int kChains = kRows == 1 ? 2 : 1;
 
 // Vectors e and e + 2 of the scores from the full groups.
 template <int kRows, typename Lines>
-[[gnu::always_inline]] inline void ScoreHalf(const Lines& lines, uint32_t groups, uint32_t e, const TurboQuery* queries,
+[[gnu::always_inline]] inline void ScoreHalf(const Lines& lines, uint32_t groups, uint32_t e, const QueryBlock& queries,
                                              RowScores* scores) {
   __m512i sums[kRows][2][kChains<kRows>];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < 2; ++v) {
-      sums[r][v][0] = Broadcast(-128 * queries[r].sum);
+      sums[r][v][0] = Broadcast(-128 * queries.sum[r]);
       if constexpr (kChains<kRows> == 2) sums[r][v][1] = _mm512_setzero_si512();
     }
   }
   for (uint32_t group = 0; group < groups; ++group) {
     for (uint32_t quarter = 0; quarter < 4; ++quarter) {
       const uint32_t chunk = 4 * (quarter * groups + group);
-      const auto words = lines.Words(FullLine(group, 4 * e + quarter));
-      ForEachVector(lines, words, [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
+      ForEachPair(lines, FullLine(group, 4 * e + quarter), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
         for (int r = 0; r < kRows; ++r) {
-          __m512i& sum = sums[r][word / 2][word % kChains<kRows>];
-          sum = _mm512_dpbusd_epi32(sum, bytes, Broadcast(queries[r].words[chunk + 2 * static_cast<uint32_t>(word % 2) + static_cast<uint32_t>(high)]));
+          const __m512i word = Broadcast(queries.words[r][chunk + i]);
+          sums[r][0][i % kChains<kRows>] = _mm512_dpbusd_epi32(sums[r][0][i % kChains<kRows>], a, word);
+          sums[r][1][i % kChains<kRows>] = _mm512_dpbusd_epi32(sums[r][1][i % kChains<kRows>], b, word);
         }
       });
     }
@@ -70,18 +77,18 @@ template <int kRows, typename Lines>
 
 // The last group's 16 or 32 coordinates, one row.
 template <typename Lines>
-[[gnu::always_inline]] inline void ScoreTail(const Lines& lines, uint32_t groups, uint32_t width, const TurboQuery& query,
+[[gnu::always_inline]] inline void ScoreTail(const Lines& lines, uint32_t groups, uint32_t width, const int32_t* query,
                                              RowScores& scores) {
   // A line holds A's tokens and B's, 16 of a chunk or 8 of two chunks that alternate.
-  const int32_t* chunk = query.words + 16 * groups;
+  const int32_t* chunk = query + 16 * groups;
   const int32_t* next = chunk + 4 * (width - 1);
   __m512i operand[4], sums[2][4], natural[4];
   for (int i = 0; i < 4; ++i) operand[i] = _mm512_mask_set1_epi32(Broadcast(chunk[i]), 0xAAAA, next[i]);
   for (uint32_t line = 0; line < 2 * width; ++line) {
     sums[0][line] = sums[1][line] = _mm512_setzero_si512();
-    const auto words = lines.Words(TailLine(groups, width, line));
-    ForEachVector(lines, words, [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
-      sums[word / 2][line] = _mm512_dpbusd_epi32(sums[word / 2][line], bytes, operand[2 * (word % 2) + high]);
+    ForEachPair(lines, TailLine(groups, width, line), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
+      sums[0][line] = _mm512_dpbusd_epi32(sums[0][line], a, operand[i]);
+      sums[1][line] = _mm512_dpbusd_epi32(sums[1][line], b, operand[i]);
     });
   }
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -96,18 +103,12 @@ template <typename Lines>
 }
 
 template <int kRows, typename Lines>
-void ScoreTile(const TileSide& side, const TurboQuery* queries, RowScores* scores) {
+void ScoreTile(const TileSide& side, const QueryBlock& queries, RowScores* scores) {
   const Lines lines(side);
   const uint32_t groups = side.head_dim / 64, width = TailWidth(side.head_dim);
   ScoreHalf<kRows>(lines, groups, 0, queries, scores);
   ScoreHalf<kRows>(lines, groups, 1, queries, scores);
-  for (int r = 0; width != 0 && r < kRows; ++r) ScoreTail(lines, groups, width, queries[r], scores[r]);
-}
-
-// Keys without codes.
-template <int kRows>
-void ZeroScores(const TileSide&, const TurboQuery*, RowScores* scores) {
-  for (int i = 0; i < 4 * kRows; ++i) scores[i / 4][i % 4] = _mm512_setzero_si512();
+  for (int r = 0; width != 0 && r < kRows; ++r) ScoreTail(lines, groups, width, queries.words[r], scores[r]);
 }
 
 [[gnu::always_inline]] inline void AddToOutput(__m512i sum, float factor, float* output) {
@@ -125,11 +126,11 @@ template <int kRows, typename Lines>
     }
   }
   for (uint32_t quarter = 0; quarter < 4; ++quarter) {
-    const auto words = lines.Words(FullLine(group, 4 * e + quarter));
-    ForEachVector(lines, words, [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
+    ForEachPair(lines, FullLine(group, 4 * e + quarter), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
       for (int r = 0; r < kRows; ++r) {
-        __m512i& sum = sums[r][word / 2][word % kChains<kRows>];
-        sum = _mm512_dpbusd_epi32(sum, Broadcast(weights.words[r][4 * quarter + 2 * static_cast<uint32_t>(word % 2) + static_cast<uint32_t>(high)]), bytes);
+        const __m512i word = Broadcast(weights.words[r][4 * quarter + i]);
+        sums[r][0][i % kChains<kRows>] = _mm512_dpbusd_epi32(sums[r][0][i % kChains<kRows>], word, a);
+        sums[r][1][i % kChains<kRows>] = _mm512_dpbusd_epi32(sums[r][1][i % kChains<kRows>], word, b);
       }
     });
   }
@@ -149,10 +150,10 @@ template <typename Lines>
   __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
   for (uint32_t line = 0; line < 2; ++line) {
     const int32_t* of = weights + 8 * line;
-    const auto words = lines.Words(TailLine(groups, 1, line));
-    ForEachVector(lines, words, [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
-      const int i = 2 * (word % 2) + high;
-      sums[word / 2] = _mm512_dpbusd_epi32(sums[word / 2], _mm512_mask_set1_epi32(Broadcast(of[i]), 0xFF00, of[4 + i]), bytes);
+    ForEachPair(lines, TailLine(groups, 1, line), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
+      const __m512i word = _mm512_mask_set1_epi32(Broadcast(of[i]), 0xFF00, of[4 + i]);
+      sums[0] = _mm512_dpbusd_epi32(sums[0], word, a);
+      sums[1] = _mm512_dpbusd_epi32(sums[1], word, b);
     });
   }
   const __m512i low = _mm512_shuffle_i64x2(sums[0], sums[1], 0x44), high = _mm512_shuffle_i64x2(sums[0], sums[1], 0xEE);
@@ -165,10 +166,10 @@ template <typename Lines>
                                                float* output) {
   __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
   for (uint32_t line = 0; line < 4; ++line) {
-    const auto words = lines.Words(TailLine(groups, 2, line));
-    ForEachVector(lines, words, [&](int word, int high, __m512i bytes) __attribute__((always_inline)) {
-      const uint32_t i = 4 * line + 2 * static_cast<uint32_t>(word % 2) + static_cast<uint32_t>(high);
-      sums[word / 2] = _mm512_dpbusd_epi32(sums[word / 2], Broadcast(weights[i]), bytes);
+    ForEachPair(lines, TailLine(groups, 2, line), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
+      const __m512i word = Broadcast(weights[4 * line + i]);
+      sums[0] = _mm512_dpbusd_epi32(sums[0], word, a);
+      sums[1] = _mm512_dpbusd_epi32(sums[1], word, b);
     });
   }
   for (uint32_t v = 0; v < 2; ++v) AddToOutput(sums[v], factor, output + 64 * groups + 16 * v);

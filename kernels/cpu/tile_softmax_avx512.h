@@ -103,6 +103,7 @@ struct TileScales {
   out.value_unit = _mm_cvtss_f32(_mm_scalef_ss(unit, _mm_set_ss(static_cast<float>(octaves))));
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
+  if (out.valid == kTileTokens) return;
   for (int i = 0; i < 4; ++i) {
     out.past[i] = _mm512_cmpge_epu32_mask(ScoreOrderTokens(i), _mm512_set1_epi32(static_cast<int>(out.valid)));
   }
@@ -139,18 +140,18 @@ template <int kRows, typename Combine, typename Reduce>
 
 // Integer scores -> 8-bit weights for the values, in the values' order, and what a weight of one stands for. A weight is
 // a token's probability, relative to the tile's largest, times its value's scale, relative to the tile's largest.
-// `pending`: the units of weights of the same rows that are not yet in the output.
+// `units`: of the rows' logits. `pending`: the units of weights of the same rows that are not yet in the output.
 template <int kRows, bool kExtras>
-[[gnu::always_inline]] inline void Softmax(const RowScores* scores, const TileScales& scales, uint32_t head_dim,
-                                           const TurboQuery* queries, TurboRowState* states, const TurboExtras& extras,
-                                           float* pending, TileWeights& weights) {
+[[gnu::always_inline]] inline void SoftmaxRows(const RowScores* scores, const TileScales& scales, uint32_t head_dim,
+                                               const float* units, TurboRowState* states, const TurboExtras& extras,
+                                               float* pending, int32_t (*weights)[16], float* factor) {
   __m512 logits[kRows][4], best[kRows], sums[kRows];
   const bool whole_tile = scales.valid == kTileTokens;
   for (int r = 0; r < kRows; ++r) {
     for (int i = 0; i < 4; ++i) {
       logits[r][i] = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[r][i]), scales.key[i]);
       if constexpr (kExtras) {
-        logits[r][i] = _mm512_fmadd_ps(logits[r][i], _mm512_set1_ps(queries[r].scale),
+        logits[r][i] = _mm512_fmadd_ps(logits[r][i], _mm512_set1_ps(units[r]),
                                        _mm512_loadu_ps(extras.added + 64 * r + 16 * i));
       }
       if (!whole_tile) logits[r][i] = _mm512_mask_mov_ps(logits[r][i], scales.past[i], _mm512_set1_ps(-__builtin_inff()));
@@ -161,12 +162,12 @@ template <int kRows, bool kExtras>
   ReduceRows<kRows>(best, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); },
                     [](__m512 x) { return _mm512_reduce_max_ps(x); }, top);
   for (int r = 0; r < kRows; ++r) {
-    if constexpr (!kExtras) top[r] *= queries[r].scale;
+    if constexpr (!kExtras) top[r] *= units[r];
     if (states[r].sum == 0 || top[r] > states[r].max) RaiseMax(top[r], head_dim, states[r], pending[r]);
     share[r] = top[r] - states[r].max;
   }
   for (int r = 0; r < kRows; ++r) {
-    const __m512 unit = _mm512_set1_ps(kExtras ? 1.0f : queries[r].scale), minus_top = _mm512_set1_ps(-top[r]);
+    const __m512 unit = _mm512_set1_ps(kExtras ? 1.0f : units[r]), minus_top = _mm512_set1_ps(-top[r]);
     __m512i whole[4];
     sums[r] = _mm512_setzero_ps();
     for (int i = 0; i < 4; ++i) {
@@ -178,14 +179,14 @@ template <int kRows, bool kExtras>
     }
     const __m512i bytes =
         _mm512_packus_epi16(_mm512_packs_epi32(whole[0], whole[1]), _mm512_packs_epi32(whole[2], whole[3]));
-    _mm512_store_si512(weights.words[r], _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.packed_weight_source), bytes));
+    _mm512_store_si512(weights[r], _mm512_permutexvar_epi8(_mm512_load_si512(kScoreOrder.packed_weight_source), bytes));
   }
   ReduceRows<kRows>(sums, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); },
                     [](__m512 x) { return _mm512_reduce_add_ps(x); }, sum);
   _mm512_store_ps(share, Exp2(_mm512_load_ps(share)));
   for (int r = 0; r < kRows; ++r) {
     states[r].sum += share[r] * sum[r];
-    weights.factor[r] = share[r] * scales.value_unit;
+    factor[r] = share[r] * scales.value_unit;
     if constexpr (kExtras) {
       for (uint32_t t = 0; t < kTileTokens; ++t) extras.probability[64 * r + t] *= share[r];
     }

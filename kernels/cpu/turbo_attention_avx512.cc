@@ -10,32 +10,25 @@ namespace {
 // latency, and would stall the loads that it can serve.
 constexpr uint32_t kTilesAhead = 4;
 
-using ScoreBody = void (*)(const TileSide&, const TurboQuery*, RowScores*);
-using ValueBody = void (*)(const TileSide&, const TileWeights&, TurboRowState*);
-using DecodeBody = void (*)(const TileSide&, __m512i*);
+// Numbers of rows that have bodies; others take the next larger.
+constexpr int kRowCounts = 5;
+constexpr uint32_t kRowsOfBody[kRowCounts] = {1, 2, 4, 6, 8};
 
-template <typename Lines>
-constexpr ScoreBody kScoreBodies[kRowsTogether] = {ScoreTile<1, Lines>, ScoreTile<2, Lines>, ScoreTile<3, Lines>,
-                                                   ScoreTile<4, Lines>};
-template <typename Lines>
-constexpr ValueBody kValueBodies[kRowsTogether] = {AddValueTile<1, Lines>, AddValueTile<2, Lines>, AddValueTile<3, Lines>,
-                                                   AddValueTile<4, Lines>};
-constexpr ScoreBody kZeroBodies[kRowsTogether] = {ZeroScores<1>, ZeroScores<2>, ZeroScores<3>, ZeroScores<4>};
-
-// The bodies for a kind of codes, by number of rows minus 1.
+// For one kind of codes, by number of rows.
 struct KindBodies {
-  const ScoreBody* score;
-  const ValueBody* value;
-  DecodeBody decode;
+  void (*score[kRowCounts])(const TileSide&, const QueryBlock&, RowScores*);
+  void (*add_values[kRowCounts])(const TileSide&, const TileWeights&, TurboRowState*);
 };
 
 template <CodeKind kKind>
 constexpr KindBodies BodiesOf() {
-  return {kScoreBodies<CodeLines<kKind>>, kValueBodies<CodeLines<kKind>>, DecodeTile<kKind>};
+  using Lines = CodeLines<kKind>;
+  return {{ScoreTile<1, Lines>, ScoreTile<2, Lines>, ScoreTile<4, Lines>, ScoreTile<6, Lines>, ScoreTile<8, Lines>},
+          {AddValueTile<1, Lines>, AddValueTile<2, Lines>, AddValueTile<4, Lines>, AddValueTile<6, Lines>,
+           AddValueTile<8, Lines>}};
 }
 constexpr KindBodies kKindBodies[kCodeKinds] = {
-    {kZeroBodies, nullptr, [](const TileSide&, __m512i*) {}},
-    BodiesOf<CodeKind::kTurbo1>(), BodiesOf<CodeKind::kTurbo2>(), BodiesOf<CodeKind::kTurbo3>(),
+    {}, BodiesOf<CodeKind::kTurbo1>(), BodiesOf<CodeKind::kTurbo2>(), BodiesOf<CodeKind::kTurbo3>(),
     BodiesOf<CodeKind::kTurbo4>(), BodiesOf<CodeKind::kTurbo5>(), BodiesOf<CodeKind::kTrellis1>(),
     BodiesOf<CodeKind::kTrellis2>(), BodiesOf<CodeKind::kTrellis3>()};
 
@@ -78,125 +71,156 @@ void PrefetchHead(const TileAt& at, uint32_t payload) {
   for (uint32_t i = 0; i < payload; i += kLineBytes) _mm_prefetch(reinterpret_cast<const char*>(base + i), _MM_HINT_T1);
 }
 
-// Rows of one call, and their tiles one after the other.
-class Walk {
+// Up to kRowsTogether rows, and what a body needs to work on as many as it is made for: the missing ones get a query that
+// is there and an output that nobody looks at.
+class RowBlock {
  public:
-  Walk(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states, uint32_t rows,
-       const TurboExtras* extras)
-      : reader_(reader), tiles_(tiles), queries_(queries), states_(states), rows_(rows), extras_(extras) {
-    keys_.head_dim = values_.head_dim = tiles.head_dim;
-    keys_.table = &reader.key_table;
-    values_.table = &reader.value_table;
+  void Load(const TurboQuery* queries, const TurboRowState* states, uint32_t rows, uint32_t head_dim) {
+    rows_ = rows;
+    while (kRowsOfBody[body_] < rows) ++body_;
+    for (uint32_t r = 0; r < kRowsOfBody[body_]; ++r) {
+      const TurboQuery& query = queries[r < rows ? r : 0];
+      std::memcpy(queries_.words[r], query.words, head_dim);
+      queries_.sum[r] = query.sum;
+      queries_.scale[r] = query.scale;
+      if (r < rows) states_[r] = states[r];
+      if (r >= rows) states_[r].output = nobody_;
+    }
   }
 
-  // Few rows: codes are decoded in registers for all of them. A tile's values are added after the next tile's scores, so
-  // that neither waits for the softmax.
-  template <int kRows>
-  void Few() {
-    const ScoreBody score = kKindBodies[static_cast<uint32_t>(reader_.key_kind)].score[kRows - 1];
-    const ValueBody add = kKindBodies[static_cast<uint32_t>(reader_.value_kind)].value[kRows - 1];
-    TileWeights weights[2];
-    TileSide values_before{};
-    for (int r = 0; r < kRows; ++r) weights[1].factor[r] = 0;
-    const uint32_t count = Count();
-    for (uint32_t tile = 0; tile < count; ++tile) {
-      Open(tile);
-      alignas(64) RowScores scores[kRows];
-      score(keys_, queries_, scores);
-      TileWeights& now = weights[tile % 2];
-      TileWeights& before = weights[1 - tile % 2];
-      SoftmaxRows<kRows>(0, scores, before.factor, now);
-      if (tile > 0) add(values_before, before, states_);
-      values_before = values_;
+  void Score(CodeKind kind, const TileSide& keys, RowScores* scores) const {
+    if (kind != CodeKind::kNone) return kKindBodies[static_cast<uint32_t>(kind)].score[body_](keys, queries_, scores);
+    for (uint32_t r = 0; r < rows_; ++r) {
+      for (__m512i& score : scores[r]) score = _mm512_setzero_si512();
     }
-    if (count > 0) add(values_before, weights[(count - 1) % 2], states_);
   }
 
-  // Any number of rows: tiles are decoded to memory once.
-  void Many() {
-    alignas(64) __m512i decoded[2][4 * kLinesPerVector * 8];
-    const KindBodies& key = kKindBodies[static_cast<uint32_t>(reader_.key_kind)];
-    const KindBodies& value = kKindBodies[static_cast<uint32_t>(reader_.value_kind)];
-    keys_.decoded = decoded[0];
-    values_.decoded = decoded[1];
-    for (uint32_t tile = 0; tile < Count(); ++tile) {
-      Open(tile);
-      key.decode(keys_, decoded[0]);
-      value.decode(values_, decoded[1]);
-      for (uint32_t row = 0; row < rows_; row += kRowsTogether) Block(row);
-      AddBlock();
+  void AddValues(CodeKind kind, const TileSide& values, const TileWeights& weights) {
+    kKindBodies[static_cast<uint32_t>(kind)].add_values[body_](values, weights, states_);
+  }
+
+  // `pending`: what weights stand for whose values are yet to be added to these rows.
+  void Softmax(const RowScores* scores, const TileScales& scales, uint32_t head_dim, const TurboExtras* extras,
+               float* pending, TileWeights& weights) {
+    for (uint32_t r = 0; r < rows_; r += 4) {
+      const uint32_t left = rows_ - r;
+      const auto some = left >= 4 ? &RowBlock::SoftmaxOf<4> : left == 3 ? &RowBlock::SoftmaxOf<3>
+                      : left == 2 ? &RowBlock::SoftmaxOf<2> : &RowBlock::SoftmaxOf<1>;
+      (this->*some)(r, scores, scales, head_dim, extras, pending, weights);
     }
+  }
+
+  // The rows' states, back to where they came from.
+  void Store(TurboRowState* states) const {
+    for (uint32_t r = 0; r < rows_; ++r) states[r] = states_[r];
   }
 
  private:
-  uint32_t Count() const { return (tiles_.tokens + kTileTokens - 1) / kTileTokens; }
+  template <int kRows>
+  void SoftmaxOf(uint32_t r, const RowScores* scores, const TileScales& scales, uint32_t head_dim,
+                 const TurboExtras* extras, float* pending, TileWeights& weights) {
+    if (extras != nullptr) {
+      const TurboExtras of_rows = {extras->added + kTileTokens * r, extras->probability + kTileTokens * r};
+      SoftmaxRows<kRows, true>(scores + r, scales, head_dim, queries_.scale + r, states_ + r, of_rows, pending + r,
+                               weights.words + r, weights.factor + r);
+    } else {
+      SoftmaxRows<kRows, false>(scores + r, scales, head_dim, queries_.scale + r, states_ + r, {}, pending + r,
+                                weights.words + r, weights.factor + r);
+    }
+  }
 
+  uint32_t rows_ = 0, body_ = 0;
+  QueryBlock queries_;
+  TurboRowState states_[kRowsTogether];
+  float nobody_[4 * 64];  // largest head_dim
+};
+
+// Blocks of rows that go through the tiles together, so that a tile is in the first cache for all but the first.
+constexpr uint32_t kBlocksTogether = 4;
+
+// A run of tiles for up to kBlocksTogether blocks of rows. Values are added after the scores that come next, the next
+// block's or the next tile's, so that neither waits for the softmax.
+class TileWalk {
+ public:
+  TileWalk(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states,
+           uint32_t rows, const TurboExtras* extras)
+      : reader_(reader), tiles_(tiles), extras_(extras), blocks_((rows + kRowsTogether - 1) / kRowsTogether) {
+    for (uint32_t b = 0; b < blocks_; ++b) {
+      const uint32_t first = b * kRowsTogether, left = rows - first;
+      block_[b].Load(queries + first, states + first, left < kRowsTogether ? left : kRowsTogether,
+                     tiles.head_dim);
+    }
+    keys_ = {tiles.head_dim, &reader.key_table, {}, {}};
+    values_ = {tiles.head_dim, &reader.value_table, {}, {}};
+  }
+
+  void Run(TurboRowState* states) {
+    for (uint32_t tile = 0; tile * kTileTokens < tiles_.tokens; ++tile) {
+      Open(tile);
+      for (uint32_t b = 0; b < blocks_; ++b) {
+        Attend(b);
+        keys_.ahead = keys_.at;  // once is enough
+        values_.ahead = values_.at;
+      }
+    }
+    AddPending();
+    for (uint32_t b = 0; b < blocks_; ++b) block_[b].Store(states + b * kRowsTogether);
+  }
+
+ private:
   void Open(uint32_t tile) {
     const TileAt ahead = Ahead(tiles_, tile, kTilesAhead);
-    keys_.at = KeyPlanes(reader_, tiles_, tile);
-    values_.at = ValuePlanes(reader_, tiles_, tile);
-    keys_.ahead = KeyPlanes(reader_, *ahead.run, ahead.tile);
-    values_.ahead = ValuePlanes(reader_, *ahead.run, ahead.tile);
     PrefetchHead(ahead, tiles_.key_crumbs);
+    keys_.at = KeyPlanes(reader_, tiles_, tile);
+    keys_.ahead = KeyPlanes(reader_, *ahead.run, ahead.tile);
+    values_.at = ValuePlanes(reader_, tiles_, tile);
+    values_.ahead = ValuePlanes(reader_, *ahead.run, ahead.tile);
     ReadTileScales(tiles_, tile, scales_);
   }
 
-  void Block(uint32_t row) {
-    const uint32_t left = rows_ - row < kRowsTogether ? rows_ - row : kRowsTogether;
+  void Attend(uint32_t b) {
     alignas(64) RowScores scores[kRowsTogether];
-    const ScoreBody* score = reader_.key_kind == CodeKind::kNone ? kZeroBodies : kScoreBodies<DecodedLines>;
-    score[left - 1](keys_, queries_ + row, scores);
-    TileWeights& now = weights_[block_ % 2];
-    float none[kRowsTogether] = {};
-    if (left == 4) SoftmaxRows<4>(row, scores, none, now);
-    if (left == 3) SoftmaxRows<3>(row, scores, none, now);
-    if (left == 2) SoftmaxRows<2>(row, scores, none, now);
-    if (left == 1) SoftmaxRows<1>(row, scores, none, now);
-    AddBlock();
-    pending_row_ = row;
-    pending_ = left;
-    ++block_;
+    block_[b].Score(reader_.key_kind, keys_, scores);
+    float others[kRowsTogether] = {};  // other blocks' pending weights do not depend on this one's largest logits
+    float* pending = pending_ == &block_[b] ? weights_[turn_].factor : others;
+    const uint32_t first = b * kRowsTogether * kTileTokens;
+    TurboExtras extras;
+    if (extras_ != nullptr) extras = {extras_->added + first, extras_->probability + first};
+    block_[b].Softmax(scores, scales_, tiles_.head_dim, extras_ != nullptr ? &extras : nullptr, pending,
+                      weights_[1 - turn_]);
+    AddPending();
+    turn_ = 1 - turn_;
+    pending_ = &block_[b];
+    pending_values_ = values_;
   }
 
-  // The values of the block before, if they are not added yet.
-  void AddBlock() {
-    if (pending_ == 0) return;
-    kValueBodies<DecodedLines>[pending_ - 1](values_, weights_[(block_ + 1) % 2], states_ + pending_row_);
-    pending_ = 0;
-  }
-
-  template <int kRows>
-  void SoftmaxRows(uint32_t row, const RowScores* scores, float* pending, TileWeights& out) {
-    if (extras_ != nullptr) {
-      const TurboExtras of_rows = {extras_->added + kTileTokens * row, extras_->probability + kTileTokens * row};
-      Softmax<kRows, true>(scores, scales_, tiles_.head_dim, queries_ + row, states_ + row, of_rows, pending, out);
-    } else {
-      Softmax<kRows, false>(scores, scales_, tiles_.head_dim, queries_ + row, states_ + row, {}, pending, out);
-    }
+  void AddPending() {
+    if (pending_ != nullptr) pending_->AddValues(reader_.value_kind, pending_values_, weights_[turn_]);
   }
 
   const TurboReader& reader_;
   const TurboTiles& tiles_;
-  const TurboQuery* queries_;
-  TurboRowState* states_;
-  uint32_t rows_;
   const TurboExtras* extras_;
-  TileSide keys_{}, values_{};
+  uint32_t blocks_;
+  RowBlock block_[kBlocksTogether];
+  TileSide keys_, values_, pending_values_;
   TileScales scales_;
-  TileWeights weights_[2];
-  uint32_t block_ = 0, pending_ = 0, pending_row_ = 0;
+  TileWeights weights_[2] = {};
+  uint32_t turn_ = 0;  // of the weights that are pending
+  RowBlock* pending_ = nullptr;
 };
 
 }  // namespace
 
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras) {
-  Walk walk(reader, tiles, queries, states, rows, extras);
-  if (rows == 1) return walk.Few<1>();
-  if (rows == 2) return walk.Few<2>();
-  if (rows == 3) return walk.Few<3>();
-  if (rows == 4) return walk.Few<4>();
-  walk.Many();
+  constexpr uint32_t kRowsAtOnce = kBlocksTogether * kRowsTogether;
+  for (uint32_t row = 0; row < rows; row += kRowsAtOnce) {
+    TurboExtras of_rows;
+    if (extras != nullptr) of_rows = {extras->added + kTileTokens * row, extras->probability + kTileTokens * row};
+    const uint32_t left = rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce;
+    TileWalk(reader, tiles, queries + row, states + row, left, extras != nullptr ? &of_rows : nullptr).Run(states + row);
+  }
 }
 
 }  // namespace polarkv::cpu
