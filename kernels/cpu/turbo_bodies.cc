@@ -4,11 +4,11 @@
 
 namespace polarkv::cpu {
 
-TurboAttendBody* TurboAttendBodyFor(InstructionSet set, [[maybe_unused]] uint32_t head_dim) {
+TurboAttendBody* TurboAttendBodyFor(InstructionSet set) {
   switch (set) {
 #if defined(__x86_64__)
     case InstructionSet::kAvx512:
-      return head_dim % 64 == 0 ? TurboAttendAvx512 : TurboAttendBodyFor(InstructionSet::kAvx2, head_dim);
+      return TurboAttendAvx512;
     case InstructionSet::kAvx2:
       return avx2::TurboAttend;
 #endif

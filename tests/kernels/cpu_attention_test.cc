@@ -186,14 +186,28 @@ TEST_P(CpuAttentionShapes, AgreesWithTheReference) {
   ExpectClose(GaussianProblem(Spec(ParseCodecPair(codec).value(), head_dim, tokens, 2), 2, 3, 2, seed_));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CpuAttentionShapes,
+INSTANTIATE_TEST_SUITE_P(Lengths, CpuAttentionShapes,
                          ::testing::Combine(::testing::ValuesIn(kFastSets),
-                                            ::testing::Values("turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2",
-                                                              "k=turbo2,v=turbo3"),
-                                            ::testing::Values(64u, 80u, 96u, 128u, 192u, 256u),
+                                            ::testing::Values("turbo4", "turbo3", "k=turbo4,v=turbo2", "k=trellis3,v=trellis1"),
+                                            ::testing::Values(64u, 80u, 128u),
                                             ::testing::Values(1u, 63u, 64u, 65u, 200u)));
+INSTANTIATE_TEST_SUITE_P(Codecs, CpuAttentionShapes,
+                         ::testing::Combine(::testing::ValuesIn(kFastSets),
+                                            ::testing::Values("turbo1", "turbo2", "turbo5", "trellis1", "trellis2", "trellis3",
+                                                              "k=trellis3,v=trellis2", "k=turbo5,v=turbo1",
+                                                              "k=turbo2,v=turbo3"),
+                                            ::testing::Values(64u, 80u, 96u, 128u, 192u, 256u), ::testing::Values(150u)));
 
 INSTANTIATE_TEST_SUITE_P(Sets, CpuAttention, ::testing::ValuesIn(kFastSets), testing::InstructionSetParamName);
+
+// Rows are worked on in eights, the rest in fewer.
+TEST_P(CpuAttention, AnyNumberOfRows) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (uint32_t rows : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 19u, 37u}) {
+    SCOPED_TRACE(rows);
+    ExpectClose(GaussianProblem(Spec({CodecId::kTrellis3, CodecId::kTurbo3}, 96, 140, 1), 2, 1, rows, seed_ + rows));
+  }
+}
 
 TEST_P(CpuAttention, KeyMeansAndEscapes) {
   SCOPED_TRACE(testing::SeedText(seed_));
@@ -270,8 +284,8 @@ TEST_P(CpuAttention, ANegativeScale) {
 
 TEST_P(CpuAttention, FewerPlanesAgree) {
   SCOPED_TRACE(testing::SeedText(seed_));
-  for (const uint32_t head_dim : {80u, 96u, 128u}) {
-    Problem p = GaussianProblem(Spec({CodecId::kTurbo4, CodecId::kTurbo4}, head_dim, 100, 1), 1, 5, 1, seed_);
+  for (const char* codec : {"turbo4", "turbo5", "k=turbo3,v=turbo5"}) {
+    Problem p = GaussianProblem(Spec(ParseCodecPair(codec).value(), 96, 100, 1), 1, 5, 1, seed_);
     const BlockLayout layout = p.blocks[0].layout();
     for (const PlaneMask planes : {0x01u, 0x03u, 0x05u, 0x07u, 0x0Fu, 0x17u, 0x0Bu}) {
       std::vector<uint8_t> selected;
