@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/block_view.h"
+#include "codec/key_mean_profile.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
@@ -36,6 +37,15 @@ std::vector<uint8_t> MoveTiles(const BlockLayout& from, const BlockLayout& to, u
   return out;
 }
 
+// Whether keys of the block may lose a mean of the options' profile, which is the reference's to take off.
+bool ProfileHasMeans(const BlockSpec& spec, const EncodeOptions& options) {
+  if (options.profile == nullptr || options.key_mean == KeyMeanPolicy::kNever) return false;
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    if (options.profile->HasMeans(spec, layer)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
@@ -47,9 +57,13 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
     bytes = std::move(*block);
     return absl::OkStatus();
   };
-  if (!TurboLayerEncoder::Takes(spec, k, v, options, set)) return by_reference();
-
   BlockSpec block = spec;
+  // The reference says what is wrong with the spec.
+  if (!SettleProfile(options, block).ok() || ProfileHasMeans(block, options)) return by_reference();
+  EncodeOptions own = options;
+  if (options.profile != nullptr) own.key_mean = KeyMeanPolicy::kNever;  // with a profile blocks have no means themselves
+  if (!TurboLayerEncoder::Takes(spec, k, v, own, set)) return by_reference();
+
   if (block.phases.empty()) block.phases = RopePhases(block.rope);
   // Tiles are written where they belong if nothing but the first tokens escapes.
   const uint32_t raw = RawFirstTokens(spec, options);
@@ -61,7 +75,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
   bytes.resize(layout->total_bytes());
-  TurboLayerEncoder encoder(block, k, v, options, raw);
+  TurboLayerEncoder encoder(block, k, v, own, raw);
   std::vector<std::vector<uint8_t>> escapes(spec.layers);
   bool as_expected = true;
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {

@@ -10,6 +10,7 @@
 
 #include "codec/reference_codec.h"
 #include "kernels/kv_kernels.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/fuzz/block_input.h"
 
 namespace polarkv {
@@ -23,6 +24,12 @@ void Decode(const BlockView& view) {
   const size_t size = layers * spec.kv_heads * spec.tokens * spec.head_dim;
   if (size > kMaxNumbers) return;
   std::vector<float> k(size), v(size);
+  for (uint32_t layer = view.layer_begin(); layer < view.layer_end(); ++layer) {
+    if (view.CheckMeans(layer).ok()) continue;
+    // Means in a profile that is not at hand: not to be decoded, and not to be taken for zero.
+    if (!absl::IsFailedPrecondition(reference::DecodeBlock(view, k, v))) std::abort();
+    return;
+  }
   if (!reference::DecodeBlock(view, k, v).ok()) std::abort();
   const auto finite = [](float x) { return std::isfinite(x); };
   if (!std::ranges::all_of(k, finite) || !std::ranges::all_of(v, finite)) std::abort();
@@ -44,8 +51,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto input = testing::ReadBlockInput(data, size, testing::Reseal::kSegments);
   if (!input) return 0;
   for (const BlockSelection& selection : {BlockSelection{}, input->selection}) {
-    const absl::StatusOr<BlockView> view = BlockView::ParseSelection(input->block, selection, VerifyPayload::kYes);
-    if (view.ok()) Decode(*view);
+    static const KeyMeanProfilePtr profile = testing::SampleProfile();
+    for (const KeyMeanProfilePtr& given : {KeyMeanProfilePtr(), profile}) {
+      const absl::StatusOr<BlockView> view =
+          BlockView::ParseSelection(input->block, selection, VerifyPayload::kYes, given);
+      if (view.ok()) Decode(*view);
+    }
   }
   return 0;
 }
