@@ -17,8 +17,11 @@ struct TurboEncoderShape {
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
   const uint16_t* sign_bits16 = nullptr;
   const uint32_t* sign_bits32 = nullptr;
-  float root_dim = 0;             // sqrt(head_dim)
-  float rotation_scale = 0;       // RotationScale(head_dim)
+  // -1 for a coordinate that the rotation negates, else 0, in the order in which the rows' numbers are packed; [even and odd
+  // ones apart][head_dim], 64-byte aligned.
+  const int16_t* negated[2] = {};
+  float gain = 0;                 // RotationGain(head_dim)
+  float rotated_norm = 0;         // RotatedNorm(head_dim)
 };
 
 struct TurboEncodeRows {
@@ -41,11 +44,11 @@ struct TurboEncodedTile {
   alignas(64) float error[64];
 };
 
-// The 64 scales in steps of 1/32 octave, rounded as codec/log_scale.h does; kNoStep for the scale 0.
+// The 64 scales in steps of 1/64 octave, rounded as codec/log_scale.h does; kNoStep for the scale 0.
 inline constexpr int32_t kNoStep = INT32_MIN;
 struct ScaleTables {
-  alignas(64) float thresholds[32];
-  alignas(64) int32_t below[32];  // how many thresholds are at or below 1 + i/32
+  alignas(64) float thresholds[64];
+  alignas(64) int32_t below[64];  // how many thresholds are at or below 1 + i/64
 };
 void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, int32_t* steps);
 
