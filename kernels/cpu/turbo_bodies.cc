@@ -4,7 +4,7 @@
 
 namespace polarkv::cpu {
 
-TurboAttendBody* TurboAttendBodyFor(InstructionSet set, [[maybe_unused]] uint32_t head_dim) {
+TurboAttendBody* TurboAttendBodyFor(InstructionSet set) {
   switch (set) {
 #if defined(__x86_64__)
     case InstructionSet::kAvx512:
@@ -12,7 +12,7 @@ TurboAttendBody* TurboAttendBodyFor(InstructionSet set, [[maybe_unused]] uint32_
     case InstructionSet::kAvx2:
       return avx2::TurboAttend;
 #endif
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__wasm_simd128__)
     case InstructionSet::kVector128:
       return vector128::TurboAttend;
 #endif

@@ -1,8 +1,6 @@
-// Which body computes attention on turbo codes for an instruction set.
+// Which body computes attention on turbo and trellis codes for an instruction set.
 #ifndef POLARKV_KERNELS_CPU_TURBO_BODIES_H_
 #define POLARKV_KERNELS_CPU_TURBO_BODIES_H_
-
-#include <cstdint>
 
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/turbo_attention.h"
@@ -13,8 +11,8 @@ namespace polarkv::cpu {
 using TurboAttendBody = void(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                              TurboRowState* states, uint32_t rows, const TurboExtras* extras);
 
-// Null: `set` has none for that head_dim.
-TurboAttendBody* TurboAttendBodyFor(InstructionSet set, uint32_t head_dim);
+// Null: `set` has none.
+TurboAttendBody* TurboAttendBodyFor(InstructionSet set);
 
 }  // namespace polarkv::cpu
 

@@ -84,10 +84,8 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
-// What the portable bodies read: codes of two to four bits.
-bool HasPortableBody(CodecId codec) {
-  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
-}
+// What every set's body reads where it is.
+bool HasPortableBody(CodecId codec) { return IsTurbo(codec) || IsTrellis(codec); }
 
 // What AVX-512 reads where it is.
 bool HasCodeBody(CodecPair codec) {
@@ -132,11 +130,11 @@ float RoundQuery(const float* x, uint32_t head_dim, float scale, int32_t* words,
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const CodecPair codec = block.layout().layer(layer).codec;
   if (set >= InstructionSet::kAvx512) return true;
-  return TurboAttendBodyFor(set, block.spec().head_dim) != nullptr && HasPortableBody(codec.k) && HasPortableBody(codec.v);
+  return TurboAttendBodyFor(set) != nullptr && HasPortableBody(codec.k) && HasPortableBody(codec.v);
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
-    : attend_(TurboAttendBodyFor(set, head_dim)),
+    : attend_(TurboAttendBodyFor(set)),
       head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),

@@ -49,6 +49,23 @@ HWY_INLINE void Swap(ByteVector mask, ByteVector a, ByteVector b, ByteVector& fi
 #endif
 }
 
+// Bits of `a` where the mask is set, of `b` elsewhere.
+HWY_INLINE ByteVector Mix(uint8_t mask, ByteVector a, ByteVector b) {
+  const ByteVector bits = hn::Set(kU8, mask);
+#if POLARKV_X86_VECTORS
+  return hn::Xor(b, hn::And(hn::Xor(a, b), bits));
+#else
+  return hn::IfVecThenElse(bits, a, b);
+#endif
+}
+
+// 32-bit words, to the right.
+template <int kBits>
+HWY_INLINE ByteVector RotateWords(ByteVector bytes) {
+  const auto words = hn::BitCast(hn::Repartition<uint32_t, decltype(kU8)>(), bytes);
+  return hn::BitCast(kU8, hn::Or(hn::ShiftRight<kBits>(words), hn::ShiftLeft<32 - kBits>(words)));
+}
+
 // Sixteen bytes in every block.
 HWY_INLINE ByteVector LoadBlocks(const void* p) { return hn::LoadDup128(kU8, static_cast<const uint8_t*>(p)); }
 
