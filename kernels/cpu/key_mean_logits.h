@@ -8,14 +8,16 @@
 
 #include "codec/block_format.h"
 #include "codec/block_view.h"
+#include "kernels/cpu/instruction_set.h"
 
 namespace polarkv::cpu {
 
 // For a pair of coordinates (a, b), q . R_n mu is A cos(n phase) + B sin(n phase) with A = q_a mu_a + q_b mu_b and
-// B = q_b mu_a - q_a mu_b. A and B are turned to a tile's first position; what is left is a table of 64 tokens.
+// B = q_b mu_a - q_a mu_b. A and B are turned to the middle of a tile, position 31.5 of it; then with what is b + .5 before and
+// after it, A cos((b + .5) phase) is common to both and B sin((b + .5) phase) differs in sign.
 class KeyMeanLogits {
  public:
-  explicit KeyMeanLogits(uint32_t rows) : rows_(rows) {}
+  KeyMeanLogits(uint32_t rows, InstructionSet set) : rows_(rows), avx512_(set >= InstructionSet::kAvx512) {}
 
   // From now on the tiles of this block's head. q: [rows][head_dim].
   void Start(const BlockView& block, uint32_t layer, uint32_t kv_head, const float* q);
@@ -24,15 +26,24 @@ class KeyMeanLogits {
 
  private:
   void MakeTable(const BlockSpec& spec);
-  void Turn(uint32_t row, uint64_t position);
+  // Bodies, and what they are compiled to with and without hardware fma.
+  void MoveBody(uint32_t tile);
+  void SumBody(uint32_t row, float* natural) const;
+  void Move(uint32_t tile);
+  void MoveFma(uint32_t tile);
+  void Sum(uint32_t row, float* natural) const;
+  void SumFma(uint32_t row, float* natural) const;
 
   uint32_t rows_, pairs_ = 0;
+  bool avx512_;
   uint64_t first_position_ = 0;
+  uint32_t tile_ = UINT32_MAX;  // that cosine_now_ and sine_now_ are of
   std::vector<uint64_t> phases_;
-  std::vector<float> cosine_, sine_;        // [pair][64 tokens in score order], of positions 0 to 63
-  std::vector<float> a_, b_;                // [rows][pair], at position 0
-  std::vector<float> unturned_;             // [rows]: of coordinates that RoPE leaves alone
-  std::vector<float> turned_a_, turned_b_;  // [pair], at the tile's first position
+  std::vector<float> cosine_, sine_;            // [pair][32], of b + .5 positions
+  std::vector<float> cosine_now_, sine_now_;    // [pair], of the tile's middle
+  std::vector<float> cosine_tile_, sine_tile_;  // [pair], of 64 positions
+  std::vector<float> a_, b_;                    // [rows][pair], at position 0
+  std::vector<float> unturned_;                 // [rows]: of coordinates that RoPE leaves alone
 };
 
 }  // namespace polarkv::cpu

@@ -139,7 +139,7 @@ TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, I
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
-      means_(rows),
+      means_(rows, set),
       added_(size_t{rows} * kTileTokens),
       probability_(size_t{rows} * kTileTokens),
       queries_(rows),
