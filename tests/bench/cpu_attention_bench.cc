@@ -2,7 +2,7 @@
 //
 //   build/release/bin/cpu_attention_bench --benchmark_enable_random_interleaving=true --benchmark_repetitions=7
 //
-// Every series walks the same number of KV heads of 32,768 tokens, head_dim 128; "tokens/s" is tokens of one head, "B/s"
+// Every series reads 256 MiB of its own format, KV heads of 32,768 tokens, head_dim 128; "tokens/s" is tokens of one head, "B/s"
 // the bytes of that series' own format. ReadMemory is the core's cold read bandwidth in the same run.
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
@@ -11,11 +11,14 @@
 #include <cmath>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "codec/codec_id.h"
 #include "codec/half_float.h"
+#include "codec/rope_phase.h"
 #include "kernels/kv_kernels.h"
 #include "tests/bench/rival_attention.h"
 
@@ -50,22 +53,30 @@ struct Encoded {
   double bytes_per_token = 0;
 };
 
+// With RoPE keys have a mean before it, which is coded apart.
 std::vector<uint8_t> SelectedBlock(const BlockSpec& spec, const BlockSelection& selection) {
-  const auto k = Gaussian(size_t{kBlockTokens} * kDim, 1), v = Gaussian(size_t{kBlockTokens} * kDim, 2);
+  auto k = Gaussian(size_t{kBlockTokens} * kDim, 1);
+  const auto v = Gaussian(size_t{kBlockTokens} * kDim, 2), mean = Gaussian(kDim, 3);
+  const std::vector<uint64_t> phases = RopePhases(spec.rope);
+  for (uint32_t t = 0; t < kBlockTokens && !phases.empty(); ++t) {
+    float turned[kDim];
+    TurnToPosition(spec.rope, phases, spec.first_position + t, mean.data(), kDim, turned);
+    for (uint32_t j = 0; j < kDim; ++j) k[t * kDim + j] += turned[j];
+  }
   const std::array<int64_t, 4> shape = {1, 1, kBlockTokens, kDim};
   const auto whole = EncodeBlock(spec, TensorView::Contiguous(k.data(), Dtype::kF32, shape),
                                  TensorView::Contiguous(v.data(), Dtype::kF32, shape)).value();
   std::vector<uint8_t> block;
-  const auto ranges = SelectionRanges(BlockLayout::Make(spec).value(), selection).value();
+  const auto ranges = SelectionRanges(ParseBlockPrefix(whole).value(), selection).value();
   for (const ByteRange& range : ranges) {
     block.insert(block.end(), whole.begin() + range.offset, whole.begin() + range.offset + range.length);
   }
   return block;
 }
 
-const Encoded& Blocks(const std::string& codec, PlaneMask planes) {
-  static std::map<std::pair<std::string, PlaneMask>, Encoded> all;
-  Encoded& e = all[{codec, planes}];
+const Encoded& Blocks(const std::string& codec, PlaneMask planes, bool means = false) {
+  static std::map<std::tuple<std::string, PlaneMask, bool>, Encoded> all;
+  Encoded& e = all[{codec, planes, means}];
   if (!e.heads.empty()) return e;
   BlockSpec spec;
   spec.layers = spec.kv_heads = 1;
@@ -73,6 +84,7 @@ const Encoded& Blocks(const std::string& codec, PlaneMask planes) {
   spec.tokens = kBlockTokens;
   spec.codec = ParseCodecPair(codec).value();
   spec.source_dtype = Dtype::kF32;
+  if (means) spec.rope = {RopePairing::kHalf, 10000.0f, kDim};
   spec.first_position = kBlockTokens;  // not the first block, some of whose tokens are stored raw
   const BlockSelection selection{0, 0, planes};
   const std::vector<uint8_t> block = SelectedBlock(spec, selection);
@@ -110,8 +122,8 @@ void Count(benchmark::State& state, size_t heads, double bytes_per_token) {
   state.counters["B/s"] = benchmark::Counter(tokens * bytes_per_token, benchmark::Counter::kIsRate);
 }
 
-void Polarkv(benchmark::State& state, const std::string& codec, PlaneMask planes) {
-  const Encoded& blocks = Blocks(codec, planes);
+void Polarkv(benchmark::State& state, const std::string& codec, PlaneMask planes, bool means = false) {
+  const Encoded& blocks = Blocks(codec, planes, means);
   const auto rows = static_cast<uint32_t>(state.range(0));
   const auto q = Gaussian(rows * kDim, 5);
   std::vector<float> o(q.size()), lse(rows);
@@ -192,13 +204,25 @@ __attribute__((target("avx512f"))) void ReadMemory(benchmark::State& state) {
 BENCHMARK(ReadMemory)->Unit(benchmark::kMillisecond);
 BENCHMARK(Fp16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
 BENCHMARK(Bf16)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond);
-#define POLARKV_SERIES(name, codec, planes) \
-  BENCHMARK_CAPTURE(Polarkv, name, codec, planes)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond)
+#define POLARKV_SERIES(name, codec, ...) \
+  BENCHMARK_CAPTURE(Polarkv, name, codec, __VA_ARGS__)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond)
 POLARKV_SERIES(turbo4, "turbo4", kAllPlanes);
 POLARKV_SERIES(turbo4_read_at_3_bits, "turbo4", 0x07);
 POLARKV_SERIES(turbo4_read_at_2_bits, "turbo4", 0x01);
 POLARKV_SERIES(turbo3, "turbo3", kAllPlanes);
 POLARKV_SERIES(turbo2, "turbo2", kAllPlanes);
+POLARKV_SERIES(turbo4_with_key_means, "turbo4", kAllPlanes, true);
+POLARKV_SERIES(compact, "compact", kAllPlanes);
+POLARKV_SERIES(small, "small", kAllPlanes);
+POLARKV_SERIES(tiny, "tiny", kAllPlanes);
+POLARKV_SERIES(turbo5, "turbo5", kAllPlanes);
+POLARKV_SERIES(turbo1, "turbo1", kAllPlanes);
+POLARKV_SERIES(turbo3q, "k=turbo3q,v=turbo3", kAllPlanes);
+POLARKV_SERIES(qjl4, "k=qjl4,v=turbo2", kAllPlanes);
+POLARKV_SERIES(fp16, "fp16", kAllPlanes);
+POLARKV_SERIES(archive, "archive", kAllPlanes);
+POLARKV_SERIES(polarR, "polarR", kAllPlanes);
+POLARKV_SERIES(polar44, "polar44", kAllPlanes);
 #define POLARKV_CACHED_SERIES(name, codec) \
   BENCHMARK_CAPTURE(InCache, name, codec)->Arg(1)->Arg(4)->Arg(8)->Arg(16)->Unit(benchmark::kMillisecond)
 POLARKV_CACHED_SERIES(turbo4, "turbo4");
