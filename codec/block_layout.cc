@@ -10,7 +10,6 @@ namespace {
 uint64_t Padded(uint64_t bytes) { return (bytes + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment; }
 
 uint32_t ScaleBytes(const CodecTraits& codec) { return codec.has_scales ? kTileTokens : 0; }
-uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim) { return codec.payload_per_dim * head_dim; }
 // One bit a coordinate.
 uint32_t BitPlaneBytes(uint32_t head_dim) { return kTileTokens * head_dim / 8; }
 uint32_t ResidualTileBytes(uint32_t head_dim) { return kResidualNormBytes + BitPlaneBytes(head_dim); }

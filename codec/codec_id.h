@@ -55,8 +55,8 @@ enum class CodecKind : uint8_t {
 struct CodecTraits {
   CodecId id;
   CodecKind kind;
-  uint8_t half_bits;         // of codes, a coordinate, refinement and residual included; in halves of a bit
-  uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, divided by head_dim
+  uint8_t eighth_bits;       // of codes, a coordinate, refinement and residual included; in eighths of a bit
+  uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, for each coordinate; see CodeBytes
   uint8_t refine_planes;     // 0 to 2, of 8 * head_dim bytes a tile
   bool residual_plane;       // has PlaneKind::kKeyResidual
   bool keys_only;
@@ -73,6 +73,10 @@ bool IsKnownCodec(uint8_t id);
 const CodecTraits& TraitsOf(CodecId id);
 // Lower-case name: "fp16", "turbo2", "deep1.5", "polar44", "polarR", "turbo3q", ...; "unknown" for others.
 std::string_view CodecName(CodecId id);
+
+// Bytes of one side's codes in a base-plane tile, and of its payload: the same, rounded up to 64 by zeros.
+uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim);
+uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim);
 
 inline constexpr bool IsPolarPair(CodecId id) { return static_cast<uint8_t>(id) >= 64; }
 inline constexpr CodecId PolarCodec(uint32_t radius_bits, uint32_t angle_bits) {

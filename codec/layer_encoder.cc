@@ -141,7 +141,7 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
   if (misfits != 0) {
     counted &= ~misfits;
     std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, size_t{traits.payload_per_dim} * spec_.head_dim);
+    std::memset(planes.payload, 0, PayloadBytes(traits, spec_.head_dim));
     if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(refine1));
     if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(refine0));
     if (planes.residual != nullptr) std::memset(planes.residual, 0, shape_.TileBytes(PlaneKind::kKeyResidual));

@@ -27,9 +27,6 @@ double OrdinaryError(CodecId codec) {
                    : codec == CodecId::kDeep2_5 ? .04
                                                 : .02;
       break;
-    case CodecKind::kPolarRecursive:
-      distortion = .032;
-      break;
     default:
       distortion = kTurboDistortion[TurboBits(codec) - 1];
   }
@@ -96,7 +93,8 @@ ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t coun
 uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                               const uint8_t* scales, ScaleRange range) {
   const CodecKind kind = TraitsOf(codec_).kind;
-  if (rotated_ == nullptr || kind == CodecKind::kQjl || kind == CodecKind::kTurboQjl) {
+  if (!TraitsOf(codec_).has_scales) return 0;
+  if (kind == CodecKind::kQjl || kind == CodecKind::kTurboQjl) {
     return 0;  // a sketch's error says nothing about its scores
   }
   TilePart part{};

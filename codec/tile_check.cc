@@ -57,6 +57,8 @@ struct DefectNames {
   const char* escaped_scale;
   const char* value;
   const char* parameter;
+  const char* group_radius;
+  const char* payload_end;
 };
 constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "k_shift is above 4",
@@ -67,7 +69,9 @@ constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "the key of a padding token is marked as escaped",
                                      "the K scale of an escaped token is not zero",
                                      "an fp16 K value is not finite",
-                                     "a polar K step or radius is negative or not finite"};
+                                     "a polar K step or radius is negative or not finite",
+                                     "a radius of 16 K coordinates is negative or not finite",
+                                     "K payload bytes after the codes are not zero"};
 constexpr DefectNames kValueDefects = {"v_exponent out of range",
                                        "v_shift is above 4",
                                        "the V scales' base is out of range",
@@ -77,7 +81,9 @@ constexpr DefectNames kValueDefects = {"v_exponent out of range",
                                        "the value of a padding token is marked as escaped",
                                        "the V scale of an escaped token is not zero",
                                        "an fp16 V value is not finite",
-                                       "a polar V step or radius is negative or not finite"};
+                                       "a polar V step or radius is negative or not finite",
+                                       "a radius of 16 V coordinates is negative or not finite",
+                                       "V payload bytes after the codes are not zero"};
 
 struct Side {
   CodecId codec;
@@ -109,6 +115,10 @@ const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, con
   if (side.escapes != 0) return names.unscaled_escape;
   if (side.codec == CodecId::kFp16 && !AllFinite(side.payload)) return names.value;
   if (IsPolarPair(side.codec) && !PolarParametersSane(side.payload.first(4 * head_dim))) return names.parameter;
+  if (side.codec == CodecId::kPolarRecursive && !AllFiniteNonNegative(side.payload.first(8 * head_dim))) {
+    return names.group_radius;
+  }
+  if (!AllZero(side.payload.subspan(CodeBytes(TraitsOf(side.codec), head_dim)))) return names.payload_end;
   return nullptr;
 }
 

@@ -30,14 +30,12 @@ Examples:
   polarkv codecs --json
   polarkv encode --codec k=polar44,v=turbo3 --in kv.safetensors --out kv.pkv)";
 
-// Bits of codes, as people write them: "4", "1.5".
-std::string CodeBits(const CodecTraits& codec) {
-  return std::to_string(codec.half_bits / 2) + (codec.half_bits % 2 == 0 ? "" : ".5");
-}
+// Bits of codes, as people write them: "4".
+std::string CodeBits(const CodecTraits& codec) { return std::to_string(codec.eighth_bits / 8); }
 
 std::string TurboDescription(const CodecTraits& codec) {
-  std::string text = "rotated Lloyd-Max codes, " + CodeBits(codec) + (codec.half_bits == 2 ? " bit" : " bits");
-  const uint32_t bits = codec.half_bits / 2;
+  std::string text = "rotated Lloyd-Max codes, " + CodeBits(codec) + (codec.eighth_bits == 8 ? " bit" : " bits");
+  const uint32_t bits = codec.eighth_bits / 8;
   if (codec.refine_planes == 1) text += "; can be read at " + std::to_string(bits - 1);
   if (codec.refine_planes == 2)
     text += "; can be read at " + std::to_string(bits - 1) + " or " + std::to_string(bits - 2);
@@ -58,7 +56,7 @@ std::string Description(const CodecTraits& codec) {
       return "PolarQuant of RoPE pairs, radius of " + std::to_string(PolarRadiusBits(codec.id)) + " and angle of " +
              std::to_string(PolarAngleBits(codec.id)) + " bits; meant for keys";
     case CodecKind::kPolarRecursive:
-      return "rotated, recursive PolarQuant of 16 coordinates";
+      return "rotated, recursive PolarQuant: angles and an fp16 radius of 16 coordinates";
     case CodecKind::kQjl:
       return "signs of a projection (QJL)";
     case CodecKind::kTurboQjl:

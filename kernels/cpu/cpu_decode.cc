@@ -72,18 +72,20 @@ class Records {
   void Apply(const TilePart& part, uint32_t layer, uint32_t head, uint32_t tile, float* rows) const {
     const BlockSpec& spec = block_.spec();
     const std::array<float, kMaxHeadDim> mean = ReadRecord(block_.KeyMean(layer, head));
+    // The codes of some codecs with scales are not rotated.
+    const bool rotated = rotated_ && TraitsOf(part.codec).rotates;
     uint32_t escape = part.first_escape;
     for (uint32_t t = 0; t < TileTokenCount(spec, tile); ++t) {
       float* row = rows + t * spec.head_dim;
       if ((part.escapes >> t & 1) != 0) {
         std::array<float, kMaxHeadDim> raw = ReadRecord(block_.EscapeRecord(layer, escape++));
-        if (rotated_) Rotate(raw.data());
+        if (rotated) Rotate(raw.data());
         std::copy_n(raw.begin(), spec.head_dim, row);
       } else if ((part.means >> t & 1) != 0) {
         float turned[kMaxHeadDim];
         const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
         TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned);
-        if (rotated_) Rotate(turned);
+        if (rotated) Rotate(turned);
         for (uint32_t j = 0; j < spec.head_dim; ++j) row[j] = SaturateToFloat(double{row[j]} + turned[j]);
       }
     }

@@ -110,7 +110,7 @@ TEST(CodecBits, EverythingInATileIsCounted) {
   EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo5), 5 + (256.0 + 512) / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kTrellis3), 3 + (256.0 + 512) / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kDeep1_5), 1.5 + (256.0 + 512) / 8192);
-  EXPECT_DOUBLE_EQ(bits(CodecId::kPolarRecursive), 3.5 + (256.0 + 512) / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kPolarRecursive), 62.0 / 16 + 256.0 / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kQjl4), 4 + (256.0 + 512) / 8192);
   // And 64 norms of 16 bits.
   EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo3Qjl), 4 + (256.0 + 512 + 1024) / 8192);
@@ -124,7 +124,7 @@ TEST(CodecBits, CodesAreWhatTheTraitsSay) {
     const double parameters = codec.kind == CodecKind::kPolar ? 64.0 * 64 : 0;
     const double norms = codec.residual_plane ? 1024 : 0;
     const double overhead = (256 + (codec.has_scales ? 512 : 0) + parameters + norms) / 8192;
-    EXPECT_DOUBLE_EQ(CodecBits({codec.id, codec.id}, 128).k, codec.half_bits / 2.0 + overhead) << CodecName(codec.id);
+    EXPECT_DOUBLE_EQ(CodecBits({codec.id, codec.id}, 128).k, codec.eighth_bits / 8.0 + overhead) << CodecName(codec.id);
   }
 }
 

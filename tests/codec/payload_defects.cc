@@ -111,6 +111,18 @@ void AddUnscaledTiles(Adder& add) {
            [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.k_payload + 2, kMinusOne); });
   add.Tile("v-polar-parameter", "a polar V step or radius is negative or not finite", polar_v,
            [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.v_payload + 4, kNan); });
+  constexpr CodecPair kRecursive = {CodecId::kPolarRecursive, CodecId::kPolarRecursive};
+  BlockSpec recursive = DefectSpec(kRecursive);
+  add.Tile("k-polar-radius", "a radius of 16 K coordinates is negative or not finite", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.k_payload, kInfinity); });
+  add.Tile("v-polar-radius", "a radius of 16 V coordinates is negative or not finite", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.v_payload + 8 * 64 - 2, kMinusOne); });
+  // 31 * 80 bytes are no multiple of 64.
+  recursive.head_dim = 80;
+  add.Tile("k-payload-end", "K payload bytes after the codes are not zero", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { tile[at.k_payload + 31 * 80] = 1; });
+  add.Tile("v-payload-end", "V payload bytes after the codes are not zero", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { tile[at.bytes - 1] = 1; });
 }
 
 void AddMasks(Adder& add) {

@@ -74,6 +74,8 @@ class BlockMaker {
     const uint64_t valid = FirstTokens(tile_head.tokens);
     if (shape.key_mean) tile_head.k_mean = 0xAAAAAAAAAAAAAAAA & valid & ~tile_head.k_escapes;
     std::memcpy(base, &tile_head, sizeof tile_head);
+    FillPayloadEnd(shape.codec.k, base + shape.base_tile.k_payload);
+    FillPayloadEnd(shape.codec.v, base + shape.base_tile.v_payload);
     if (k_scales) FillScales(base + shape.base_tile.k_scales, valid & ~tile_head.k_escapes);
     if (v_scales) FillScales(base + shape.base_tile.v_scales, valid & ~tile_head.v_escapes);
     if ((shape.planes & PlaneBit(PlaneKind::kKeyResidual)) != 0) {
@@ -81,6 +83,11 @@ class BlockMaker {
       ForEachToken(~valid | tile_head.k_escapes, [&](uint32_t token) { std::memset(norms + 2 * token, 0, 2); });
     }
     return static_cast<uint32_t>(std::popcount(tile_head.k_escapes) + std::popcount(tile_head.v_escapes));
+  }
+
+  void FillPayloadEnd(CodecId codec, uint8_t* payload) const {
+    const uint32_t codes = CodeBytes(TraitsOf(codec), spec_.head_dim);
+    std::memset(payload + codes, 0, PayloadBytes(TraitsOf(codec), spec_.head_dim) - codes);
   }
 
   // Not zero where there is one, so that a test may count on it.
