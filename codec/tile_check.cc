@@ -61,7 +61,7 @@ struct DefectNames {
   const char* payload_end;
 };
 constexpr DefectNames kKeyDefects = {"k_exponent out of range",
-                                     "k_shift is above 4",
+                                     "k_shift is above 5",
                                      "the K scales' base is out of range",
                                      "k_shift is not zero though the codec has no scales",
                                      "the K scale of a padding token is not zero",
@@ -73,7 +73,7 @@ constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "a radius of 16 K coordinates is negative or not finite",
                                      "K payload bytes after the codes are not zero"};
 constexpr DefectNames kValueDefects = {"v_exponent out of range",
-                                       "v_shift is above 4",
+                                       "v_shift is above 5",
                                        "the V scales' base is out of range",
                                        "v_shift is not zero though the codec has no scales",
                                        "the V scale of a padding token is not zero",
