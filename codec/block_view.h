@@ -65,6 +65,8 @@ class BlockView {
   // The mean key of a head, at position 0: RoPE turns it to the position of each token that lacks it. Empty when the
   // layer has no key means, or is not held.
   VectorRecord KeyMean(uint32_t layer, uint32_t kv_head) const;
+  // The band table of a head (band_table.h). Empty when the layer's keys are not in bands, or it is not held.
+  std::span<const uint8_t> BandTableOf(uint32_t layer, uint32_t kv_head) const;
   // Escape record `index` of a layer: the first of a tile is TileHead::first_escape, those of its keys come before those
   // of its values, both by ascending token. Empty when the layer has not so many, or is not held.
   VectorRecord EscapeRecord(uint32_t layer, uint32_t index) const;

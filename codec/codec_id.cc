@@ -4,6 +4,7 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "codec/band_table.h"
 
 namespace polarkv {
 namespace {
@@ -34,10 +35,15 @@ constexpr std::array kNamedTraits = {
     CodecTraits{CodecId::kTurbo2Qjl, kTurboQjl, 24, 16, 0, kYes, kYes, kYes, kYes},
     CodecTraits{CodecId::kTurbo3Qjl, kTurboQjl, 32, 16, 1, kYes, kYes, kYes, kYes},
     CodecTraits{CodecId::kTurbo4Qjl, kTurboQjl, 40, 16, 2, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kBand2, kBand, 16, 16, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand2_5, kBand, 20, 20, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand3, kBand, 24, 24, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand4, kBand, 32, 32, 0, kNo, kYes, kNo, kYes},
 };
 constexpr std::array<std::string_view, kNamedTraits.size()> kNames = {
     "fp16",  "turbo2", "turbo3", "turbo4", "turbo1", "turbo5", "trellis1", "trellis2", "trellis3", "deep1.5", "deep2",
-    "deep2.5", "deep3", "polarR", "qjl1",  "qjl2",   "qjl4",   "turbo1q",  "turbo2q",  "turbo3q",  "turbo4q"};
+    "deep2.5", "deep3", "polarR", "qjl1",  "qjl2",   "qjl4",   "turbo1q",  "turbo2q",  "turbo3q",  "turbo4q",
+    "band2", "band2.5", "band3", "band4"};
 
 constexpr size_t kPolarCodecs = 28;  // r, t >= 1, r + t <= 8
 constexpr size_t kCodecCount = kNamedTraits.size() + kPolarCodecs;
@@ -132,7 +138,10 @@ bool IsKnownCodec(uint8_t id) { return kIndex[id] < kCodecCount; }
 
 const CodecTraits& TraitsOf(CodecId id) { return kTraits[kIndex[static_cast<uint8_t>(id)]]; }
 
-uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim) { return codec.payload_per_dim * head_dim; }
+uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim) {
+  const uint32_t bytes = codec.payload_per_dim * head_dim;
+  return codec.kind == kBand ? bytes / kBandBytesPerBit * kBandBytesPerBit : bytes;
+}
 
 uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim) {
   constexpr uint32_t kAlignment = 64;

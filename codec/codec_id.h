@@ -35,6 +35,10 @@ enum class CodecId : uint8_t {
   kTurbo2Qjl = 21,
   kTurbo3Qjl = 22,
   kTurbo4Qjl = 23,
+  kBand2 = 24,
+  kBand2_5 = 25,
+  kBand3 = 26,
+  kBand4 = 27,
   kPolar44 = 100
 };
 
@@ -47,7 +51,8 @@ enum class CodecKind : uint8_t {
   kPolar,           // radius and angle of RoPE pairs (PolarQuant)
   kPolarRecursive,  // rotated, angles of pairs of pairs .. of 16 coordinates (recursive PolarQuant)
   kQjl,             // signs of a rotated and projected key (QJL)
-  kTurboQjl         // kTurbo, then the signs of what it leaves over
+  kTurboQjl,        // kTurbo, then the signs of what it leaves over
+  kBand             // bands of RoPE pairs of like variance, each at bits of its own
 };
 
 // All that the layout of a block knows of a codec. This table is the one place where codecs differ for readers that do
@@ -74,7 +79,8 @@ const CodecTraits& TraitsOf(CodecId id);
 // Lower-case name: "fp16", "turbo2", "deep1.5", "polar44", "polarR", "turbo3q", ...; "unknown" for others.
 std::string_view CodecName(CodecId id);
 
-// Bytes of one side's codes in a base-plane tile, and of its payload: the same, rounded up to 64 by zeros.
+// Bytes of one side's codes in a base-plane tile: payload_per_dim * head_dim, of bands what is a multiple of a bit for all
+// coordinates of a band. Its payload: the same, rounded up to 64 by zeros.
 uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim);
 uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim);
 

@@ -4,30 +4,12 @@
 
 #include "codec/fma_target.h"
 #include "codec/lane_vectors.h"
+#include "codec/turbo_level.h"
 
 namespace polarkv {
 namespace {
 
 constexpr uint32_t kLanes = kQuantizerLanes;
-
-template <size_t kCount>
-[[gnu::always_inline]] inline int CountReached(const std::array<float, kCount>& thresholds, float magnitude) {
-  int level = 0;
-  for (const float threshold : thresholds) level += int{magnitude >= threshold};
-  return level;
-}
-
-template <uint32_t kBits>
-[[gnu::always_inline]] inline int Level(float magnitude) {
-  if constexpr (kBits == 1) return 0;
-  if constexpr (kBits == 2) return CountReached(kTurbo2Thresholds, magnitude);
-  if constexpr (kBits == 3) return CountReached(kTurbo3Thresholds, magnitude);
-  if constexpr (kBits == 5) return CountReached(kTurbo5Thresholds, magnitude);
-  const float u = magnitude < kTurbo4LevelLimit ? magnitude : kTurbo4LevelLimit;
-  const auto& c = kTurbo4LevelCubic;
-  const int level = static_cast<int>(u * std::fma(u, std::fma(u, c[2], c[1]), c[0]));
-  return level < 7 ? level : 7;
-}
 
 }  // namespace
 
@@ -45,7 +27,7 @@ template <uint32_t kBits>
   for (uint32_t j = 0; j < head_dim_; ++j) {
     for (uint32_t l = 0; l < kLanes; ++l) {
       const float z = y[j][l] * norms.to_unit_variance[l];
-      const int level = Level<kBits>(std::fabs(z));
+      const int level = TurboLevel<kBits>(std::fabs(z));
       const int code = z < 0 ? kHalf - 1 - level : kHalf + level;
       out.code[j][l] = static_cast<uint8_t>(code);
       // One bit: no look-up, which g++ 12 miscompiles when the code is a comparison's result.

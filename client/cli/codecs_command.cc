@@ -6,6 +6,7 @@
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
 #include "client/cli/text_format.h"
+#include "codec/band_table.h"
 #include "codec/block_layout.h"
 #include "codec/codec_id.h"
 #include "nlohmann/json.hpp"
@@ -59,6 +60,9 @@ std::string Description(const CodecTraits& codec) {
       return "rotated, recursive PolarQuant: angles and an fp16 radius of 16 coordinates";
     case CodecKind::kQjl:
       return "signs of a projection (QJL)";
+    case CodecKind::kBand:
+      return "RoPE pairs of like variance in bands, each at bits of its own; where that gains nothing, " +
+             std::string(CodecName(PlainCodecOf(codec.id)));
     case CodecKind::kTurboQjl:
       return "Lloyd-Max codes and the signs of what they leave over";
   }

@@ -57,6 +57,10 @@ class Adder {
   void Layer(std::string name, const char* message, std::function<void(const OpenSegment&)> change) {
     all_.push_back(InSegment(std::move(name), message, LayeredDefectSpec(), std::move(change)));
   }
+  void Bands(std::string name, std::string message, const BlockSpec& spec, std::function<void(uint8_t*)> change) {
+    all_.push_back(InSegment(std::move(name), std::move(message), spec,
+                             [change](const OpenSegment& s) { change(s.bytes + s.layout.first_band); }));
+  }
   void Residual(std::string name, const char* message, const BlockSpec& spec, uint32_t token, uint16_t norm) {
     all_.push_back(InSegment(
         std::move(name), std::string(kTile) + message, spec,
@@ -171,6 +175,20 @@ void AddRecords(Adder& add) {
             [](const OpenSegment& s) { s.escapes()[3 * 144] = 1; });
 }
 
+void AddBands(Adder& add) {
+  const BlockSpec spec = DefectSpec({CodecId::kBand3, CodecId::kTurbo2});
+  add.Bands("band-pair-twice", "band table 0 of layer 0: a pair is there twice", spec,
+            [](uint8_t* table) { table[31] = table[0]; });
+  add.Bands("band-pair", "band table 0 of layer 0: there is no such pair", spec,
+            [](uint8_t* table) { table[0] = 32; });
+  add.Bands("band-bits", "band table 0 of layer 0: a band has more than 6 bits", spec,
+            [](uint8_t* table) { table[32] = 7; });
+  add.Bands("band-budget", "band table 0 of layer 0: the bands' bits are not as many as the codec has", spec,
+            [](uint8_t* table) { ++table[32]; });
+  add.Bands("band-padding", "layer 0: padding after the band tables is not zero", spec,
+            [](uint8_t* table) { table[40] = 1; });
+}
+
 void AddResiduals(Adder& add) {
   constexpr CodecPair kResidual = {CodecId::kTurbo2Qjl, CodecId::kTurbo2};
   const BlockSpec plain = DefectSpec(kResidual);
@@ -188,6 +206,7 @@ void AddPayloadDefects(std::vector<BlockDefect>& all) {
   AddUnscaledTiles(add);
   AddMasks(add);
   AddRecords(add);
+  AddBands(add);
   AddResiduals(add);
 }
 

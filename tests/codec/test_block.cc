@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/band_table.h"
+
 namespace polarkv::testing {
 namespace {
 
@@ -48,10 +50,24 @@ class BlockMaker {
     std::fill(area + size_t{records} * bytes, area + area_bytes, uint8_t{0});
   }
 
+  // Pairs backwards, bits one by one to every band in turn.
+  void FillBands(const LayerLayout& shape, uint8_t* segment) {
+    const uint32_t pairs = spec_.head_dim / 2, bands = BandCount(spec_.head_dim);
+    std::fill(segment + shape.first_band, segment + shape.first_tile, uint8_t{0});
+    for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+      BandTable table;
+      for (uint32_t i = 0; i < pairs; ++i) table.pair[i] = static_cast<uint8_t>(pairs - 1 - i);
+      for (uint32_t i = 0; i < BandBudget(shape.codec.k, spec_.head_dim); ++i) ++table.bits[i % bands];
+      table.deviation.fill(32);
+      WriteBandTable(table, spec_.head_dim, segment + shape.first_band + head * BandTableBytes(spec_.head_dim));
+    }
+  }
+
   void FillRecords(uint32_t layer) {
     const LayerLayout& shape = layout_.layer(layer);
     uint8_t* segment = bytes_.data() + layout_.SegmentOffset(layer, PlaneKind::kBase);
-    if (shape.key_mean) FillArea(segment, spec_.kv_heads, shape.first_tile);
+    if (shape.key_mean) FillArea(segment, spec_.kv_heads, shape.first_band);
+    if (IsBanded(shape.codec.k)) FillBands(shape, segment);
     FillArea(segment + shape.first_escape, shape.escapes, shape.segment_bytes[0] - shape.first_escape);
   }
 
