@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "codec/band_table.h"
+#include "codec/outlier_channels.h"
 
 namespace polarkv {
 namespace {
@@ -39,11 +40,14 @@ constexpr std::array kNamedTraits = {
     CodecTraits{CodecId::kBand2_5, kBand, 20, 20, 0, kNo, kYes, kNo, kYes},
     CodecTraits{CodecId::kBand3, kBand, 24, 24, 0, kNo, kYes, kNo, kYes},
     CodecTraits{CodecId::kBand4, kBand, 32, 32, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl1Outliers, kQjlOutliers, 12, 8, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl2Outliers, kQjlOutliers, 24, 16, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl4Outliers, kQjlOutliers, 48, 32, 0, kNo, kYes, kNo, kYes},
 };
 constexpr std::array<std::string_view, kNamedTraits.size()> kNames = {
     "fp16",  "turbo2", "turbo3", "turbo4", "turbo1", "turbo5", "trellis1", "trellis2", "trellis3", "deep1.5", "deep2",
     "deep2.5", "deep3", "polarR", "qjl1",  "qjl2",   "qjl4",   "turbo1q",  "turbo2q",  "turbo3q",  "turbo4q",
-    "band2", "band2.5", "band3", "band4"};
+    "band2", "band2.5", "band3", "band4", "qjl1o", "qjl2o", "qjl4o"};
 
 constexpr size_t kPolarCodecs = 28;  // r, t >= 1, r + t <= 8
 constexpr size_t kCodecCount = kNamedTraits.size() + kPolarCodecs;
@@ -140,6 +144,7 @@ const CodecTraits& TraitsOf(CodecId id) { return kTraits[kIndex[static_cast<uint
 
 uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim) {
   const uint32_t bytes = codec.payload_per_dim * head_dim;
+  if (codec.kind == kQjlOutliers) return bytes + OutlierBytes(codec.payload_per_dim / 8);
   return codec.kind == kBand ? bytes / kBandBytesPerBit * kBandBytesPerBit : bytes;
 }
 

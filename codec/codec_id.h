@@ -39,6 +39,9 @@ enum class CodecId : uint8_t {
   kBand2_5 = 25,
   kBand3 = 26,
   kBand4 = 27,
+  kQjl1Outliers = 28,
+  kQjl2Outliers = 29,
+  kQjl4Outliers = 30,
   kPolar44 = 100
 };
 
@@ -51,6 +54,7 @@ enum class CodecKind : uint8_t {
   kPolar,           // radius and angle of RoPE pairs (PolarQuant)
   kPolarRecursive,  // rotated, angles of pairs of pairs .. of 16 coordinates (recursive PolarQuant)
   kQjl,             // signs of a rotated and projected key (QJL)
+  kQjlOutliers,     // the same, with outlier channels sketched apart
   kTurboQjl,        // kTurbo, then the signs of what it leaves over
   kBand             // bands of RoPE pairs of like variance, each at bits of its own
 };
@@ -60,7 +64,7 @@ enum class CodecKind : uint8_t {
 struct CodecTraits {
   CodecId id;
   CodecKind kind;
-  uint8_t eighth_bits;       // of codes, a coordinate, refinement and residual included; in eighths of a bit
+  uint8_t eighth_bits;       // of codes, a coordinate, refinement and residual included; in eighths of a bit, at head_dim 128
   uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, for each coordinate; see CodeBytes
   uint8_t refine_planes;     // 0 to 2, of 8 * head_dim bytes a tile
   bool residual_plane;       // has PlaneKind::kKeyResidual
@@ -80,7 +84,7 @@ const CodecTraits& TraitsOf(CodecId id);
 std::string_view CodecName(CodecId id);
 
 // Bytes of one side's codes in a base-plane tile: payload_per_dim * head_dim, of bands what is a multiple of a bit for all
-// coordinates of a band. Its payload: the same, rounded up to 64 by zeros.
+// coordinates of a band; with outlier channels, and what those take. Its payload: the same, rounded up to 64 by zeros.
 uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim);
 uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "codec/half_tile.h"
+#include "codec/outlier_sketch.h"
 #include "codec/polar_tile.h"
 #include "codec/turbo_codebook.h"
 
@@ -85,6 +86,8 @@ SideEncoder::SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side) : sp
     auto banded = std::make_unique<BandTileEncoder>(spec.rope, spec.head_dim);
     banded_ = banded.get();
     rotated_ = std::move(banded);
+  } else if (HasOutlierChannels(codec)) {
+    rotated_ = std::make_unique<OutlierTileEncoder>(codec, spec.head_dim);
   } else if (TraitsOf(codec).rotates) {
     rotated_ = MakeRotatedTileEncoder(codec, side, spec.head_dim, spec.rotation_seed);
   } else {
@@ -112,7 +115,7 @@ uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t count
                               const uint8_t* scales, ScaleRange range) {
   const CodecKind kind = TraitsOf(codec_).kind;
   if (!TraitsOf(codec_).has_scales) return 0;
-  if (kind == CodecKind::kQjl || kind == CodecKind::kTurboQjl) {
+  if (kind == CodecKind::kQjl || kind == CodecKind::kQjlOutliers || kind == CodecKind::kTurboQjl) {
     return 0;  // a sketch's error says nothing about its scores
   }
   TilePart part{};

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/outlier_channels.h"
+
 namespace polarkv {
 namespace {
 
@@ -96,20 +98,20 @@ struct Side {
 
 bool ExponentInRange(int exponent) { return exponent >= kMinTileExponent && exponent <= kMaxTileExponent; }
 
-const char* ScaledSideDefect(const Side& side, uint32_t tokens, const DefectNames& names) {
+const char* ScaledSideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
   if (side.shift > kMaxTileShift) return names.shift;
-  if ((side.exponent + 1) * (1 << side.shift) < kMinScaleStep || (side.exponent + 255) * (1 << side.shift) > kMaxScaleStep)
-    return names.base;
+  if (!ScaleRangeInBounds(side.exponent, side.shift)) return names.base;
   if (!AllZero(side.scales.subspan(tokens))) return names.padding_scale;
   if ((side.escapes & PaddingMask(tokens)) != 0) return names.padding_escape;
   for (uint64_t rest = side.escapes; rest != 0; rest &= rest - 1) {
     if (side.scales[static_cast<size_t>(std::countr_zero(rest))] != 0) return names.escaped_scale;
   }
+  if (HasOutlierChannels(side.codec)) return OutlierDefect(side.payload, head_dim, tokens, side.escapes);
   return nullptr;
 }
 
 const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
-  if (!side.scales.empty()) return ScaledSideDefect(side, tokens, names);
+  if (!side.scales.empty()) return ScaledSideDefect(side, head_dim, tokens, names);
   if (!ExponentInRange(side.exponent)) return names.exponent;
   if (side.shift != 0) return names.unused_shift;
   if (side.escapes != 0) return names.unscaled_escape;

@@ -9,6 +9,7 @@
 #include "codec/band_code.h"
 #include "codec/deep_code.h"
 #include "codec/half_float.h"
+#include "codec/outlier_sketch.h"
 #include "codec/polar_coordinates.h"
 #include "codec/polar_tile.h"
 #include "codec/recursive_polar.h"
@@ -69,9 +70,15 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
   const CodecTraits& codec = TraitsOf(part.codec);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     out.factor[t] = codec.has_scales ? ScaleValue(part.range, part.scales[t]) : std::ldexp(1.0, part.exponent);
+  }
+  ReadValues(part, rope, out);
+  for (uint32_t t = 0; t < kTileTokens; ++t) {
     if ((part.escapes >> t & 1) != 0) out.factor[t] = 0;
   }
-  switch (codec.kind) {
+}
+
+void TileMatrixReader::ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+  switch (TraitsOf(part.codec).kind) {
     case CodecKind::kTurbo:
       return ReadTurbo(part, out);
     case CodecKind::kTurboQjl:
@@ -79,6 +86,8 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
       return AddResidual(part, out);
     case CodecKind::kQjl:
       return ReadQjl(part, out);
+    case CodecKind::kQjlOutliers:
+      return OutlierSketch(part.codec, matrix_.head_dim()).Read(part.planes.payload, out.value.data(), out.factor.data());
     case CodecKind::kDeep:
       return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload,
                       out.value.data());

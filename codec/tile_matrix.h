@@ -53,6 +53,7 @@ class TileMatrixReader {
   void Read(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 
  private:
+  void ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const;
   void ReadTurbo(const TilePart& part, TileMatrix& out) const;
   void ReadQjl(const TilePart& part, TileMatrix& out) const;
   void AddResidual(const TilePart& part, TileMatrix& out) const;

@@ -60,6 +60,8 @@ std::string Description(const CodecTraits& codec) {
       return "rotated, recursive PolarQuant: angles and an fp16 radius of 16 coordinates";
     case CodecKind::kQjl:
       return "signs of a projection (QJL)";
+    case CodecKind::kQjlOutliers:
+      return "signs of a projection, those of 8 outlier channels of 32 tokens apart (QJL)";
     case CodecKind::kBand:
       return "RoPE pairs of like variance in bands, each at bits of its own; where that gains nothing, " +
              std::string(CodecName(PlainCodecOf(codec.id)));

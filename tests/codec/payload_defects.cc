@@ -1,6 +1,8 @@
 // Defects of tiles, mean keys and escape records.
 #include <cstring>
 
+#include "codec/outlier_channels.h"
+
 #include "tests/codec/block_defects.h"
 #include "tests/codec/test_block.h"
 
@@ -189,6 +191,33 @@ void AddBands(Adder& add) {
             [](uint8_t* table) { table[40] = 1; });
 }
 
+void AddOutliers(Adder& add) {
+  constexpr CodecPair kOutliers = {CodecId::kQjl1Outliers, CodecId::kTurbo2};
+  const BlockSpec plain = DefectSpec(kOutliers);
+  const auto tile = [&add](std::string name, const char* message, const BlockSpec& spec,
+                           std::function<void(OutlierHead&, uint8_t*)> change) {
+    add.Tile(std::move(name), message, spec, [change](uint8_t* bytes, const BaseTileLayout& at) {
+      OutlierHead head;
+      std::memcpy(&head, bytes + at.k_payload, sizeof head);
+      change(head, bytes + at.k_payload + sizeof head);
+      std::memcpy(bytes + at.k_payload, &head, sizeof head);
+    });
+  };
+  tile("outlier-channel", "there is no such outlier channel", plain,
+       [](OutlierHead& h, uint8_t*) { h.channel[1][7] = 64; });
+  tile("outlier-order", "outlier channels do not ascend", plain,
+       [](OutlierHead& h, uint8_t*) { h.channel[0][3] = h.channel[0][2]; });
+  tile("outlier-shift", "the outliers' shift is above 5", plain, [](OutlierHead& h, uint8_t*) { h.shift = 6; });
+  tile("outlier-base", "the outlier scales' base is out of range", plain,
+       [](OutlierHead& h, uint8_t*) { h.base = -32768; });
+  tile("outlier-reserved", "reserved bytes of the outliers are not zero", plain,
+       [](OutlierHead& h, uint8_t*) { h.reserved[44] = 1; });
+  tile("outlier-padding", "the outlier scale of a padding token is not zero", plain,
+       [](OutlierHead&, uint8_t* scales) { scales[6] = 1; });
+  tile("outlier-escaped", "the outlier scale of an escaped token is not zero", LayeredDefectSpec(kOutliers),
+       [](OutlierHead&, uint8_t* scales) { scales[5] = 1; });
+}
+
 void AddResiduals(Adder& add) {
   constexpr CodecPair kResidual = {CodecId::kTurbo2Qjl, CodecId::kTurbo2};
   const BlockSpec plain = DefectSpec(kResidual);
@@ -207,6 +236,7 @@ void AddPayloadDefects(std::vector<BlockDefect>& all) {
   AddMasks(add);
   AddRecords(add);
   AddBands(add);
+  AddOutliers(add);
   AddResiduals(add);
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/band_table.h"
+#include "codec/outlier_channels.h"
 
 namespace polarkv::testing {
 namespace {
@@ -90,6 +91,7 @@ class BlockMaker {
     const uint64_t valid = FirstTokens(tile_head.tokens);
     if (shape.key_mean) tile_head.k_mean = 0xAAAAAAAAAAAAAAAA & valid & ~tile_head.k_escapes;
     std::memcpy(base, &tile_head, sizeof tile_head);
+    if (HasOutlierChannels(shape.codec.k)) FillOutliers(base + shape.base_tile.k_payload, valid & ~tile_head.k_escapes);
     FillPayloadEnd(shape.codec.k, base + shape.base_tile.k_payload);
     FillPayloadEnd(shape.codec.v, base + shape.base_tile.v_payload);
     if (k_scales) FillScales(base + shape.base_tile.k_scales, valid & ~tile_head.k_escapes);
@@ -99,6 +101,17 @@ class BlockMaker {
       ForEachToken(~valid | tile_head.k_escapes, [&](uint32_t token) { std::memset(norms + 2 * token, 0, 2); });
     }
     return static_cast<uint32_t>(std::popcount(tile_head.k_escapes) + std::popcount(tile_head.v_escapes));
+  }
+
+  static void FillOutliers(uint8_t* payload, uint64_t present) {
+    OutlierHead head{};
+    for (uint32_t group = 0; group < kOutlierGroups; ++group) {
+      for (uint32_t i = 0; i < kOutlierChannels; ++i) head.channel[group][i] = static_cast<uint8_t>(7 * i + group);
+    }
+    head.base = 5;
+    head.shift = 1;
+    std::memcpy(payload, &head, sizeof head);
+    FillScales(payload + sizeof head, present);
   }
 
   void FillPayloadEnd(CodecId codec, uint8_t* payload) const {
