@@ -9,7 +9,7 @@
 #include "codec/lane_vectors.h"
 #include "codec/polar_coordinates.h"
 #include "codec/trellis_search.h"
-#include "codec/turbo_level.h"
+#include "codec/turbo_codebook.h"
 
 namespace polarkv {
 namespace {
@@ -117,18 +117,25 @@ void SearchRings(uint32_t bits, const LaneFloats* z, TokenCodes* codes) {
   }
 }
 
+// The level of a magnitude, of a coordinate of variance 1.
+template <uint32_t kBits>
+int LevelOf(float magnitude) {
+  int level = 0;
+  if constexpr (kBits == 6) {
+    for (const float threshold : kFineThresholds) level += magnitude >= threshold ? 1 : 0;
+  } else {
+    const float rotated = magnitude * static_cast<float>(kRotatedDeviation);
+    for (const int threshold : TurboThresholds<kBits>()) level += rotated >= static_cast<float>(threshold) ? 1 : 0;
+  }
+  return level;
+}
+
 template <uint32_t kBits>
 void RoundCodes(const LaneFloats* z, TokenCodes* codes) {
   constexpr int kHalf = (1 << kBits) / 2;
   for (uint32_t l = 0; l < kLanes; ++l) {
     for (uint32_t i = 0; i < kCodes; ++i) {
-      const float magnitude = std::fabs(z[i][l]);
-      int level;
-      if constexpr (kBits == 6) {
-        level = CountReached(kFineThresholds, magnitude);
-      } else {
-        level = TurboLevel<kBits>(magnitude);
-      }
+      const int level = LevelOf<kBits>(std::fabs(z[i][l]));
       codes[l][i] = static_cast<uint8_t>(z[i][l] < 0 ? kHalf - 1 - level : kHalf + level);
     }
   }

@@ -45,7 +45,7 @@ LayerLayout MakeLayerLayout(const BlockSpec& spec, const LayerPart& part) {
                       k.refine_planes >= 2 ? refine : 0,
                       v.refine_planes >= 2 ? refine : 0,
                       k.residual_plane ? ResidualTileBytes(spec.head_dim) : 0};
-  const uint64_t first_band = part.key_mean ? Padded(spec.kv_heads * record) : 0;
+  const uint64_t first_band = part.key_mean && !spec.HasProfile() ? Padded(spec.kv_heads * record) : 0;
   const uint64_t bands = IsBanded(part.codec.k) ? Padded(spec.kv_heads * uint64_t{BandTableBytes(spec.head_dim)}) : 0;
   const uint64_t first_tile = first_band + bands;
   const uint64_t first_escape = first_tile + head_tiles * layer.base_tile.bytes;

@@ -108,7 +108,7 @@ ScaleRange OutlierTileEncoder::Encode(const float* rows, uint32_t tokens, uint64
   inliers_.Write(tile->y, counted & present, planes.payload + sizeof head + kTileTokens);
   float mantissa[kTileTokens];
   int exponent[kTileTokens];
-  const float per_norm = RotationScale(head_dim_) / QjlTileEncoder::kNormPerScale;
+  constexpr float per_norm = 1 / QjlTileEncoder::kNormPerScale;
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     const LaneNorms& norms = tile->norms[t / kLanes];
     mantissa[t] = norms.norm[t % kLanes] * per_norm;

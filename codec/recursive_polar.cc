@@ -127,7 +127,7 @@ void ReadRecursivePolar(KvSide side, uint32_t head_dim, const uint8_t* payload, 
 ScaleRange RecursivePolarTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
                                              const TilePlanes<uint8_t>& planes, uint8_t*) const {
   const uint32_t head_dim = rotation_.head_dim(), groups = head_dim / kPolarGroup;
-  const float rotation_scale = RotationScale(head_dim);
+  const float rotated_norm = RotatedNorm(head_dim);
   const auto tile = std::make_unique<RotatedTile>();
   rotation_.Rotate(rows, tokens, counted, *tile);
   uint8_t* angles = planes.payload + PolarGroupRadiusBytes(head_dim);
@@ -137,11 +137,12 @@ ScaleRange RecursivePolarTileEncoder::Encode(const float* rows, uint32_t tokens,
   for (uint32_t t = 0; t < tokens; ++t) {
     const LaneFloats* y = tile->y[t / kQuantizerLanes];
     const LaneNorms& norms = tile->norms[t / kQuantizerLanes];
+    const float per_image = norms.norm[t % kQuantizerLanes] / rotated_norm;
     for (uint32_t g = 0; g < groups; ++g) {
       PolarGroup x;
       for (uint32_t j = 0; j < kPolarGroup; ++j) x[j] = y[g * kPolarGroup + j][t % kQuantizerLanes];
       const PolarGroupCode code = EncodePolarGroup(x);
-      const float radius = code.radius * rotation_scale;
+      const float radius = code.radius * per_image;
       radii[t * groups + g] = radius;
       StoreAngles(angles, AngleBytes(head_dim), t * groups + g, code.angles);
       if (!(radius > 0)) continue;

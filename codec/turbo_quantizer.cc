@@ -4,12 +4,18 @@
 
 #include "codec/fma_target.h"
 #include "codec/lane_vectors.h"
-#include "codec/turbo_level.h"
 
 namespace polarkv {
 namespace {
 
 constexpr uint32_t kLanes = kQuantizerLanes;
+
+template <uint32_t kBits>
+[[gnu::always_inline]] inline int Level(float magnitude) {
+  int level = 0;
+  for (const int threshold : TurboThresholds<kBits>()) level += int{magnitude >= static_cast<float>(threshold)};
+  return level;
+}
 
 }  // namespace
 
@@ -26,17 +32,20 @@ template <uint32_t kBits>
   for (uint32_t c = 0; c < image_of.size(); ++c) image_of[c] = book.image[c];
   for (uint32_t j = 0; j < head_dim_; ++j) {
     for (uint32_t l = 0; l < kLanes; ++l) {
-      const float z = y[j][l] * norms.to_unit_variance[l];
-      const int level = TurboLevel<kBits>(std::fabs(z));
-      const int code = z < 0 ? kHalf - 1 - level : kHalf + level;
+      const bool negative = y[j][l] < 0;
+      const int level = Level<kBits>(negative ? -1 - y[j][l] : y[j][l]);
+      const int code = negative ? kHalf - 1 - level : kHalf + level;
       out.code[j][l] = static_cast<uint8_t>(code);
       // One bit: no look-up, which g++ 12 miscompiles when the code is a comparison's result.
-      image[j][l] = kBits == 1 ? (z < 0 ? image_of[0] : image_of[1]) : image_of[code];
+      image[j][l] = kBits == 1 ? (negative ? image_of[0] : image_of[1]) : image_of[code];
     }
   }
-  for (uint32_t l = 0; l < kLanes; ++l) out.exponent[l] = norms.exponent[l];
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    out.exponent[l] = norms.exponent[l];
+    out.norm[l] = norms.norm[l];
+  }
   if (!IsTurboQjl(codec_)) return ScaleLanes(side_, y, image, head_dim_, norms, out.mantissa);
-  const float per_norm = RotationScale(head_dim_) / (std::sqrt(static_cast<float>(head_dim_)) * book.unit);
+  const float per_norm = 1 / (std::sqrt(static_cast<float>(head_dim_)) * book.unit);
   for (uint32_t l = 0; l < kLanes; ++l) out.mantissa[l] = norms.norm[l] * per_norm;
 }
 

@@ -21,9 +21,16 @@ InstructionSet Choose() {
 bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
 #if defined(__x86_64__)
+  if (set == InstructionSet::kVector128) return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2");
+  if (set == InstructionSet::kAvx2) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  }
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__) || defined(__wasm_simd128__)
+  return set == InstructionSet::kVector128;
 #else
   return false;
 #endif
@@ -35,7 +42,17 @@ InstructionSet BestInstructionSet() {
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  return set == InstructionSet::kAvx512 ? "avx512" : "scalar";
+  switch (set) {
+    case InstructionSet::kScalar:
+      return "scalar";
+    case InstructionSet::kVector128:
+      return "vector128";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kAvx512:
+      return "avx512";
+  }
+  return "";
 }
 
 }  // namespace polarkv::cpu

@@ -9,16 +9,19 @@ namespace polarkv::cpu {
 
 // In ascending order of speed.
 enum class InstructionSet {
-  kScalar,  // the reference in codec/
-  kAvx512,  // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
+  kScalar,     // the reference in codec/
+  kVector128,  // vectors of 128 bits: SSE4.2 on x86-64; on AArch64 and wasm32 what the program is compiled for
+  kAvx2,       // AVX2, FMA, F16C, BMI and BMI2
+  kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
 };
-inline constexpr std::array<InstructionSet, 2> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kAvx512};
+inline constexpr std::array<InstructionSet, 4> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kVector128,
+                                                                   InstructionSet::kAvx2, InstructionSet::kAvx512};
 
 bool Supports(InstructionSet set);
 // The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
 // that. Looked at once.
 InstructionSet BestInstructionSet();
-// "scalar", "avx512".
+// "scalar", "vector128", "avx2", "avx512".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu

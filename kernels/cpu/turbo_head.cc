@@ -8,6 +8,7 @@
 #include "codec/key_mean.h"
 #include "codec/log_scale.h"
 #include "codec/rotation.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 
 namespace polarkv::cpu {
@@ -17,22 +18,43 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
 constexpr float kQueryMax = 127.0f;
 
-// Bits of a code that the planes held let a reader see.
-uint32_t BitsHeld(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind second) {
-  uint32_t bits = 2;
-  if (TurboBits(codec) >= 3 && (planes & PlaneBit(first)) != 0) {
-    bits = 3;
-    if (TurboBits(codec) == 4 && (planes & PlaneBit(second)) != 0) bits = 4;
+// How one side's codes are read from the planes held.
+struct SideReader {
+  CodeKind kind = CodeKind::kNone;
+  uint32_t bits = 0;  // of turbo codes
+  bool third_in_base = false;
+  TurboTable table{};
+};
+
+SideReader ReadSide(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind second, int offset) {
+  if (IsTrellis(codec)) {
+    const uint32_t bits = TrellisBits(codec);
+    constexpr CodeKind kKinds[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+    return {kKinds[bits - 1], 0, false, MakeTrellisTable(TrellisCodebookFor(bits), bits, offset)};
   }
-  return bits;
+  const uint32_t whole = TurboBits(codec);
+  uint32_t bits = whole == 5 ? 3 : std::min(whole, 2u);
+  for (const PlaneKind plane : {first, second}) {
+    if (bits == whole || (planes & PlaneBit(plane)) == 0) break;
+    ++bits;
+  }
+  constexpr CodeKind kKinds[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4,
+                                 CodeKind::kTurbo5};
+  return {kKinds[bits - 1], bits, whole == 5, MakeTurboTable(TurboCodebookFor(codec, bits), offset)};
 }
 
 TurboReader MakeReader(const BlockView& block, CodecPair codec) {
+  const SideReader key = ReadSide(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0, kKeyTableOffset);
+  const SideReader value = ReadSide(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0, 0);
   TurboReader reader;
-  reader.key_bits = BitsHeld(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
-  reader.value_bits = BitsHeld(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
-  reader.key_table = MakeTurboTable(TurboCodebookFor(codec.k, reader.key_bits), 128);
-  reader.value_table = MakeTurboTable(TurboCodebookFor(codec.v, reader.value_bits), 0);
+  reader.key_kind = key.kind;
+  reader.value_kind = value.kind;
+  reader.key_bits = key.bits;
+  reader.value_bits = value.bits;
+  reader.key_third_in_base = key.third_in_base;
+  reader.value_third_in_base = value.third_in_base;
+  reader.key_table = key.table;
+  reader.value_table = value.table;
   return reader;
 }
 
@@ -60,20 +82,18 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
-bool HasBody(CodecId codec) {
-  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
-}
+bool HasBody(CodecId codec) { return IsTurbo(codec) || IsTrellis(codec); }
 
 }  // namespace
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
-         block.spec().head_dim % 64 == 0;
+  return TurboAttendBodyFor(set) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v);
 }
 
-TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
-    : head_dim_(head_dim),
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
+    : attend_(TurboAttendBodyFor(set)),
+      head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
@@ -140,7 +160,7 @@ void TurboHead::Finish(float* o, float* lse) {
 // The tiles in runs, which end at tiles that have tokens with records of their own or without their mean.
 void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head) {
   const LayerLayout& shape = block.layout().layer(layer);
-  const TurboTiles all = MakeTiles(block, layer, kv_head);
+  const TurboTiles& all = runs_[run_ % kRuns];
   if (shape.key_mean) means_.Start(block, layer, kv_head, q_);
   const auto tiles_from = [&](uint32_t first, uint32_t tokens) {
     TurboTiles part = all;
@@ -149,15 +169,14 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
       if (*plane != nullptr) *plane += uint64_t{first} * all.refine_stride;
     }
     part.tokens = tokens;
+    part.following = block.spec().tiles() - first - (tokens + kTileTokens - 1) / kTileTokens;
     return part;
   };
   uint32_t run = 0;
   const auto attend_run = [&](uint32_t end_token) {
     const uint32_t first = run * kTileTokens;
     if (end_token <= first) return;
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
-#endif
+    attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
   };
   const bool may_have_records = shape.key_mean || shape.escapes != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
@@ -186,10 +205,8 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
     }
   }
-#if defined(__x86_64__)
   const TurboExtras extras = {added_.data(), probability_.data()};
-  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
-#endif
+  attend_(reader, tile, queries_.data(), states_.data(), rows_, &extras);
   for (uint32_t i = 0; i < tile.tokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));
@@ -201,6 +218,21 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
   }
 }
 
+// Describes the run `index` of this head, or of those of the next head that come after its last, for reading ahead.
+void TurboHead::AddRun(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, size_t index) {
+  const BlockView& block = *blocks[index % blocks.size()];
+  kv_head += static_cast<uint32_t>(index / blocks.size());
+  if (kv_head >= block.spec().kv_heads) return;
+  TurboTiles& run = runs_[index % kRuns];
+  run = MakeTiles(block, layer, kv_head);
+  if (index == 0) return;
+  // Bodies look for planes of the kind that they are reading.
+  const BlockView& before = *blocks[(index - 1) % blocks.size()];
+  const bool alike = before.planes() == block.planes() &&
+                     before.layout().layer(layer).codec == block.layout().layer(layer).codec;
+  if (alike) runs_[(index - 1) % kRuns].next = &run;
+}
+
 void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, const float* q,
                        float scale, float* o, float* lse) {
   PackQueries(q, scale);
@@ -210,13 +242,16 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
   for (TurboRowState& state : states_) state.max = state.sum = 0;
   TurboReader reader;
   const BlockView* same = nullptr;  // the block that the reader was made for
-  for (const BlockView* block : blocks) {
-    const CodecPair codec = block->layout().layer(layer).codec;
-    if (same == nullptr || codec != same->layout().layer(layer).codec || block->planes() != same->planes()) {
-      reader = MakeReader(*block, codec);
-      same = block;
+  for (size_t i = 0; i + 1 < kRuns; ++i) AddRun(blocks, layer, kv_head, i);
+  for (run_ = 0; run_ < blocks.size(); ++run_) {
+    AddRun(blocks, layer, kv_head, run_ + kRuns - 1);
+    const BlockView& block = *blocks[run_];
+    const CodecPair codec = block.layout().layer(layer).codec;
+    if (same == nullptr || codec != same->layout().layer(layer).codec || block.planes() != same->planes()) {
+      reader = MakeReader(block, codec);
+      same = &block;
     }
-    AttendBlock(reader, *block, layer, kv_head);
+    AttendBlock(reader, block, layer, kv_head);
   }
   Finish(o, lse);
 }

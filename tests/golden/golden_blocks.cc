@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "codec/reference_codec.h"
+#include "tests/codec/profile_samples.h"
 
 namespace polarkv::testing {
 namespace {
@@ -67,12 +68,27 @@ GoldenBlock ScaledRopeBlock() {
   return block;
 }
 
+// Key means that are in a profile, of its second head; a few tokens are nearer to it than to zero.
+GoldenBlock ProfiledBlock() {
+  GoldenBlock block = {"profiled-d64", Spec({CodecId::kTurbo4, CodecId::kTurbo2}, 64, 1, 6), GoldenInput::kBiased,
+                       {KeyMeanPolicy::kAlways, 0, false, GoldenProfile().get()}};
+  block.spec.first_kv_head = 1;
+  block.spec.rope = GoldenProfile()->shape().rope;
+  block.spec.profile_digest = GoldenProfile()->digest();
+  return block;
+}
+
 int TokenExponent(GoldenInput input, uint32_t token) {
   constexpr int kExponents[] = {120, 0, -140, 0};
   return input == GoldenInput::kExtreme ? kExponents[token % 4] : 0;
 }
 
 }  // namespace
+
+KeyMeanProfilePtr GoldenProfile() {
+  static const auto* const profile = new KeyMeanProfilePtr(SampleProfile());
+  return *profile;
+}
 
 const std::vector<GoldenBlock>& GoldenBlocks() {
   using enum CodecId;
@@ -102,6 +118,7 @@ const std::vector<GoldenBlock>& GoldenBlocks() {
       {"bands-no-rope-d80", Spec({kBand2_5, kFp16}, 80, 1, 5), kBell},
       LayersBlock(),
       ScaledRopeBlock(),
+      ProfiledBlock(),
   };
   static const auto* with_each_codec = [] {
     auto* all = new std::vector<GoldenBlock>(*blocks);

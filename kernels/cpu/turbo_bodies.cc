@@ -1,0 +1,24 @@
+#include "kernels/cpu/turbo_bodies.h"
+
+#include "kernels/cpu/portable/bodies.h"
+
+namespace polarkv::cpu {
+
+TurboAttendBody* TurboAttendBodyFor(InstructionSet set) {
+  switch (set) {
+#if defined(__x86_64__)
+    case InstructionSet::kAvx512:
+      return TurboAttendAvx512;
+    case InstructionSet::kAvx2:
+      return avx2::TurboAttend;
+#endif
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__wasm_simd128__)
+    case InstructionSet::kVector128:
+      return vector128::TurboAttend;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace polarkv::cpu
