@@ -71,7 +71,7 @@ GoldenBlock ScaledRopeBlock() {
 // Key means that are in a profile, of its second head; a few tokens are nearer to it than to zero.
 GoldenBlock ProfiledBlock() {
   GoldenBlock block = {"profiled-d64", Spec({CodecId::kTurbo4, CodecId::kTurbo2}, 64, 1, 6), GoldenInput::kBiased,
-                       {KeyMeanPolicy::kAlways, 0, false, GoldenProfile().get()}};
+                       {KeyMeanPolicy::kAlways, 0, false, BandPolicy::kAlways, GoldenProfile().get()}};
   block.spec.first_kv_head = 1;
   block.spec.rope = GoldenProfile()->shape().rope;
   block.spec.profile_digest = GoldenProfile()->digest();
