@@ -167,6 +167,53 @@ void Sum(const LaneFloats* a, const LaneFloats* b, uint32_t head_dim, float* sum
 // The transform of a band: its inverse without its factor is the same, with the signs after it.
 void TransformBand(LaneFloats* x) { HadamardBlocks(&x[0][0], kCodes, kCodes, kLanes); }
 
+// Codes of one band of the keys, those of lane 0 at `out`, and their images.
+void CodeBand(const BandTable& bands, uint32_t band, uint32_t head_dim, LaneKeys& keys, uint8_t* out) {
+  const uint32_t bits = bands.bits[band];
+  LaneFloats* y = keys.y + band * kCodes;
+  LaneFloats* image = keys.image + band * kCodes;
+  if (bits == 0) {
+    std::fill_n(&image[0][0], kCodes * kLanes, 0.0f);
+    return;
+  }
+  const float* signs = BandSigns().data() + band * kCodes;
+  alignas(64) LaneFloats z[kCodes];
+  for (uint32_t i = 0; i < kCodes; ++i) {
+    for (uint32_t l = 0; l < kLanes; ++l) z[i][l] = y[i][l] * signs[i];
+  }
+  TransformBand(z);
+  const float root_dim = std::sqrt(static_cast<float>(head_dim));
+  const float deviation = BandDeviation(bands.deviation[band]), to_unit = 1 / (4 * deviation);
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    const float per_norm = keys.squared[l] > 0 ? root_dim / std::sqrt(keys.squared[l]) : 0;
+    for (uint32_t i = 0; i < kCodes; ++i) z[i][l] = z[i][l] * per_norm * to_unit;
+  }
+  TokenCodes codes[kLanes];
+  ChooseCodes(bits, z, codes);
+  const float amplitude = UnitOf(bits) * deviation * kImageScale;
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    if (keys.squared[l] > 0) PutCodes(bits, codes[l], out + l * 2 * bits);
+    const std::array<float, kCodes> images = ImagesOf(bits, codes[l]);
+    for (uint32_t i = 0; i < kCodes; ++i) image[i][l] = images[i] * amplitude;
+  }
+  TransformBand(image);
+  for (uint32_t i = 0; i < kCodes; ++i) {
+    for (uint32_t l = 0; l < kLanes; ++l) image[i][l] *= signs[i];
+  }
+}
+
+// Unbiased, but no longer than twice what keeps the norm: where a key has what its bands do not, hardly anything may be left.
+void FindScales(uint32_t head_dim, LaneKeys& keys, uint32_t lanes, float* mantissa, int* exponent) {
+  Sum(keys.y, keys.image, head_dim, keys.product);
+  Sum(keys.image, keys.image, head_dim, keys.image_squared);
+  for (uint32_t l = 0; l < lanes; ++l) {
+    const float squared = keys.squared[l], product = keys.product[l];
+    if (!(squared > 0) || !(product > 0)) continue;
+    mantissa[l] = std::min(squared / product, 2 * std::sqrt(squared) / std::sqrt(keys.image_squared[l]));
+    exponent[l] = keys.exponent[l];
+  }
+}
+
 }  // namespace
 
 float BandDeviation(uint8_t code) {
@@ -208,7 +255,6 @@ ScaleRange BandTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t 
                                    const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
   const std::array<uint8_t, kMaxHeadDim> order = BandOrder(bands_, rope_, head_dim_);
   const auto keys = std::make_unique<LaneKeys>();
-  const float root_dim = std::sqrt(static_cast<float>(head_dim_));
   float mantissa[kTileTokens] = {};
   int exponent[kTileTokens] = {};
   for (uint32_t first = 0; first < tokens; first += kLanes) {
@@ -222,48 +268,10 @@ ScaleRange BandTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t 
     Sum(keys->y, keys->y, head_dim_, keys->squared);
     uint8_t* out = planes.payload;
     for (uint32_t b = 0; b < BandCount(head_dim_); ++b) {
-      const uint32_t bits = bands_.bits[b];
-      LaneFloats* y = keys->y + b * kCodes;
-      LaneFloats* image = keys->image + b * kCodes;
-      const float* signs = BandSigns().data() + b * kCodes;
-      if (bits == 0) {
-        std::fill_n(&image[0][0], kCodes * kLanes, 0.0f);
-        continue;
-      }
-      alignas(64) LaneFloats z[kCodes];
-      for (uint32_t i = 0; i < kCodes; ++i) {
-        for (uint32_t l = 0; l < kLanes; ++l) z[i][l] = y[i][l] * signs[i];
-      }
-      TransformBand(z);
-      const float to_unit = 1 / (4 * BandDeviation(bands_.deviation[b]));
-      for (uint32_t l = 0; l < kLanes; ++l) {
-        const float per_norm = keys->squared[l] > 0 ? root_dim / std::sqrt(keys->squared[l]) : 0;
-        for (uint32_t i = 0; i < kCodes; ++i) z[i][l] = z[i][l] * per_norm * to_unit;
-      }
-      TokenCodes codes[kLanes];
-      ChooseCodes(bits, z, codes);
-      const float amplitude = UnitOf(bits) * BandDeviation(bands_.deviation[b]) * kImageScale;
-      for (uint32_t l = 0; l < kLanes; ++l) {
-        const bool counts = keys->squared[l] > 0;
-        if (counts) PutCodes(bits, codes[l], out + (first + l) * 2 * bits);
-        const std::array<float, kCodes> images = ImagesOf(bits, codes[l]);
-        for (uint32_t i = 0; i < kCodes; ++i) image[i][l] = images[i] * amplitude;
-      }
-      TransformBand(image);
-      for (uint32_t i = 0; i < kCodes; ++i) {
-        for (uint32_t l = 0; l < kLanes; ++l) image[i][l] *= signs[i];
-      }
-      out += kBandBytesPerBit * bits;
+      CodeBand(bands_, b, head_dim_, *keys, out + first * 2 * bands_.bits[b]);
+      out += kBandBytesPerBit * bands_.bits[b];
     }
-    Sum(keys->y, keys->image, head_dim_, keys->product);
-    Sum(keys->image, keys->image, head_dim_, keys->image_squared);
-    for (uint32_t l = 0; l < std::min(kLanes, tokens - first); ++l) {
-      const float squared = keys->squared[l], product = keys->product[l];
-      if (!(squared > 0) || !(product > 0)) continue;
-      const float longest = 2 * std::sqrt(squared) / std::sqrt(keys->image_squared[l]);
-      mantissa[first + l] = std::min(squared / product, longest);
-      exponent[first + l] = keys->exponent[l];
-    }
+    FindScales(head_dim_, *keys, std::min(kLanes, tokens - first), mantissa + first, exponent + first);
   }
   return StoreScales(mantissa, exponent, tokens, scales);
 }

@@ -19,6 +19,7 @@ constexpr std::array<uint8_t, kOutlierChannels> kOutlierPlace = {0, 1, 2, 4, 8, 
 constexpr uint32_t kFirstOutlierProjection = 161;
 // Nothing depends on the block's seed: it has one only if another codec rotates.
 constexpr uint64_t kSeed = BlockSpec::kDefaultRotationSeed;
+constexpr float kNorm = QjlTileEncoder::kNormPerScale;
 
 // The channels of largest norm, in ascending order; of equals the first.
 void ChooseChannels(const float* rows, uint32_t head_dim, uint32_t first, uint32_t last, uint64_t counted,
@@ -55,11 +56,7 @@ void OutlierSketch::Read(const uint8_t* payload, float* matrix, double* factor) 
   OutlierHead head;
   std::memcpy(&head, payload, sizeof head);
   const uint8_t* outlier_scales = payload + sizeof head;
-  inliers_.Read(outlier_scales + kTileTokens, matrix);
-  HadamardBlocks(matrix, head_dim_, RotationBlock(head_dim_), kTileTokens);
-  const std::array<float, kMaxHeadDim> signs = RotationSigns(kSeed);
   float inlier_part[kTileTokens], outlier_part[kTileTokens];
-  const float constant = SketchConstant(kOutlierDim) / (static_cast<float>(projections()) * static_cast<float>(kOutlierDim));
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     const double inlier = factor[t], outlier = ScaleValue({head.base, head.shift}, outlier_scales[t]);
     factor[t] = std::max(inlier, outlier);
@@ -67,30 +64,43 @@ void OutlierSketch::Read(const uint8_t* payload, float* matrix, double* factor) 
     inlier_part[t] = inlier > 0 ? static_cast<float>(inlier / factor[t]) : 0;
     outlier_part[t] = outlier > 0 ? static_cast<float>(outlier / factor[t]) : 0;
   }
-  const float norm = QjlTileEncoder::kNormPerScale;
-  for (uint32_t j = 0; j < head_dim_; ++j) {
-    for (uint32_t t = 0; t < kTileTokens; ++t) {
-      matrix[j * kTileTokens + t] *= signs[j] * RotationScale(head_dim_) * norm * inlier_part[t];
+  ReadInliers(outlier_scales + kTileTokens, inlier_part, matrix);
+  const std::vector<float> outliers = ReadOutliers(SignsOf(payload, head_dim_, projections()));
+  for (uint32_t t = 0; t < kTileTokens; ++t) {
+    const uint8_t* channels = head.channel[t / kOutlierGroupTokens];
+    for (uint32_t i = 0; i < kOutlierChannels; ++i) {
+      const uint32_t channel = channels[i] % head_dim_;
+      matrix[channel * kTileTokens + t] = outliers[kOutlierPlace[i] * kTileTokens + t] * kNorm * outlier_part[t];
     }
   }
-  const uint8_t* sign_bytes = SignsOf(payload, head_dim_, projections());
+}
+
+// Rotated back, times `part` of each token.
+void OutlierSketch::ReadInliers(const uint8_t* planes, const float* part, float* matrix) const {
+  inliers_.Read(planes, matrix);
+  HadamardBlocks(matrix, head_dim_, RotationBlock(head_dim_), kTileTokens);
+  const std::array<float, kMaxHeadDim> signs = RotationSigns(kSeed);
+  for (uint32_t j = 0; j < head_dim_; ++j) {
+    const float factor = signs[j] * RotationScale(head_dim_) * kNorm;
+    for (uint32_t t = 0; t < kTileTokens; ++t) matrix[j * kTileTokens + t] *= factor * part[t];
+  }
+}
+
+// Estimated directions, [kOutlierDim][token].
+std::vector<float> OutlierSketch::ReadOutliers(const uint8_t* signs) const {
   std::vector<float> estimate(kOutlierDim * kTileTokens), sigma(kOutlierDim * kTileTokens);
   for (const SignProjection& projection : outlier_projections_) {
-    for (uint32_t t = 0; t < kTileTokens; ++t, sign_bytes += kOutlierSignBytes) {
+    for (uint32_t t = 0; t < kTileTokens; ++t, signs += kOutlierSignBytes) {
       for (uint32_t i = 0; i < kOutlierDim; ++i) {
-        sigma[i * kTileTokens + t] = (sign_bytes[i / 8] >> i % 8 & 1) != 0 ? 1.0f : -1.0f;
+        sigma[i * kTileTokens + t] = (signs[i / 8] >> i % 8 & 1) != 0 ? 1.0f : -1.0f;
       }
     }
     projection.ApplyTransposed(sigma.data(), kTileTokens);
     for (size_t i = 0; i < estimate.size(); ++i) estimate[i] += sigma[i];
   }
-  for (uint32_t t = 0; t < kTileTokens; ++t) {
-    const uint8_t* channels = head.channel[t / kOutlierGroupTokens];
-    for (uint32_t i = 0; i < kOutlierChannels; ++i) {
-      const uint32_t channel = channels[i] % head_dim_;
-      matrix[channel * kTileTokens + t] = estimate[kOutlierPlace[i] * kTileTokens + t] * constant * norm * outlier_part[t];
-    }
-  }
+  const float constant = SketchConstant(kOutlierDim) / (static_cast<float>(projections()) * kOutlierDim);
+  for (float& x : estimate) x *= constant;
+  return estimate;
 }
 
 ScaleRange OutlierTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
@@ -108,7 +118,7 @@ ScaleRange OutlierTileEncoder::Encode(const float* rows, uint32_t tokens, uint64
   inliers_.Write(tile->y, counted & present, planes.payload + sizeof head + kTileTokens);
   float mantissa[kTileTokens];
   int exponent[kTileTokens];
-  constexpr float per_norm = 1 / QjlTileEncoder::kNormPerScale;
+  constexpr float per_norm = 1 / kNorm;
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     const LaneNorms& norms = tile->norms[t / kLanes];
     mantissa[t] = norms.norm[t % kLanes] * per_norm;
@@ -135,7 +145,7 @@ void OutlierTileEncoder::EncodeOutliers(const float* rows, uint32_t tokens, uint
     for (uint32_t t = first; t < last; ++t) {
       float square = 0;
       for (const uint8_t i : kOutlierPlace) square = std::fma(x[i][t - first], x[i][t - first], square);
-      mantissa[t] = std::sqrt(square) / QjlTileEncoder::kNormPerScale;
+      mantissa[t] = std::sqrt(square) / kNorm;
     }
     for (uint32_t p = 0; p < projections(); ++p) {
       std::copy_n(&x[0][0], kOutlierDim * kLanes, &projected[0][0]);

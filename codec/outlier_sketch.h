@@ -25,6 +25,10 @@ class OutlierSketch {
   // return what the keys are to be multiplied by. Takes any bytes.
   void Read(const uint8_t* payload, float* matrix, double* factor) const;
 
+ private:
+  void ReadInliers(const uint8_t* planes, const float* part, float* matrix) const;
+  std::vector<float> ReadOutliers(const uint8_t* signs) const;
+
  protected:
   uint32_t projections() const { return static_cast<uint32_t>(outlier_projections_.size()); }
 
