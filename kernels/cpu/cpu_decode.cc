@@ -18,6 +18,7 @@
 #include "codec/rotation.h"
 #include "codec/tile_decoder.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/turbo_decode.h"
@@ -104,8 +105,19 @@ class Records {
 
 
 bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
-         head_dim % 64 == 0;
+  return set == InstructionSet::kAvx512 && (IsTurbo(codec) || IsTrellis(codec)) && head_dim % 64 == 0;
+}
+
+CodeKind KindOf(CodecId codec, uint32_t bits) {
+  constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};
+  constexpr CodeKind kTrellis[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+  return IsTrellis(codec) ? kTrellis[TrellisBits(codec) - 1] : kTurbo[bits - 1];
+}
+
+TurboTable TableOf(CodecId codec, uint32_t bits) {
+  constexpr int kOffset = TurboDecoderShape::kImageOffset;
+  if (!IsTrellis(codec)) return MakeTurboTable(TurboCodebookFor(codec, bits), kOffset);
+  return MakeTrellisTable(TrellisCodebookFor(TrellisBits(codec)), TrellisBits(codec), kOffset);
 }
 
 // Decodes one side of a block tile by tile.
@@ -158,17 +170,16 @@ class SideDecoder {
 
  private:
   void DecodeFast(const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
-    if (shape_.bits != part.bits || codec_ != part.codec) {
-      shape_.bits = part.bits;
+    const CodeKind kind = KindOf(part.codec, part.bits);
+    if (shape_.kind != kind || codec_ != part.codec) {
+      shape_.kind = kind;
       codec_ = part.codec;
-      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
+      shape_.table = TableOf(part.codec, part.bits);
     }
     shape_.rotated = rotated_;
     shape_.dtype = static_cast<uint32_t>(dtype);
     TurboDecodeTile to;
-    to.crumbs = part.planes.payload;
-    to.refine1 = part.planes.refine1;
-    to.refine0 = part.planes.refine0;
+    PlacePlanes(part, to);
     to.tokens = tokens;
     to.rows = out;
     const double constant = rotated_ ? 1.0 : double{RotationScale(shape_.head_dim)};
@@ -185,6 +196,20 @@ class SideDecoder {
 #if defined(__x86_64__)
     TurboDecodeAvx512(shape_, to);
 #endif
+  }
+
+  void PlacePlanes(const TilePart& part, TurboDecodeTile& to) const {
+    const uint32_t base = block_.layout().layer(block_.layer_begin()).base_tile.bytes, refine = 8 * shape_.head_dim;
+    uint32_t count = 0;
+    const auto place = [&](const uint8_t* plane, uint32_t stride) {
+      to.plane[count] = plane;
+      to.stride[count++] = stride;
+    };
+    place(part.planes.payload, base);
+    const bool after_crumbs = part.codec == CodecId::kTurbo5 || part.codec == CodecId::kTrellis3;
+    if (after_crumbs) place(part.planes.payload + 2 * refine, base);
+    place(part.planes.refine1, part.planes.refine1 != nullptr ? refine : 0);
+    place(part.planes.refine0, part.planes.refine0 != nullptr ? refine : 0);
   }
 
   void ReadRotated(const TilePart& part, uint32_t tokens) {

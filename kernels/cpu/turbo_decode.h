@@ -1,4 +1,4 @@
-// One side of one tile of turbo codes -> rows of numbers: codec/reference_decode.cc's numbers, bit for bit.
+// One side of one tile of turbo or trellis codes -> rows of numbers: codec/reference_decode.cc's numbers, bit for bit.
 //
 // Plain structs and pointers only, for the reason that turbo_attention.h gives.
 #ifndef POLARKV_KERNELS_CPU_TURBO_DECODE_H_
@@ -12,7 +12,7 @@ namespace polarkv::cpu {
 
 // What the tiles of one side of a block share.
 struct TurboDecoderShape {
-  uint32_t bits = 0;      // as the planes held allow: 2, 3 or 4
+  CodeKind kind = CodeKind::kNone;  // as the planes held allow
   uint32_t head_dim = 0;  // 64, 128, 192 or 256
   bool keys = false;
   bool rotated = false;           // leave coordinates in the rotated domain
@@ -26,9 +26,8 @@ struct TurboDecoderShape {
 };
 
 struct TurboDecodeTile {
-  const uint8_t* crumbs = nullptr;
-  const uint8_t* refine1 = nullptr;
-  const uint8_t* refine0 = nullptr;
+  const uint8_t* plane[4] = {};  // those that the kind has: crumbs, then the bits below them; or bits alone
+  uint32_t stride[4] = {};       // to the tile that is to be read ahead
   // What a token's images, transformed back unless they stay rotated, are to be multiplied with.
   alignas(64) float factor[64];
   uint32_t tokens = 0;      // 1..64
