@@ -72,7 +72,8 @@ class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
 };
 
 constexpr Dtype kDtypes[] = {Dtype::kF16, Dtype::kBF16, Dtype::kF32};
-constexpr const char* kCodecs[] = {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3"};
+constexpr const char* kCodecs[] = {"turbo4",   "turbo3",   "turbo2",   "k=turbo4,v=turbo2", "k=turbo2,v=turbo3",
+                                   "trellis1", "trellis2", "trellis3", "k=trellis3,v=turbo2"};
 
 TEST_P(CpuEncode, GaussianTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
@@ -136,7 +137,7 @@ std::vector<float> Wild(const BlockSpec& spec, Dtype dtype, std::mt19937& random
 TEST_P(CpuEncode, WildTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
   std::mt19937 random(seed_);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
     for (uint32_t head_dim : kHeadDims) {
       for (Dtype dtype : kDtypes) {
         const BlockSpec spec = Spec(codec, head_dim, 130);
@@ -190,7 +191,7 @@ TEST_P(CpuEncode, BiasedKeys) {
 TEST_P(CpuEncode, MisfitTokens) {
   SCOPED_TRACE(testing::SeedText(seed_));
   const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
     for (const bool escapes : {true, false}) {
       for (const uint64_t first_position : {uint64_t{0}, uint64_t{2}, uint64_t{64}}) {
         BlockSpec spec = Spec(codec, 128, 200);
