@@ -21,6 +21,7 @@
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
+#include "kernels/cpu/key_mean_rows.h"
 #include "kernels/cpu/turbo_decode.h"
 
 namespace polarkv::cpu {
@@ -64,8 +65,11 @@ void ForEachTile(const BlockView& block, DecodeTile decode) {
 // What is not in a tile's codes: escaped tokens, and the mean that was taken off keys.
 class Records {
  public:
-  Records(const BlockView& block, KvSide side, bool rotated)
-      : block_(block), side_(side), rotated_(rotated), signs_(RotationSigns(block.spec().rotation_seed)) {}
+  Records(const BlockView& block, bool rotated, InstructionSet set)
+      : block_(block),
+        rotated_(rotated),
+        turns_fast_(!rotated && set == InstructionSet::kAvx512 && block.spec().rope.dims % 32 == 0),
+        signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   static bool Any(const TilePart& part) { return (part.escapes | part.means) != 0; }
 
@@ -74,13 +78,19 @@ class Records {
     const BlockSpec& spec = block_.spec();
     const std::array<float, kMaxHeadDim> mean = ReadRecord(block_.KeyMean(layer, head));
     uint32_t escape = part.first_escape;
-    for (uint32_t t = 0; t < TileTokenCount(spec, tile); ++t) {
+    const uint32_t tokens = TileTokenCount(spec, tile);
+    uint64_t means = part.means & ~part.escapes & (~uint64_t{0} >> (kTileTokens - tokens));
+    if (turns_fast_) {
+      AddMeans(mean, spec.first_position + tile * uint64_t{kTileTokens}, means, rows);
+      means = 0;
+    }
+    for (uint32_t t = 0; t < tokens; ++t) {
       float* row = rows + t * spec.head_dim;
       if ((part.escapes >> t & 1) != 0) {
         std::array<float, kMaxHeadDim> raw = ReadRecord(block_.EscapeRecord(layer, escape++));
         if (rotated_) Rotate(raw.data());
         std::copy_n(raw.begin(), spec.head_dim, row);
-      } else if ((part.means >> t & 1) != 0) {
+      } else if ((means >> t & 1) != 0) {
         float turned[kMaxHeadDim];
         const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
         TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned);
@@ -91,6 +101,16 @@ class Records {
   }
 
  private:
+  void AddMeans([[maybe_unused]] const std::array<float, kMaxHeadDim>& mean, [[maybe_unused]] uint64_t position,
+                [[maybe_unused]] uint64_t tokens, [[maybe_unused]] float* rows) const {
+#if defined(__x86_64__)
+    const BlockSpec& spec = block_.spec();
+    const TurnedMean turned = {mean.data(), spec.phases.data(), static_cast<uint32_t>(spec.phases.size()), spec.head_dim,
+                               spec.rope.pairing == RopePairing::kInterleaved};
+    AddMeanAvx512(turned, position, tokens, rows);
+#endif
+  }
+
   void Rotate(float* x) const {
     const uint32_t d = block_.spec().head_dim;
     for (uint32_t j = 0; j < d; ++j) x[j] *= signs_[j] * RotationScale(d);
@@ -98,8 +118,8 @@ class Records {
   }
 
   const BlockView& block_;
-  KvSide side_;
   bool rotated_;
+  bool turns_fast_;  // registers of pairs
   std::array<float, kMaxHeadDim> signs_;
 };
 
@@ -129,7 +149,7 @@ class SideDecoder {
         dtype_(dtype),
         rotated_(rotated),
         set_(set),
-        records_(block, side, rotated),
+        records_(block, rotated, set),
         reference_(side, block.spec().head_dim, block.spec().rotation_seed),
         reader_(side, block.spec().head_dim) {
     const BlockSpec& spec = block.spec();
@@ -165,7 +185,7 @@ class SideDecoder {
       reference_.Decode(part, block_.spec().rope, tokens, rows_.data());
     }
     if (records) records_.Apply(part, layer, head, tile, rows_.data());
-    StoreFloats(rows_.data(), size_t{tokens} * d, dtype_, out);
+    Store(size_t{tokens} * d, out);
   }
 
  private:
@@ -196,6 +216,16 @@ class SideDecoder {
 #if defined(__x86_64__)
     TurboDecodeAvx512(shape_, to);
 #endif
+  }
+
+  // rows_ to the output; the dtype's 32 numbers divide every head_dim but 80.
+  void Store(size_t count, uint8_t* out) const {
+#if defined(__x86_64__)
+    if (set_ == InstructionSet::kAvx512 && count % 32 == 0) {
+      return NarrowAvx512(rows_.data(), count, static_cast<uint32_t>(dtype_), out);
+    }
+#endif
+    StoreFloats(rows_.data(), count, dtype_, out);
   }
 
   void PlacePlanes(const TilePart& part, TurboDecodeTile& to) const {

@@ -4,6 +4,7 @@
 #ifndef POLARKV_KERNELS_CPU_TURBO_DECODE_H_
 #define POLARKV_KERNELS_CPU_TURBO_DECODE_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/cpu/turbo_table.h"
@@ -38,6 +39,9 @@ struct TurboDecodeTile {
 // to the dtype, beyond whose largest finite number nothing comes out either. Needs InstructionSet::kAvx512 and a
 // floating-point environment that rounds to nearest and keeps subnormals.
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
+
+// `count` finite floats, a multiple of 32, to the dtype (as a number), rounded and limited like that.
+void NarrowAvx512(const float* from, size_t count, uint32_t dtype, uint8_t* to);
 
 }  // namespace polarkv::cpu
 

@@ -312,6 +312,23 @@ void DecodeTile(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
 
 }  // namespace
 
+void NarrowAvx512(const float* from, size_t count, uint32_t dtype, uint8_t* to) {
+  const auto narrow = [&]<Dtype kDtype>() {
+    for (size_t i = 0; i < count; i += 32) {
+      const __m512 low = Limit<kDtype>(_mm512_loadu_ps(from + i)), high = Limit<kDtype>(_mm512_loadu_ps(from + i + 16));
+      if constexpr (kDtype == Dtype::kF32) {
+        _mm512_storeu_ps(to + 4 * i, low);
+        _mm512_storeu_ps(to + 4 * i + 64, high);
+      } else {
+        _mm512_storeu_si512(to + 2 * i, Narrow<kDtype, false>(low, high));
+      }
+    }
+  };
+  if (static_cast<Dtype>(dtype) == Dtype::kF32) return narrow.template operator()<Dtype::kF32>();
+  if (static_cast<Dtype>(dtype) == Dtype::kF16) return narrow.template operator()<Dtype::kF16>();
+  narrow.template operator()<Dtype::kBF16>();
+}
+
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
   if (shape.head_dim == 64) return DecodeTile<64>(shape, tile);
   if (shape.head_dim == 128) return DecodeTile<128>(shape, tile);

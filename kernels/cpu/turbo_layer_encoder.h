@@ -13,7 +13,7 @@
 #include "codec/side_encoder.h"
 #include "codec/tensor_view.h"
 #include "kernels/cpu/instruction_set.h"
-#include "kernels/cpu/key_mean_encode.h"
+#include "kernels/cpu/key_mean_rows.h"
 #include "kernels/cpu/turbo_encode.h"
 
 namespace polarkv::cpu {

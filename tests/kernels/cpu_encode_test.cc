@@ -187,6 +187,50 @@ TEST_P(CpuEncode, BiasedKeys) {
   }
 }
 
+// Blocks that are long enough for a sample to decide, with layers of both kinds, of any magnitude; and means by order.
+TEST_P(CpuEncode, BiasedLayersAmongOthers) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint32_t biased_layers : {0b0110u, 0b1001u}) {
+      for (const int exponent : {0, -60, -110, 70, 120}) {
+        BlockSpec spec = Spec(exponent == 0 ? "turbo4" : "k=trellis3,v=turbo2", 64, exponent == 0 ? 600 : 200);
+        spec.layers = 4;
+        spec.first_position = exponent == 0 ? 2 : 5000;
+        if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, 64};
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        const size_t layer = kv.k.size() / 4;
+        const std::vector<float> mean(64, 2.0f);
+        for (size_t t = 0; t < kv.k.size() / 64; ++t) {
+          float turned[kMaxHeadDim] = {};
+          const uint64_t position = spec.first_position + t % spec.tokens;
+          if ((biased_layers >> (64 * t / layer) & 1) != 0)
+            TurnToPosition(spec.rope, RopePhases(spec.rope), position, mean.data(), 64, turned);
+          for (uint32_t j = 0; j < 64; ++j) kv.k[64 * t + j] = std::ldexp(kv.k[64 * t + j] + turned[j], exponent);
+        }
+        for (const Dtype dtype : {Dtype::kF32, Dtype::kBF16}) {
+          ExpectTheReferencesBytes(spec, {kv.k, dtype}, {kv.v, dtype});
+        }
+        options_.key_mean = KeyMeanPolicy::kAlways;
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kF32}, {kv.v, Dtype::kF16});
+        options_.key_mean = KeyMeanPolicy::kAuto;
+      }
+    }
+  }
+}
+
+TEST_P(CpuEncode, WildTensorsWithMeansByOrder) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  std::mt19937 random(seed_);
+  options_.key_mean = KeyMeanPolicy::kAlways;
+  for (const char* codec : {"turbo4", "trellis2"}) {
+    for (Dtype dtype : kDtypes) {
+      BlockSpec spec = Spec(codec, 128, 130);
+      spec.rope = {RopePairing::kHalf, 10000.0f, 128};
+      ExpectTheReferencesBytes(spec, {Wild(spec, dtype, random), dtype}, {Wild(spec, dtype, random), dtype});
+    }
+  }
+}
+
 // Tokens that codes serve badly, more or less so, here and there; and scales that do not fit the steps of one octave in 32.
 TEST_P(CpuEncode, MisfitTokens) {
   SCOPED_TRACE(testing::SeedText(seed_));
