@@ -54,6 +54,7 @@ class KeyMeanEstimator {
   // Sum of the keys' squared norms, and by how much it falls when every key loses the mean.
   double energy() const { return energy_; }
   double RemovedEnergy() const;
+  uint64_t count() const { return count_; }
 
  private:
   const Rope& rope_;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "codec/key_mean_profile.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
 
@@ -43,6 +44,10 @@ uint64_t LayerEncoder::RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) c
 absl::Status LayerEncoder::DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out) {
   means_.clear();
   if (options_.key_mean == KeyMeanPolicy::kNever || !TraitsOf(shape_.codec.k).has_scales) return absl::OkStatus();
+  if (options_.profile != nullptr) {
+    TakeProfileMeans(layer, out);
+    return absl::OkStatus();
+  }
   const double cost = 8.0 * VectorRecordBytes(spec_.head_dim) / (static_cast<double>(spec_.head_dim) * spec_.tokens);
   const bool decide = options_.key_mean == KeyMeanPolicy::kAuto;
   const uint32_t stride = decide ? KeyMeanStride(spec_.tokens) : 1;
@@ -85,6 +90,15 @@ absl::StatusOr<KeyMeanEstimator> LayerEncoder::SumKeys(const TensorView& k, uint
     estimator.Add(SumKeyTile(spec_.rope, spec_.phases, spec_.head_dim, rows_.data(), tokens, counted, stride), position);
   }
   return estimator;
+}
+
+// They cost a block nothing: tokens that they do not serve keep their keys.
+void LayerEncoder::TakeProfileMeans(uint32_t layer, EncodedLayer& out) {
+  if (!options_.profile->HasMeans(spec_, layer)) return;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    means_.push_back(ReadRecord(options_.profile->Mean(layer, spec_.first_kv_head + head)));
+  }
+  out.part.key_mean = true;
 }
 
 // Fills residual_ and returns the tokens whose key is smaller without the mean.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/block_view.h"
+#include "codec/key_mean_profile.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
@@ -44,6 +45,15 @@ void MoveTiles(const BlockLayout& from, const BlockLayout& to, uint32_t layers, 
   }
 }
 
+// Whether keys of the block may lose a mean of the options' profile, which is the reference's to take off.
+bool ProfileHasMeans(const BlockSpec& spec, const EncodeOptions& options) {
+  if (options.profile == nullptr || options.key_mean == KeyMeanPolicy::kNever) return false;
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    if (options.profile->HasMeans(spec, layer)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
@@ -55,9 +65,13 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
     bytes = std::move(*block);
     return absl::OkStatus();
   };
+  BlockSpec block = spec;
+  // The reference says what is wrong with the spec.
+  if (!SettleProfile(options, block).ok() || ProfileHasMeans(block, options)) return by_reference();
+  EncodeOptions own = options;
+  if (options.profile != nullptr) own.key_mean = KeyMeanPolicy::kNever;  // with a profile blocks have no means themselves
   if (!TurboLayerEncoder::Takes(spec, k, v, set)) return by_reference();
 
-  BlockSpec block = spec;
   if (block.rope.pairing == RopePairing::kNone) block.phases.clear();
   if (block.phases.empty()) block.phases = RopePhases(block.rope);
   if (block.phases.size() != block.rope.dims / 2u) return by_reference();  // which says what is wrong
@@ -71,7 +85,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
   bytes.resize(layout->total_bytes());
-  TurboLayerEncoder encoder(block, k, v, options, raw);
+  TurboLayerEncoder encoder(block, k, v, own, raw);
   std::vector<TurboLayerEncoder::Records> records(spec.layers);
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     if (absl::Status s = encoder.Encode(layer, *layout, bytes.data(), records[layer]); !s.ok()) return s;
