@@ -113,8 +113,10 @@ class Records {
 
   void Rotate(float* x) const {
     const uint32_t d = block_.spec().head_dim;
-    for (uint32_t j = 0; j < d; ++j) x[j] *= signs_[j] * RotationScale(d);
-    HadamardBlocks(x, d, RotationBlock(d), 1);
+    double wide[kMaxHeadDim];  // sums of floats may exceed the largest one
+    for (uint32_t j = 0; j < d; ++j) wide[j] = double{x[j]} * (signs_[j] * RotationScale(d));
+    HadamardBlocks(wide, d, RotationBlock(d), 1);
+    for (uint32_t j = 0; j < d; ++j) x[j] = SaturateToFloat(wide[j]);
   }
 
   const BlockView& block_;

@@ -13,6 +13,7 @@
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/rotation.h"
+#include "codec/trellis_code.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/instruction_sets.h"
 
@@ -80,6 +81,7 @@ TEST_P(CpuEncode, GaussianTensors) {
   for (const char* codec : kCodecs) {
     for (uint32_t head_dim : kHeadDims) {
       for (uint32_t tokens : {1u, 15u, 16u, 17u, 63u, 64u, 65u, 200u}) {
+        if (IsTrellis(ParseCodecPair(codec)->k) && tokens % 16 != 1) continue;  // their search takes long
         const BlockSpec spec = Spec(codec, head_dim, tokens);
         const testing::Kv kv = testing::GaussianKv(spec, seed_);
         const Dtype dtype = kDtypes[(tokens + head_dim / 16) % 3];
@@ -192,9 +194,10 @@ TEST_P(CpuEncode, BiasedLayersAmongOthers) {
   SCOPED_TRACE(testing::SeedText(seed_));
   for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
     for (const uint32_t biased_layers : {0b0110u, 0b1001u}) {
-      for (const int exponent : {0, -60, -110, 70, 120}) {
-        BlockSpec spec = Spec(exponent == 0 ? "turbo4" : "k=trellis3,v=turbo2", 64, exponent == 0 ? 600 : 200);
+      for (const int exponent : {0, -110, 120}) {
+        BlockSpec spec = Spec(exponent == 0 ? "turbo4" : "k=trellis3,v=turbo2", 64, exponent == 0 ? 530 : 70);
         spec.layers = 4;
+        spec.kv_heads = exponent == 0 ? 1 : 2;
         spec.first_position = exponent == 0 ? 2 : 5000;
         if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, 64};
         testing::Kv kv = testing::GaussianKv(spec, seed_);
