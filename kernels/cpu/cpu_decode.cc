@@ -18,8 +18,10 @@
 #include "codec/rotation.h"
 #include "codec/tile_decoder.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
+#include "kernels/cpu/key_mean_rows.h"
 #include "kernels/cpu/turbo_decode.h"
 
 namespace polarkv::cpu {
@@ -63,8 +65,11 @@ void ForEachTile(const BlockView& block, DecodeTile decode) {
 // What is not in a tile's codes: escaped tokens, and the mean that was taken off keys.
 class Records {
  public:
-  Records(const BlockView& block, KvSide side, bool rotated)
-      : block_(block), side_(side), rotated_(rotated), signs_(RotationSigns(block.spec().rotation_seed)) {}
+  Records(const BlockView& block, bool rotated, InstructionSet set)
+      : block_(block),
+        rotated_(rotated),
+        turns_fast_(!rotated && set == InstructionSet::kAvx512 && block.spec().rope.dims % 32 == 0),
+        signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   static bool Any(const TilePart& part) { return (part.escapes | part.means) != 0; }
 
@@ -75,13 +80,19 @@ class Records {
     // The codes of some codecs with scales are not rotated.
     const bool rotated = rotated_ && TraitsOf(part.codec).rotates;
     uint32_t escape = part.first_escape;
-    for (uint32_t t = 0; t < TileTokenCount(spec, tile); ++t) {
+    const uint32_t tokens = TileTokenCount(spec, tile);
+    uint64_t means = part.means & ~part.escapes & (~uint64_t{0} >> (kTileTokens - tokens));
+    if (turns_fast_) {
+      AddMeans(mean, spec.first_position + tile * uint64_t{kTileTokens}, means, rows);
+      means = 0;
+    }
+    for (uint32_t t = 0; t < tokens; ++t) {
       float* row = rows + t * spec.head_dim;
       if ((part.escapes >> t & 1) != 0) {
         std::array<float, kMaxHeadDim> raw = ReadRecord(block_.EscapeRecord(layer, escape++));
         if (rotated) Rotate(raw.data());
         std::copy_n(raw.begin(), spec.head_dim, row);
-      } else if ((part.means >> t & 1) != 0) {
+      } else if ((means >> t & 1) != 0) {
         float turned[kMaxHeadDim];
         const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
         TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned);
@@ -92,22 +103,45 @@ class Records {
   }
 
  private:
+  void AddMeans([[maybe_unused]] const std::array<float, kMaxHeadDim>& mean, [[maybe_unused]] uint64_t position,
+                [[maybe_unused]] uint64_t tokens, [[maybe_unused]] float* rows) const {
+#if defined(__x86_64__)
+    const BlockSpec& spec = block_.spec();
+    const TurnedMean turned = {mean.data(), spec.phases.data(), static_cast<uint32_t>(spec.phases.size()), spec.head_dim,
+                               spec.rope.pairing == RopePairing::kInterleaved};
+    AddMeanAvx512(turned, position, tokens, rows);
+#endif
+  }
+
   void Rotate(float* x) const {
     const uint32_t d = block_.spec().head_dim;
-    for (uint32_t j = 0; j < d; ++j) x[j] *= signs_[j] * RotationScale(d);
-    HadamardBlocks(x, d, RotationBlock(d), 1);
+    double wide[kMaxHeadDim];  // sums of floats may exceed the largest one
+    for (uint32_t j = 0; j < d; ++j) wide[j] = double{x[j]} * (signs_[j] * RotationScale(d));
+    HadamardBlocks(wide, d, RotationBlock(d), 1);
+    for (uint32_t j = 0; j < d; ++j) x[j] = SaturateToFloat(wide[j]);
   }
 
   const BlockView& block_;
-  KvSide side_;
   bool rotated_;
+  bool turns_fast_;  // registers of pairs
   std::array<float, kMaxHeadDim> signs_;
 };
 
 
 bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
-         head_dim % 64 == 0;
+  return set == InstructionSet::kAvx512 && (IsTurbo(codec) || IsTrellis(codec)) && head_dim % 64 == 0;
+}
+
+CodeKind KindOf(CodecId codec, uint32_t bits) {
+  constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};
+  constexpr CodeKind kTrellis[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+  return IsTrellis(codec) ? kTrellis[TrellisBits(codec) - 1] : kTurbo[bits - 1];
+}
+
+TurboTable TableOf(CodecId codec, uint32_t bits) {
+  constexpr int kOffset = TurboDecoderShape::kImageOffset;
+  if (!IsTrellis(codec)) return MakeTurboTable(TurboCodebookFor(codec, bits), kOffset);
+  return MakeTrellisTable(TrellisCodebookFor(TrellisBits(codec)), TrellisBits(codec), kOffset);
 }
 
 // Decodes one side of a block tile by tile.
@@ -119,7 +153,7 @@ class SideDecoder {
         dtype_(dtype),
         rotated_(rotated),
         set_(set),
-        records_(block, side, rotated),
+        records_(block, rotated, set),
         reference_(side, block.spec().head_dim, block.spec().rotation_seed),
         reader_(side, block.spec().head_dim) {
     const BlockSpec& spec = block.spec();
@@ -155,22 +189,21 @@ class SideDecoder {
       reference_.Decode(part, block_.spec().rope, tokens, rows_.data());
     }
     if (records) records_.Apply(part, layer, head, tile, rows_.data());
-    StoreFloats(rows_.data(), size_t{tokens} * d, dtype_, out);
+    Store(size_t{tokens} * d, out);
   }
 
  private:
   void DecodeFast(const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
-    if (shape_.bits != part.bits || codec_ != part.codec) {
-      shape_.bits = part.bits;
+    const CodeKind kind = KindOf(part.codec, part.bits);
+    if (shape_.kind != kind || codec_ != part.codec) {
+      shape_.kind = kind;
       codec_ = part.codec;
-      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
+      shape_.table = TableOf(part.codec, part.bits);
     }
     shape_.rotated = rotated_;
     shape_.dtype = static_cast<uint32_t>(dtype);
     TurboDecodeTile to;
-    to.crumbs = part.planes.payload;
-    to.refine1 = part.planes.refine1;
-    to.refine0 = part.planes.refine0;
+    PlacePlanes(part, to);
     to.tokens = tokens;
     to.rows = out;
     const double constant = rotated_ ? 1.0 : double{RotationScale(shape_.head_dim)};
@@ -187,6 +220,30 @@ class SideDecoder {
 #if defined(__x86_64__)
     TurboDecodeAvx512(shape_, to);
 #endif
+  }
+
+  // rows_ to the output; the dtype's 32 numbers divide every head_dim but 80.
+  void Store(size_t count, uint8_t* out) const {
+#if defined(__x86_64__)
+    if (set_ == InstructionSet::kAvx512 && count % 32 == 0) {
+      return NarrowAvx512(rows_.data(), count, static_cast<uint32_t>(dtype_), out);
+    }
+#endif
+    StoreFloats(rows_.data(), count, dtype_, out);
+  }
+
+  void PlacePlanes(const TilePart& part, TurboDecodeTile& to) const {
+    const uint32_t base = block_.layout().layer(block_.layer_begin()).base_tile.bytes, refine = 8 * shape_.head_dim;
+    uint32_t count = 0;
+    const auto place = [&](const uint8_t* plane, uint32_t stride) {
+      to.plane[count] = plane;
+      to.stride[count++] = stride;
+    };
+    place(part.planes.payload, base);
+    const bool after_crumbs = part.codec == CodecId::kTurbo5 || part.codec == CodecId::kTrellis3;
+    if (after_crumbs) place(part.planes.payload + 2 * refine, base);
+    place(part.planes.refine1, part.planes.refine1 != nullptr ? refine : 0);
+    place(part.planes.refine0, part.planes.refine0 != nullptr ? refine : 0);
   }
 
   void ReadRotated(const TilePart& part, uint32_t tokens) {
