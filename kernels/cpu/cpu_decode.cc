@@ -18,9 +18,10 @@
 #include "codec/rotation.h"
 #include "codec/tile_decoder.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
-#include "kernels/cpu/turbo_decode.h"
+#include "kernels/cpu/turbo_bodies.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -103,9 +104,12 @@ class Records {
 };
 
 
-bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
-         head_dim % 64 == 0;
+// How a codec's codes are read; kNone: not by a fast body.
+CodeKind KindOf(const TilePart& part) {
+  constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};
+  constexpr CodeKind kTrellis[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+  if (IsTrellis(part.codec)) return kTrellis[TrellisBits(part.codec) - 1];
+  return IsTurbo(part.codec) ? kTurbo[part.bits - 1] : CodeKind::kNone;
 }
 
 // Decodes one side of a block tile by tile.
@@ -143,10 +147,11 @@ class SideDecoder {
     const TilePart part = FindTilePart(block_, side_, layer, head, tile);
     // Numbers of a refused block may have masks where the codec has no scales: nothing to be trusted there.
     const bool records = Records::Any(part) && TraitsOf(part.codec).has_scales;
-    const bool fast = HasFastBody(part.codec, d, set_);
-    if (fast && !records) return DecodeFast(part, tokens, dtype_, out);
-    if (fast) {
-      DecodeFast(part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
+    const CodeKind kind = KindOf(part);
+    TurboDecodeBody* fast = kind != CodeKind::kNone ? TurboDecodeBodyFor(set_, kind, d) : nullptr;
+    if (fast != nullptr && !records) return DecodeFast(*fast, kind, part, tokens, dtype_, out);
+    if (fast != nullptr) {
+      DecodeFast(*fast, kind, part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
     } else if (rotated_ && TraitsOf(part.codec).rotates) {
       ReadRotated(part, tokens);
     } else {
@@ -157,11 +162,15 @@ class SideDecoder {
   }
 
  private:
-  void DecodeFast(const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
-    if (shape_.bits != part.bits || codec_ != part.codec) {
+  void DecodeFast(TurboDecodeBody& body, CodeKind kind, const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
+    if (shape_.kind != kind || codec_ != part.codec) {
+      shape_.kind = kind;
       shape_.bits = part.bits;
       codec_ = part.codec;
-      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
+      shape_.table = IsTrellis(part.codec)
+                         ? MakeTrellisTable(TrellisCodebookFor(TrellisBits(part.codec)), TrellisBits(part.codec),
+                                            TurboDecoderShape::kImageOffset)
+                         : MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
     }
     shape_.rotated = rotated_;
     shape_.dtype = static_cast<uint32_t>(dtype);
@@ -169,6 +178,12 @@ class SideDecoder {
     to.crumbs = part.planes.payload;
     to.refine1 = part.planes.refine1;
     to.refine0 = part.planes.refine0;
+    const bool third_in_payload = part.codec == CodecId::kTurbo5 || part.codec == CodecId::kTrellis3;
+    uint32_t plane = 0;
+    to.plane[plane++] = to.crumbs;
+    if (third_in_payload) to.plane[plane++] = to.crumbs + 16 * shape_.head_dim;
+    to.plane[plane++] = to.refine1;
+    to.plane[plane++] = to.refine0;
     to.tokens = tokens;
     to.rows = out;
     const double constant = rotated_ ? 1.0 : double{RotationScale(shape_.head_dim)};
@@ -182,9 +197,7 @@ class SideDecoder {
       const bool zero = part.scales[t] == 0 || (part.escapes >> t & 1) != 0;
       to.factor[t] = zero ? 0.0f : SaturateToFloat(octave_[step & (kScaleSteps - 1)] * constant * power);
     }
-#if defined(__x86_64__)
-    TurboDecodeAvx512(shape_, to);
-#endif
+    body(shape_, to);
   }
 
   void ReadRotated(const TilePart& part, uint32_t tokens) {

@@ -1,4 +1,4 @@
-// One side of one tile of turbo codes -> rows of numbers: codec/reference_decode.cc's numbers, bit for bit.
+// One side of one tile of turbo or trellis codes -> rows of numbers: codec/reference_decode.cc's numbers, bit for bit.
 //
 // Plain structs and pointers only, for the reason that turbo_attention.h gives.
 #ifndef POLARKV_KERNELS_CPU_TURBO_DECODE_H_
@@ -12,8 +12,9 @@ namespace polarkv::cpu {
 
 // What the tiles of one side of a block share.
 struct TurboDecoderShape {
-  uint32_t bits = 0;      // as the planes held allow: 2, 3 or 4
-  uint32_t head_dim = 0;  // 64, 128, 192 or 256
+  CodeKind kind = CodeKind::kNone;  // as the planes held allow
+  uint32_t bits = 0;                // of turbo codes, likewise
+  uint32_t head_dim = 0;
   bool keys = false;
   bool rotated = false;           // leave coordinates in the rotated domain
   uint32_t dtype = 0;             // of the rows to write: Dtype as a number
@@ -29,6 +30,7 @@ struct TurboDecodeTile {
   const uint8_t* crumbs = nullptr;
   const uint8_t* refine1 = nullptr;
   const uint8_t* refine0 = nullptr;
+  const uint8_t* plane[4] = {};  // the same as the codes' planes follow each other: crumbs, if any, then refinement words
   // What a token's images, transformed back unless they stay rotated, are to be multiplied with.
   alignas(64) float factor[64];
   uint32_t tokens = 0;      // 1..64
@@ -37,7 +39,8 @@ struct TurboDecodeTile {
 
 // Every number is a product in f32 (magnitudes beyond the largest float become that), rounded
 // to the dtype, beyond whose largest finite number nothing comes out either. Needs InstructionSet::kAvx512 and a
-// floating-point environment that rounds to nearest and keeps subnormals.
+// floating-point environment that rounds to nearest and keeps subnormals. Of turbo codes of 2 to 4 bits, head dims that are
+// multiples of 64.
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
 
 }  // namespace polarkv::cpu
