@@ -21,4 +21,22 @@ TurboAttendBody* TurboAttendBodyFor(InstructionSet set) {
   }
 }
 
+TurboDecodeBody* TurboDecodeBodyFor(InstructionSet set, [[maybe_unused]] uint32_t head_dim) {
+  switch (set) {
+#if defined(__x86_64__)
+    case InstructionSet::kAvx512:
+      // Machines that have these instructions have AVX2, too.
+      return head_dim % 64 == 0 ? TurboDecodeAvx512 : avx2::TurboDecode;
+    case InstructionSet::kAvx2:
+      return avx2::TurboDecode;
+#endif
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__wasm_simd128__)
+    case InstructionSet::kVector128:
+      return vector128::TurboDecode;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
 }  // namespace polarkv::cpu

@@ -1,9 +1,10 @@
-// Which body computes attention on turbo and trellis codes for an instruction set.
+// Which bodies work on turbo and trellis codes for an instruction set.
 #ifndef POLARKV_KERNELS_CPU_TURBO_BODIES_H_
 #define POLARKV_KERNELS_CPU_TURBO_BODIES_H_
 
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_decode.h"
 
 namespace polarkv::cpu {
 
@@ -13,6 +14,12 @@ using TurboAttendBody = void(const TurboReader& reader, const TurboTiles& tiles,
 
 // Null: `set` has none.
 TurboAttendBody* TurboAttendBodyFor(InstructionSet set);
+
+// TurboDecodeAvx512 or one that does the same, of any kind of codes and head dim.
+using TurboDecodeBody = void(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
+
+// Null: `set` has none.
+TurboDecodeBody* TurboDecodeBodyFor(InstructionSet set, uint32_t head_dim);
 
 }  // namespace polarkv::cpu
 
