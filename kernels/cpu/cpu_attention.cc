@@ -19,9 +19,9 @@ bool AllFinite(std::span<const float> values) {
 
 // Attention over turbo blocks that share a rotation seed; false when fp32 could not hold it.
 bool AttendTurbo(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t rows, std::span<const float> q,
-                 float scale, std::span<float> o, std::span<float> lse) {
+                 float scale, std::span<float> o, std::span<float> lse, InstructionSet set) {
   const BlockSpec& spec = blocks[0]->spec();
-  TurboHead head(spec.head_dim, spec.rotation_seed, rows);
+  TurboHead head(spec.head_dim, spec.rotation_seed, rows, FindTurboBody(set, rows));
   for (uint32_t kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
     const size_t row = size_t{kv_head} * rows;
     head.Attend(blocks, layer, kv_head, &q[row * spec.head_dim], scale, &o[row * spec.head_dim], &lse[row]);
@@ -58,7 +58,7 @@ absl::Status Attend(std::span<const BlockView> blocks, uint32_t layer, uint32_t 
             [&](auto* a, auto* b) { return seed(a) != seed(b) ? seed(a) < seed(b) : std::less<>()(a, b); });
   for (auto first = turbo.begin(); first != turbo.end();) {
     const auto last = std::find_if(first, turbo.end(), [&](auto* block) { return seed(block) != seed(*first); });
-    if (!AttendTurbo({first, last}, layer, rows, q, scale, part_o, part_lse)) {
+    if (!AttendTurbo({first, last}, layer, rows, q, scale, part_o, part_lse, set)) {
       return reference::Attend(blocks, layer, q_heads, queries, q, scale, o, lse);
     }
     for (size_t row = 0; row < lse.size(); ++row) {

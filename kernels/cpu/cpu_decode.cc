@@ -103,7 +103,7 @@ class Records {
 };
 
 bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
+  return HasAvx512(set) && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
          head_dim % 64 == 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "kernels/cpu/amx_support.h"
+
 namespace polarkv::cpu {
 namespace {
 
@@ -20,6 +22,7 @@ InstructionSet Choose() {
 
 bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
+  if (set == InstructionSet::kAmx) return WhyNoAmx().empty();
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
@@ -35,7 +38,7 @@ InstructionSet BestInstructionSet() {
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  return set == InstructionSet::kAvx512 ? "avx512" : "scalar";
+  return set == InstructionSet::kAmx ? "amx" : set == InstructionSet::kAvx512 ? "avx512" : "scalar";
 }
 
 }  // namespace polarkv::cpu

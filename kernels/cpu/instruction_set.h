@@ -11,14 +11,18 @@ namespace polarkv::cpu {
 enum class InstructionSet {
   kScalar,  // the reference in codec/
   kAvx512,  // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
+  kAmx,     // that and AMX with int8 products, which the process may use and which were tried (amx_support.h)
 };
-inline constexpr std::array<InstructionSet, 2> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kAvx512};
+inline constexpr std::array<InstructionSet, 3> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kAvx512,
+                                                                   InstructionSet::kAmx};
 
 bool Supports(InstructionSet set);
+// Whether bodies for AVX-512 run with `set`.
+constexpr bool HasAvx512(InstructionSet set) { return set == InstructionSet::kAvx512 || set == InstructionSet::kAmx; }
 // The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
 // that. Looked at once.
 InstructionSet BestInstructionSet();
-// "scalar", "avx512".
+// "scalar", "avx512", "amx".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu

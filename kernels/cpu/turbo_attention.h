@@ -55,10 +55,12 @@ struct TurboExtras {
   float* probability = nullptr;    // out: relative to 2^max of the row's state
 };
 
-// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. Needs
-// InstructionSet::kAvx512.
-void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
+// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile.
+using TurboBody = void(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras);
+
+// Needs InstructionSet::kAvx512.
+TurboBody TurboAttendAvx512;
 
 }  // namespace polarkv::cpu
 

@@ -9,6 +9,7 @@
 #include "codec/log_scale.h"
 #include "codec/rotation.h"
 #include "codec/turbo_codebook.h"
+#include "kernels/cpu/amx_attention.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -68,13 +69,24 @@ bool HasBody(CodecId codec) {
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return set == InstructionSet::kAvx512 && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
+  return FindTurboBody(set, 1) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
          block.spec().head_dim % 64 == 0;
 }
 
-TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows)
+TurboBody* FindTurboBody([[maybe_unused]] InstructionSet set, [[maybe_unused]] uint32_t rows) {
+#if defined(POLARKV_HAS_AMX_BODY)
+  if (set == InstructionSet::kAmx && rows > kMostRowsWithoutAmx) return TurboAttendAmx;
+#endif
+#if defined(__x86_64__)
+  if (HasAvx512(set)) return TurboAttendAvx512;
+#endif
+  return nullptr;
+}
+
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboBody* attend)
     : head_dim_(head_dim),
       rows_(rows),
+      attend_(attend),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
       means_(rows),
@@ -155,9 +167,7 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
   const auto attend_run = [&](uint32_t end_token) {
     const uint32_t first = run * kTileTokens;
     if (end_token <= first) return;
-#if defined(__x86_64__)
-    TurboAttendAvx512(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
-#endif
+    attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
   };
   const bool may_have_records = shape.key_mean || shape.escapes != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
@@ -186,10 +196,8 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
       added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
     }
   }
-#if defined(__x86_64__)
   const TurboExtras extras = {added_.data(), probability_.data()};
-  TurboAttendAvx512(reader, tile, queries_.data(), states_.data(), rows_, &extras);
-#endif
+  attend_(reader, tile, queries_.data(), states_.data(), rows_, &extras);
   for (uint32_t i = 0; i < tile.tokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));

@@ -15,12 +15,14 @@ namespace polarkv::cpu {
 
 // True when `set` has a fast body for the codecs and shape of `block` in that layer: turbo2, turbo3 or turbo4.
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set);
+// The fastest of `set` for that many query rows a KV head; null for kScalar.
+TurboBody* FindTurboBody(InstructionSet set, uint32_t rows);
 
 // Scratch for all rows of one KV head; reused from head to head, so that nothing is allocated per token or tile.
 class TurboHead {
  public:
-  // All blocks given to Attend must have this head_dim and rotation seed.
-  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows);
+  // All blocks given to Attend must have this head_dim and rotation seed. `attend` does the work on tiles.
+  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboBody* attend);
 
   // q, o: [rows, head_dim] of the query rows that share KV head `kv_head`; lse: [rows]. Overwrites o and lse; they hold
   // values that are not finite when fp32 cannot hold a logit or a value.
@@ -35,6 +37,7 @@ class TurboHead {
   void Finish(float* o, float* lse);
 
   uint32_t head_dim_, rows_;
+  TurboBody* attend_;
   std::vector<float> signs_;
   std::vector<int32_t> words_;
   std::vector<float> outputs_;
