@@ -29,12 +29,12 @@ inline constexpr uint64_t kMaxPosition = uint64_t{1} << 53;  // first_position +
 // Tile exponents: what an encoder of any codec can need for float32 input, so that readers may rely on the range.
 inline constexpr int kMinTileExponent = -192;
 inline constexpr int kMaxTileExponent = 127;
-// Logarithmic scales: code c > 0 of a tile stands for 2^(((base + c) << shift) / 32). In 32nds of an octave, those of
+// Logarithmic scales: code c > 0 of a tile stands for 2^(((base + c) << shift) / 64). In 64ths of an octave, those of
 // codes 1 and 255 lie within these bounds: no scale overflows a float, none is below 2^-256.
-inline constexpr int kScaleStepsPerOctave = 32;
+inline constexpr int kScaleStepsPerOctave = 64;
 inline constexpr int kMinScaleStep = -256 * kScaleStepsPerOctave;
 inline constexpr int kMaxScaleStep = 128 * kScaleStepsPerOctave - 1;
-inline constexpr uint8_t kMaxTileShift = 4;
+inline constexpr uint8_t kMaxTileShift = 5;
 
 // Bits of BlockHeader::features.
 inline constexpr uint16_t kFeatureLayerTable = 1;  // the extension begins with a LayerEntry for each layer
@@ -114,7 +114,7 @@ struct TileHead {
   int16_t k_exponent;  // codecs with scales: their base; others: what the tile stores is to be multiplied by 2^k_exponent
   int16_t v_exponent;
   uint16_t tokens;  // valid tokens, 1..64
-  uint8_t k_shift;  // of the scales, 0..4; 0 for codecs without scales
+  uint8_t k_shift;  // of the scales, 0..5; 0 for codecs without scales
   uint8_t v_shift;
   uint64_t k_escapes;     // the token's key is in an escape record, its scale is zero
   uint64_t v_escapes;     // likewise its value

@@ -60,8 +60,8 @@ uint64_t ScaleOutliers(const float* rows, uint32_t tokens, uint64_t counted, uin
     step[t] = ScaleStep(static_cast<float>(std::ldexp(norm, -binade)), binade);
     nonzero |= uint64_t{1} << t;
   }
-  // Scales are not quite in proportion to norms.
-  constexpr int kSpan = kScaleCodeSpan - kScaleSteps;
+  // What a shift of 1 holds, less an octave: scales are not quite in proportion to norms.
+  constexpr int kSpan = 2 * kScaleCodeSpan - kScaleSteps;
   uint64_t best = 0;
   for (uint32_t low = 0; low < tokens; ++low) {
     if ((nonzero >> low & 1) == 0) continue;
@@ -110,7 +110,7 @@ uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t count
   decoder_->Decode(part, spec_.rope, tokens, decoded_.get());
   const double ordinary = OrdinaryError(codec_);
   const double limit = std::max(4 * ordinary, ordinary + kTolerableExcess);
-  uint64_t misfits = range.shift != 0 ? ScaleOutliers(rows, tokens, counted, spec_.head_dim) : 0;
+  uint64_t misfits = range.shift > 1 ? ScaleOutliers(rows, tokens, counted, spec_.head_dim) : 0;
   for (uint32_t t = 0; t < tokens; ++t) {
     if ((counted >> t & 1) == 0) continue;
     const float* row = rows + t * spec_.head_dim;

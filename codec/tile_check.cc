@@ -59,7 +59,7 @@ struct DefectNames {
   const char* parameter;
 };
 constexpr DefectNames kKeyDefects = {"k_exponent out of range",
-                                     "k_shift is above 4",
+                                     "k_shift is above 5",
                                      "the K scales' base is out of range",
                                      "k_shift is not zero though the codec has no scales",
                                      "the K scale of a padding token is not zero",
@@ -69,7 +69,7 @@ constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "an fp16 K value is not finite",
                                      "a polar K step or radius is negative or not finite"};
 constexpr DefectNames kValueDefects = {"v_exponent out of range",
-                                       "v_shift is above 4",
+                                       "v_shift is above 5",
                                        "the V scales' base is out of range",
                                        "v_shift is not zero though the codec has no scales",
                                        "the V scale of a padding token is not zero",

@@ -166,7 +166,7 @@ class SideDecoder {
     for (uint32_t t = 0; t < kTileTokens; ++t) {
       // ScaleValue(part.range, code) * constant: products with powers of two are exact in double.
       const int step = (int{part.range.base} + part.scales[t]) * (1 << (part.range.shift & 7));
-      const int octave = step >> 5;
+      const int octave = step >> kScaleStepBits;
       const double power = octave >= -1022 && octave <= 1023
                                ? std::bit_cast<double>(static_cast<uint64_t>(1023 + octave) << 52)
                                : std::ldexp(1.0, octave);  // of no block that an encoder made

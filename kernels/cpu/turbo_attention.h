@@ -36,7 +36,7 @@ struct TurboTiles {
   const uint8_t* value_refine[2] = {};
   uint32_t base_stride = 0;
   uint32_t refine_stride = 0;
-  const float* octave = nullptr;              // [32]: kOctave of codec/log_scale.h
+  const float* octave = nullptr;              // [64]: kOctave of codec/log_scale.h
   uint32_t key_scales = 0, value_scales = 0;  // byte offsets inside a tile of the base plane
   uint32_t key_crumbs = 0, value_crumbs = 0;
   uint32_t head_dim = 0;  // 64, 128, 192 or 256

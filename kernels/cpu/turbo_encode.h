@@ -41,11 +41,11 @@ struct TurboEncodedTile {
   alignas(64) float error[64];
 };
 
-// The 64 scales in steps of 1/32 octave, rounded as codec/log_scale.h does; kNoStep for the scale 0.
+// The 64 scales in steps of 1/64 octave, rounded as codec/log_scale.h does; kNoStep for the scale 0.
 inline constexpr int32_t kNoStep = INT32_MIN;
 struct ScaleTables {
-  alignas(64) float thresholds[32];
-  alignas(64) int32_t below[32];  // how many thresholds are at or below 1 + i/32
+  alignas(64) float thresholds[64];
+  alignas(64) int32_t below[64];  // how many thresholds are at or below 1 + i/64
 };
 void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, int32_t* steps);
 

@@ -364,25 +364,23 @@ void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, 
 }
 
 void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, int32_t* steps) {
-  const __m512 low = _mm512_load_ps(tables.thresholds), high = _mm512_load_ps(tables.thresholds + 16);
-  const __m512i below_low = _mm512_load_si512(tables.below), below_high = _mm512_load_si512(tables.below + 16);
-  const __m512i one = _mm512_set1_epi32(1), last = _mm512_set1_epi32(31);
+  const __m512i one = _mm512_set1_epi32(1), last = _mm512_set1_epi32(63);
   for (int i = 0; i < 64; i += 16) {
     const __m512 scale = _mm512_load_ps(tile.mantissa + i);
     const __mmask16 nonzero = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_GT_OQ);
     const __m512 m = _mm512_getmant_ps(scale, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero);
     const __m512i binade = _mm512_cvtps_epi32(_mm512_getexp_ps(scale));
-    // Thresholds up to the 1/32 below m are counted by a table; between that and m are two at most.
-    const __m512i interval = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(m), 18), last);
-    __m512i step = _mm512_permutex2var_epi32(below_low, interval, below_high);
+    // Thresholds up to the 1/64 below m are counted by a table; between that and m are two at most.
+    const __m512i interval = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(m), 17), last);
+    __m512i step = _mm512_i32gather_epi32(interval, tables.below, 4);
     for (int more = 0; more < 2; ++more) {
-      const __m512 next = _mm512_permutex2var_ps(low, _mm512_min_epi32(step, last), high);
+      const __m512 next = _mm512_i32gather_ps(_mm512_min_epi32(step, last), tables.thresholds, 4);
       const __mmask16 reached =
           _mm512_cmp_ps_mask(m, next, _CMP_GE_OQ) & _mm512_cmple_epi32_mask(step, last);
       step = _mm512_mask_add_epi32(step, reached, step, one);
     }
     const __m512i exponent = _mm512_add_epi32(binade, _mm512_load_si512(tile.exponent + i));
-    step = _mm512_add_epi32(step, _mm512_slli_epi32(exponent, 5));
+    step = _mm512_add_epi32(step, _mm512_slli_epi32(exponent, 6));
     _mm512_storeu_si512(steps + i, _mm512_mask_mov_epi32(_mm512_set1_epi32(kNoStep), nonzero, step));
   }
 }

@@ -37,10 +37,12 @@ bool StoreSteps(const int32_t* steps, uint32_t tokens, uint8_t* codes, ScaleRang
   range = {};
   std::memset(codes, 0, kTileTokens);
   if (high == kNoStep) return true;
-  if (high - low > kScaleCodeSpan) return false;
-  const int base = high - kScaleCodeSpan - 1;
-  for (uint32_t t = 0; t < tokens; ++t) codes[t] = static_cast<uint8_t>(std::max(steps[t], base) - base);
-  range.base = static_cast<int16_t>(base);
+  const int shift = high - low > kScaleCodeSpan ? 1 : 0;  // more than one makes the encoder look for outliers
+  const auto coarsen = [&](int step) { return (step + shift) >> shift; };
+  if (coarsen(high) - coarsen(low) > kScaleCodeSpan) return false;
+  const int base = coarsen(high) - kScaleCodeSpan - 1;
+  for (uint32_t t = 0; t < tokens; ++t) codes[t] = static_cast<uint8_t>(std::max(coarsen(steps[t]), base) - base);
+  range = {static_cast<int16_t>(base), static_cast<uint8_t>(shift)};
   return true;
 }
 

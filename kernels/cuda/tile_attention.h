@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "codec/block_format.h"
 #include "kernels/cuda/code_words.h"
 #include "kernels/cuda/warp_types.h"
 
@@ -69,7 +70,7 @@ struct ScaleFacts {
 
 template <class W>
 POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift) {
-  const float step = static_cast<float>(1u << shift) * (1.0f / 32.0f);
+  const float step = static_cast<float>(1u << shift) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
   const typename W::F32 octaves = W::Min(W::Max(static_cast<float>(base + 255) * step, -126.0f), 127.0f);
   return {W::Exp2(octaves), step};
 }

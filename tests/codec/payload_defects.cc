@@ -71,14 +71,14 @@ void AddScaledTiles(Adder& add) {
   const BlockSpec spec = DefectSpec();
   add.Head("tile-tokens", "token count differs from the header's", spec, [](TileHead& h) { h.tokens = 7; });
   add.Head("tile-reserved", "reserved tile bytes are not zero", spec, [](TileHead& h) { h.reserved[27] = 1; });
-  add.Head("k-shift", "k_shift is above 4", spec, [](TileHead& h) { h.k_shift = 5; });
-  add.Head("v-shift", "v_shift is above 4", spec, [](TileHead& h) { h.v_shift = 255; });
+  add.Head("k-shift", "k_shift is above 5", spec, [](TileHead& h) { h.k_shift = 6; });
+  add.Head("v-shift", "v_shift is above 5", spec, [](TileHead& h) { h.v_shift = 255; });
   add.Head("k-scale-base", "the K scales' base is out of range", spec, [](TileHead& h) {
     h.k_shift = 0;
-    h.k_exponent = 3841;
+    h.k_exponent = 7937;
   });
   add.Head("v-scale-base", "the V scales' base is out of range", spec, [](TileHead& h) {
-    h.v_shift = 4;
+    h.v_shift = 5;
     h.v_exponent = -514;
   });
   add.Tile("k-padding-scale", "the K scale of a padding token is not zero", spec,

@@ -63,11 +63,11 @@ double Distortion(CodecId codec) {
 // A rotated vector's coordinates are close to independent N(0,1), so that its relative error has the mean D (the
 // quantizer's mean squared error; D / (1 - D) for keys, whose scale is longer) and the standard deviation
 // c * D / sqrt(head_dim), c = sqrt(E e^4 / D^2 - 1) < 2.5 for Lloyd-Max errors e. Six standard deviations are allowed,
-// and what scales in steps of 1/32 octave add, at most (1.1 %)^2.
+// and what scales in steps of 1/64 octave add, at most (.55 %)^2.
 double RotatedBound(CodecId codec, size_t vectors, uint32_t head_dim) {
   const double distortion = Distortion(codec);
   const double deviations = 6 * 2.5 / std::sqrt(static_cast<double>(vectors * head_dim));
-  return distortion / (1 - distortion) * (1 + deviations) + 1.2e-4;
+  return distortion / (1 - distortion) * (1 + deviations) + 3e-5;
 }
 
 // fp16 rounds by at most 2^-11, or by half a unit of the subnormal halves.
@@ -147,9 +147,9 @@ TEST_P(DecodeAtScale, ErrsByTheSameFractionFromSubnormalsTo1e30) {
         EXPECT_LT(error, 0x1p-22 + kSubnormalOutput) << scale;  // 2^-11 of each coordinate
       } else {
         // Scaling by no power of two rounds each coordinate; a few cross a threshold, where either code errs alike.
-        // Scales in steps of 1/32 octave are rounded elsewhere: .63 % in the root mean square, which moves a token's error by
+        // Scales in steps of 1/64 octave are rounded elsewhere: .31 % in the root mean square, which moves a token's error by
         // twice that fraction of it, and by its square; six deviations of the mean of 65 tokens.
-        constexpr double kThresholdCrossings = 1e-3, kScaleRounding = .0095, kScaleSquares = 5e-5;
+        constexpr double kThresholdCrossings = 1e-3, kScaleRounding = .0048, kScaleSquares = 1.3e-5;
         EXPECT_NEAR(error, expected, expected * (kThresholdCrossings + kScaleRounding) + kScaleSquares + kSubnormalOutput)
             << scale;
       }
@@ -263,7 +263,7 @@ TEST(DecodeTurbo, ATokenDoesNotDependOnTheOthersOfItsTile) {
 TEST(DecodeTurbo, KeysKeepTheirProjectionAndValuesTheirNorm) {
   const uint32_t seed = 54;
   SCOPED_TRACE(SeedText(seed));
-  const double kScaleRounding = std::exp2(.5 / 32) - 1 + 1e-6;  // half a step of 1/32 octave, fp32 arithmetic
+  const double kScaleRounding = std::exp2(.5 / kScaleStepsPerOctave) - 1 + 1e-6;  // half a step of 1/64 octave, fp32 arithmetic
   for (CodecId codec : {CodecId::kTurbo1, CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4, CodecId::kTurbo5}) {
     const BlockSpec spec = OneHead(testing::ForBothSides(codec), 96, 200);
     const Kv kv = GaussianKv(spec, seed);

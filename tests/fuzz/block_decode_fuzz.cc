@@ -9,13 +9,42 @@
 #include <vector>
 
 #include "codec/reference_codec.h"
-#include "kernels/kv_kernels.h"
+#include "kernels/cpu/cpu_attention.h"
+#include "kernels/cpu/cpu_decode.h"
 #include "tests/fuzz/block_input.h"
 
 namespace polarkv {
 namespace {
 
 constexpr size_t kMaxNumbers = 1 << 16;  // a run should take microseconds
+
+bool AllFinite(std::span<const float> numbers) {
+  return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
+}
+
+std::span<uint8_t> BytesOf(std::vector<float>& numbers) {
+  return {reinterpret_cast<uint8_t*>(numbers.data()), numbers.size() * sizeof(float)};
+}
+
+// The same numbers as the reference's, and finite ones in the rotated domain.
+void DecodeFast(const BlockView& view, cpu::InstructionSet set, const std::vector<float>& k, const std::vector<float>& v) {
+  std::vector<float> fast_k(k.size()), fast_v(v.size());
+  if (!cpu::DecodeBlock(view, Dtype::kF32, false, BytesOf(fast_k), BytesOf(fast_v), set).ok()) std::abort();
+  if (fast_k != k || fast_v != v) std::abort();
+  if (!cpu::DecodeBlock(view, Dtype::kF32, true, BytesOf(fast_k), BytesOf(fast_v), set).ok()) std::abort();
+  if (!AllFinite(fast_k) || !AllFinite(fast_v)) std::abort();
+}
+
+void Attend(const BlockView& view, uint32_t group, cpu::InstructionSet set) {
+  const BlockSpec& spec = view.spec();
+  const uint32_t heads = group * spec.kv_heads;
+  std::vector<float> q(size_t{heads} * spec.head_dim), o(q.size()), lse(heads);
+  for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 7) / 8 - 0.375f;
+  for (uint32_t layer = view.layer_begin(); layer < view.layer_end(); ++layer) {
+    if (!cpu::Attend({&view, 1}, layer, heads, 1, q, 1.0f, o, lse, set).ok()) std::abort();
+    if (!AllFinite(o) || !AllFinite(lse)) std::abort();
+  }
+}
 
 void Decode(const BlockView& view) {
   const BlockSpec& spec = view.spec();
@@ -24,15 +53,12 @@ void Decode(const BlockView& view) {
   if (size > kMaxNumbers) return;
   std::vector<float> k(size), v(size);
   if (!reference::DecodeBlock(view, k, v).ok()) std::abort();
-  const auto finite = [](float x) { return std::isfinite(x); };
-  if (!std::ranges::all_of(k, finite) || !std::ranges::all_of(v, finite)) std::abort();
-
-  std::vector<float> q(size_t{spec.kv_heads} * spec.head_dim, 0.125f), o(q.size()), lse(spec.kv_heads);
-  const std::span<const BlockView> blocks(&view, 1);
-  // The reference, and the body that this machine picks.
-  for (const auto attend : {reference::Attend, polarkv::Attend}) {
-    if (!attend(blocks, view.layer_begin(), spec.kv_heads, 1, q, 1.0f, o, lse).ok()) std::abort();
-    if (!std::ranges::all_of(o, finite) || !std::ranges::all_of(lse, finite)) std::abort();
+  if (!AllFinite(k) || !AllFinite(v)) std::abort();
+  for (const cpu::InstructionSet set : cpu::kInstructionSets) {
+    if (!cpu::Supports(set)) continue;
+    DecodeFast(view, set, k, v);
+    Attend(view, 1, set);
+    Attend(view, 3, set);
   }
 }
 

@@ -1,9 +1,12 @@
 // Writes the fuzzers' seed corpus; the same files every time. Run by hand when the format changes, never by a test.
-// Usage: make_corpus FOLDER
+// Usage: make_corpus FOLDER (block/ and tensors/ in it)
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,43 @@ bool Write(const fs::path& path, std::vector<uint8_t> control, const std::vector
   return out.good();
 }
 
+std::vector<float> OneHot() {
+  std::vector<float> numbers(131);
+  numbers[17] = 100;
+  return numbers;
+}
+
+// Control bytes and numbers of block_encode_fuzz: each codec for keys, with numbers of one kind each.
+bool WriteTensors(const fs::path& folder) {
+  fs::create_directories(folder);
+  struct Kind {
+    const char* name;
+    std::vector<float> numbers;
+  };
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> gaussian(400), wide(300);
+  for (float& x : gaussian) x = normal(random);
+  for (float& x : wide) x = std::ldexp(normal(random), static_cast<int>(random() % 240) - 120);
+  const std::vector<Kind> kinds = {{"gaussian", gaussian},       {"wide", wide},         {"zero", {0, -0.0f}},
+                                   {"constant", {-3}},           {"one-hot", OneHot()},  {"subnormal", {1e-40f, -1e-45f, 0}},
+                                   {"largest", {3e38f, -3e38f}}, {"infinite", {1, INFINITY}}, {"nan", {1, 2, NAN}}};
+  bool ok = true;
+  for (size_t i = 0; i < polarkv::AllCodecs().size(); ++i) {
+    const CodecId codec = polarkv::AllCodecs()[i];
+    if (polarkv::IsPolarPair(codec) && codec != CodecId::kPolar44 && codec != polarkv::PolarCodec(3, 2)) continue;
+    const Kind& kind = kinds[i % kinds.size()];
+    std::vector<uint8_t> bytes(4 * kind.numbers.size());
+    std::memcpy(bytes.data(), kind.numbers.data(), bytes.size());
+    const auto byte = [](size_t x) { return static_cast<uint8_t>(x); };
+    // Heads, head_dim, tokens, codecs, F32, RoPE of all coordinates, position 0, policies by turns.
+    const std::vector<uint8_t> control = {byte(i), byte(i / 2), byte(70 + i), byte(i), 3, 2, byte(i), 0, 0, 0, 0, 0, 0, 0,
+                                          byte(i), 4};
+    ok &= Write(folder / (std::string(polarkv::CodecName(codec)) + "-" + kind.name), control, bytes);
+  }
+  return ok;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -30,9 +70,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
     return 2;
   }
-  const fs::path folder = argv[1];
+  const fs::path folder = fs::path(argv[1]) / "block";
   fs::create_directories(folder);
-  bool ok = true;
+  bool ok = WriteTensors(fs::path(argv[1]) / "tensors");
   // Whole blocks of every codec, resealed to every depth after mutation.
   uint8_t how_far = 0;
   for (const CodecId codec : polarkv::AllCodecs()) {

@@ -71,11 +71,20 @@ absl::Status DecodeInto(const KvCase& kv, const EncodedBlock& block, const Block
   return absl::OkStatus();
 }
 
+// A block's bytes, header and directory taken as shared by the KV heads of one layer of a common model, eight: these cases
+// have fewer to save time.
+constexpr double kSharingHeads = 8;
+double CountBytes(const KvCase& kv, const BlockLayout& layout) {
+  const double shared = std::min(1.0, kv.kv_heads / kSharingHeads);
+  return static_cast<double>(layout.total_bytes() - layout.payload_offset()) +
+         static_cast<double>(layout.payload_offset()) * shared;
+}
+
 // What is not codes, scales and tile heads is shared half and half by keys and values.
-void CountBits(const KvCase& kv, CodecPair pair, uint64_t bytes, Reconstruction& result) {
+void CountBits(const KvCase& kv, CodecPair pair, double bytes, Reconstruction& result) {
   const BitsPerCoordinate net = CodecBits(pair, kv.head_dim);
   result.net = {net.k, net.v};
-  const double overhead = 8.0 * static_cast<double>(bytes) / static_cast<double>(kv.coordinates()) - net.k - net.v;
+  const double overhead = 8 * bytes / static_cast<double>(kv.coordinates()) - net.k - net.v;
   result.bits = {net.k + overhead / 2, net.v + overhead / 2};
 }
 
@@ -91,13 +100,13 @@ absl::StatusOr<Reconstruction> BlockScheme::Apply(const KvCase& kv) const {
   result.k.resize(kv.coordinates());
   result.v.resize(kv.coordinates());
   std::vector<BlockView> views;
-  uint64_t bytes = 0;
+  double bytes = 0;
   for (const EncodedBlock& block : *blocks) {
     const absl::StatusOr<BlockView> view = BlockView::Parse(block.bytes.span(), VerifyPayload::kYes);
     if (!view.ok()) return view.status();
     if (absl::Status s = DecodeInto(kv, block, *view, result); !s.ok()) return s;
     views.push_back(*view);
-    bytes += block.bytes.span().size();
+    bytes += CountBytes(kv, view->layout());
   }
   CountBits(kv, pair_, bytes, result);
   result.output.resize(kv.rows() * kv.head_dim);

@@ -266,11 +266,10 @@ std::string BarTable(const std::vector<Bar>& bars) {
 std::string MarkdownReport(const RunResults& run, const std::vector<Bar>& bars, const RunNotes& notes) {
   const Tables tables(run);
   std::string text = absl::StrFormat(
-      "# Error against true bits\n\nProfile %s, %d cases, %d schemes; blocks of %d tokens with one layer. Codecs in "
-      "bold:\n"
-      "their bits count every byte of the blocks, from headers to checksums. Rivals count codes and parameters, and "
-      "no\n"
-      "container. A scheme that was left out of a case that a figure needs shows `-`.\n",
+      "# Error against true bits\n\nProfile %s, %d cases, %d schemes; blocks of %d tokens, one layer, whose header and "
+      "directory\n"
+      "eight KV heads share. Codecs in bold: their bits count every byte of the blocks, from headers to checksums. Rivals\n"
+      "count codes and parameters, and no container. A scheme that was left out of a case that a figure needs shows `-`.\n",
       notes.profile, run.inputs.size(), run.schemes.size(), notes.block_tokens);
   text += BarTable(bars);
   text += GaussianTable(run, tables);

@@ -59,7 +59,7 @@ struct Tile {
         v.Put(ValueAtom(dim, j, token / 16), token % 16, written_bits, value);
       }
       const bool padding = token >= tokens;
-      // Down to an octave and a half below the tile's largest, some zero; large where nothing may look.
+      // Down to three quarters of an octave below the tile's largest, some zero; large where nothing may look.
       k_scale[token] = static_cast<uint8_t>(padding ? 255 : random() % 9 == 0 ? 0 : 255 - random() % 48);
       v_scale[token] = static_cast<uint8_t>(padding ? 255 : random() % 9 == 0 ? 0 : 255 - random() % 48);
     }
@@ -140,7 +140,7 @@ void CheckAgainstFp64(const std::vector<uint32_t>& tile_tokens, uint32_t seed,
   constexpr int kKeyBase = -256, kValueBase = -256;
   constexpr uint32_t kKeyShift = 0, kValueShift = 1;
   const auto scale_of = [](uint8_t code, int base, uint32_t shift) {
-    return code == 0 ? 0.0 : std::exp2((base + code) * std::ldexp(1.0, static_cast<int>(shift)) / 32);
+    return code == 0 ? 0.0 : std::exp2((base + code) * std::ldexp(1.0, static_cast<int>(shift)) / kScaleStepsPerOctave);
   };
 
   QueryOperand<HostWarp, kDim> queries[kRowGroups];
