@@ -1,4 +1,5 @@
-// Softmax pieces. TEMP
+// What softmax needs on vectors of 16 scores: 2^x, the scales of a tile in score order (kScoreOrder), reductions of several rows. For
+// sources compiled with AVX-512 and VBMI.
 #ifndef POLARKV_KERNELS_CPU_TURBO_SOFTMAX_AVX512_H_
 #define POLARKV_KERNELS_CPU_TURBO_SOFTMAX_AVX512_H_
 
@@ -32,7 +33,7 @@ constexpr float kWeightMax = 255.0f;
 
 // Sixty-four codes of scales in score order; codec/log_scale.h has their arithmetic.
 struct ScaleSteps {
-  __m512i step[4];        // 1/32 octave
+  __m512i step[4];        // 1/64 octave
   __mmask16 nonzero[4];
   int largest;
 };
@@ -57,10 +58,13 @@ struct ScaleSteps {
 
 // The scales over 2^octaves, which is what keeps them inside fp32.
 [[gnu::always_inline]] inline void ToScales(const ScaleSteps& steps, const float* octave, int octaves, __m512 out[4]) {
-  const __m512 low = _mm512_loadu_ps(octave), high = _mm512_loadu_ps(octave + 16);
+  __m512 table[4];
+  for (int i = 0; i < 4; ++i) table[i] = _mm512_loadu_ps(octave + 16 * i);
   for (int i = 0; i < 4; ++i) {
-    const __m512 mantissa = _mm512_permutex2var_ps(low, steps.step[i], high);
-    const __m512i exponent = _mm512_sub_epi32(_mm512_srai_epi32(steps.step[i], 5), _mm512_set1_epi32(octaves));
+    const __m512 low = _mm512_permutex2var_ps(table[0], steps.step[i], table[1]);
+    const __mmask16 upper = _mm512_test_epi32_mask(steps.step[i], _mm512_set1_epi32(32));
+    const __m512 mantissa = _mm512_mask_blend_ps(upper, low, _mm512_permutex2var_ps(table[2], steps.step[i], table[3]));
+    const __m512i exponent = _mm512_sub_epi32(_mm512_srai_epi32(steps.step[i], 6), _mm512_set1_epi32(octaves));
     out[i] = _mm512_maskz_scalef_ps(steps.nonzero[i], mantissa, _mm512_cvtepi32_ps(exponent));
   }
 }
@@ -82,11 +86,11 @@ inline TileScales ReadTileScales(const TurboTiles& tiles, uint32_t tile) {
   // A key's scale that fp32 cannot hold is too small to move any logit, or so large that the result is not finite.
   ToScales(LoadSteps(base + tiles.key_scales, head.k_exponent, head.k_shift), tiles.octave, 0, out.key);
   const ScaleSteps values = LoadSteps(base + tiles.value_scales, head.v_exponent, head.v_shift);
-  ToScales(values, tiles.octave, values.largest >> 5, out.value);
-  const float largest = tiles.octave[values.largest & 31];
+  ToScales(values, tiles.octave, values.largest >> 6, out.value);
+  const float largest = tiles.octave[values.largest & 63];
   const __m512 to_weight = _mm512_set1_ps(kWeightMax / largest);
   for (int i = 0; i < 4; ++i) out.value[i] = _mm512_mul_ps(out.value[i], to_weight);
-  out.value_unit = ldexpf(largest / kWeightMax, values.largest >> 5);
+  out.value_unit = ldexpf(largest / kWeightMax, values.largest >> 6);
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
   for (int i = 0; i < 4; ++i) {
