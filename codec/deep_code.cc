@@ -165,7 +165,7 @@ ScaleRange DeepTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t 
     if ((counted >> t & 1) == 0) continue;
     const uint32_t group = t / kQuantizerLanes, lane = t % kQuantizerLanes;
     for (uint32_t j = 0; j < head_dim; ++j) {
-      x[j] = tile->y[group][j][lane] * tile->norms[group].to_unit_variance[lane];
+      x[j] = tile->y[group][j][lane] * kToUnitVariance;
     }
     SearchWith(step_, x, head_dim, *scratch, symbols);
     uint8_t* out = planes.payload + t * TokenBytes(step_, head_dim);

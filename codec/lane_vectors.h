@@ -16,11 +16,23 @@ namespace polarkv {
 
 using LaneFloats = float[kQuantizerLanes];
 
+// Rotated coordinates are integers whose root mean square is this: 52 * 32, so that thresholds for the codes of 2 to 4 bits
+// are close to multiples of 32, and the largest sums, of d = 256 coordinates, still fit 16 bits.
+inline constexpr uint32_t kRotatedDeviation = 1664;
+inline constexpr float kToUnitVariance = 1.0f / kRotatedDeviation;
+
+// What a vector of norm 1 is multiplied by before it is rounded to integers and rotated.
+inline float RotationGain(uint32_t head_dim) {
+  return static_cast<float>(kRotatedDeviation * std::sqrt(static_cast<double>(head_dim / RotationBlock(head_dim))));
+}
+// The norm of the integers after the rotation.
+inline float RotatedNorm(uint32_t head_dim) {
+  return static_cast<float>(kRotatedDeviation * std::sqrt(static_cast<double>(head_dim)));
+}
+
 struct LaneNorms {
-  alignas(64) LaneFloats squared;
-  alignas(64) LaneFloats norm;
-  alignas(64) LaneFloats to_unit_variance;  // sqrt(head_dim) / norm; 0 for the zero vector
-  int exponent[kQuantizerLanes];            // the vector is 2^exponent times what the norms and coordinates say
+  alignas(64) LaneFloats norm;    // of the vector times 2^-exponent
+  int exponent[kQuantizerLanes];
 };
 
 // x *= 2^-exponent, where 2^exponent is the binade of the largest coordinate: 1 <= max|x| < 2 afterwards.
@@ -45,6 +57,9 @@ struct LaneNorms {
   }
 }
 
+// To the nearest integer, ties to even, of numbers below 2^22: adding 3 * 2^22 leaves no bits below the unit.
+[[gnu::always_inline]] inline float RoundToInteger(float x) { return x + 0x1.8p23f - 0x1.8p23f; }
+
 // Sum of a[j] * b[j] over the coordinates: 32 partial sums, then a tree.
 [[gnu::always_inline]] inline void SumOfProducts(const LaneFloats* a, const LaneFloats* b, uint32_t head_dim,
                                                  float* sum) {
@@ -62,31 +77,36 @@ struct LaneNorms {
   for (uint32_t l = 0; l < kQuantizerLanes; ++l) sum[l] = partial[0][l];
 }
 
-// y: finite vectors; afterwards rotated, but for the factor RotationScale and 2^exponent.
+// y: finite vectors; afterwards integers, the vectors at the norm RotationGain(head_dim), rotated but for
+// RotationScale(head_dim). Zero vectors stay zero.
 [[gnu::always_inline]] inline void RotateLanes(LaneFloats* y, uint32_t head_dim, const float* signs, LaneNorms& norms) {
   NormaliseExponents(y, head_dim, norms.exponent);
+  LaneFloats squared, gain;
+  SumOfProducts(y, y, head_dim, squared);
+  for (uint32_t l = 0; l < kQuantizerLanes; ++l) {
+    norms.norm[l] = std::sqrt(squared[l]);
+    gain[l] = norms.norm[l] > 0 ? RotationGain(head_dim) / norms.norm[l] : 0;
+  }
   for (uint32_t j = 0; j < head_dim; ++j) {
-    for (uint32_t l = 0; l < kQuantizerLanes; ++l) y[j][l] *= signs[j];
+    for (uint32_t l = 0; l < kQuantizerLanes; ++l) y[j][l] = RoundToInteger(y[j][l] * gain[l]) * signs[j];
   }
   HadamardBlocks(&y[0][0], head_dim, RotationBlock(head_dim), kQuantizerLanes);
-  SumOfProducts(y, y, head_dim, norms.squared);
-  const float root_dim = std::sqrt(static_cast<float>(head_dim));
-  for (uint32_t l = 0; l < kQuantizerLanes; ++l) {
-    norms.norm[l] = std::sqrt(norms.squared[l]);
-    norms.to_unit_variance[l] = norms.norm[l] > 0 ? root_dim / norms.norm[l] : 0;
-  }
 }
 
 // The scale of each lane's images. Keys: <y, s image> = <y, y>, so that scores are unbiased. Values: |s image| = |y|.
-// Images that are all zero (of vectors that are not) get the scale 0.
+// Images that are all zero (of vectors that are not) get the scale 0. Sums are exact where images are integers.
 [[gnu::always_inline]] inline void ScaleLanes(KvSide side, const LaneFloats* y, const LaneFloats* image,
                                               uint32_t head_dim, const LaneNorms& norms, float* mantissa) {
-  alignas(64) LaneFloats sum;
-  SumOfProducts(side == KvSide::kKey ? y : image, image, head_dim, sum);
-  const float rotation_scale = RotationScale(head_dim);
+  double sum[kQuantizerLanes] = {};
+  const LaneFloats* other = side == KvSide::kKey ? y : image;
+  for (uint32_t j = 0; j < head_dim; ++j) {
+    for (uint32_t l = 0; l < kQuantizerLanes; ++l) sum[l] += double{other[j][l]} * image[j][l];
+  }
+  const float rotated_norm = RotatedNorm(head_dim);
   for (uint32_t l = 0; l < kQuantizerLanes; ++l) {
-    const float scale = side == KvSide::kKey ? norms.squared[l] / sum[l] : norms.norm[l] / std::sqrt(sum[l]);
-    mantissa[l] = norms.norm[l] > 0 && sum[l] > 0 ? scale * rotation_scale : 0;
+    const auto rounded = static_cast<float>(sum[l]);
+    const float scale = side == KvSide::kKey ? norms.norm[l] * rotated_norm / rounded : norms.norm[l] / std::sqrt(rounded);
+    mantissa[l] = norms.norm[l] > 0 && rounded > 0 ? scale : 0;
   }
 }
 

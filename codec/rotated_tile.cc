@@ -49,10 +49,9 @@ void TileRotation::ToUnitVariance(const RotatedTile& tile, float* matrix) const 
   const uint32_t token_stride = side_ == KvSide::kKey ? 1 : head_dim_;
   const uint32_t coordinate_stride = side_ == KvSide::kKey ? kTileTokens : 1;
   for (uint32_t group = 0; group < RotatedTile::kGroups; ++group) {
-    const LaneNorms& norms = tile.norms[group];
     for (uint32_t j = 0; j < head_dim_; ++j) {
       float* out = matrix + group * kLanes * token_stride + j * coordinate_stride;
-      for (uint32_t l = 0; l < kLanes; ++l) out[l * token_stride] = tile.y[group][j][l] * norms.to_unit_variance[l];
+      for (uint32_t l = 0; l < kLanes; ++l) out[l * token_stride] = tile.y[group][j][l] * kToUnitVariance;
     }
   }
 }

@@ -16,7 +16,7 @@ namespace polarkv {
 // Token t of a tile is lane t % kQuantizerLanes of group t / kQuantizerLanes.
 struct RotatedTile {
   static constexpr uint32_t kGroups = kTileTokens / kQuantizerLanes;
-  alignas(64) LaneFloats y[kGroups][kMaxHeadDim];  // but for RotationScale(head_dim) and the norms' exponents
+  alignas(64) LaneFloats y[kGroups][kMaxHeadDim];  // integers: see RotateLanes
   LaneNorms norms[kGroups];
 };
 

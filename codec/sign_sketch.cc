@@ -67,7 +67,7 @@ ScaleRange QjlTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t c
   sketch_.Write(tile->y, counted & present, planes.payload);
   float mantissa[kTileTokens];
   int exponent[kTileTokens];
-  const float per_norm = RotationScale(rotation_.head_dim()) / kNormPerScale;
+  constexpr float per_norm = 1 / kNormPerScale;
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     const LaneNorms& norms = tile->norms[t / kQuantizerLanes];
     mantissa[t] = norms.norm[t % kQuantizerLanes] * per_norm;

@@ -12,6 +12,8 @@ float SaturateToFloat(double value) {
   return static_cast<float>(std::clamp(value, -kLimit, kLimit));
 }
 
+float TokenFactor(double scale, float constant) { return SaturateToFloat(scale * double{constant}); }
+
 TileDecoder::TileDecoder(KvSide side, uint32_t head_dim, uint64_t rotation_seed)
     : side_(side), head_dim_(head_dim), reader_(side, head_dim), signs_(RotationSigns(rotation_seed)) {}
 
@@ -23,11 +25,10 @@ void TileDecoder::Decode(const TilePart& part, const Rope& rope, uint32_t tokens
     if (rotates) HadamardBlocks(matrix_.value.data(), head_dim_, block, kTileTokens);
     TransposeKeys();
   }
-  const double constant = rotates ? double{RotationScale(head_dim_)} : 1.0;
   for (uint32_t t = 0; t < tokens; ++t) {
     float* value = (side_ == KvSide::kKey ? transposed_ : matrix_.value).data() + t * head_dim_;
     if (side_ == KvSide::kValue && rotates) HadamardBlocks(value, head_dim_, block, 1);
-    const double factor = matrix_.factor[t] * constant;
+    const double factor = rotates ? TokenFactor(matrix_.factor[t], RotationScale(head_dim_)) : matrix_.factor[t];
     float* row = rows + t * head_dim_;
     for (uint32_t j = 0; j < head_dim_; ++j) row[j] = SaturateToFloat(factor * value[j]);
     if (!rotates) continue;

@@ -12,6 +12,10 @@ namespace polarkv {
 // A double rounded to float, the largest float standing for all beyond it.
 float SaturateToFloat(double value);
 
+// What multiplies the numbers of a token of a rotated codec: `scale` is an f32 times a power of two below 2^128, `constant` is
+// RotationScale(head_dim), or 1 where the vector stays rotated. The product is exact in f64, below the normal floats too.
+float TokenFactor(double scale, float constant);
+
 // Holds scratch memory: one thread at a time.
 class TileDecoder {
  public:

@@ -69,19 +69,19 @@ constexpr TurboCodebook FromLevels(const std::array<int8_t, (1u << kBits) / 2>& 
 // Mean squared errors are those of N(0,1); in brackets the least possible with these bits (merged levels: thresholds).
 inline constexpr TurboCodebook kTurbo5 =  // .002539 (.002505)
     turbo_codebook_internal::FromLevels<5>({2, 7, 12, 17, 22, 27, 32, 38, 44, 50, 57, 65, 73, 84, 97, 118}, 36.1583f);
-inline constexpr TurboCodebook kTurbo5As4 =  // .009634 (.009561)
+inline constexpr TurboCodebook kTurbo5As4 =  // .009635 (.009561)
     turbo_codebook_internal::FromLevels<4>({5, 14, 24, 35, 47, 60, 77, 102}, 36.1583f);
-inline constexpr TurboCodebook kTurbo5As3 =  // .035449 (.035355)
+inline constexpr TurboCodebook kTurbo5As3 =  // .035452 (.035356)
     turbo_codebook_internal::FromLevels<3>({9, 29, 52, 83}, 36.1583f);
-inline constexpr TurboCodebook kTurbo4 =  // .009516 (.009501)
-    turbo_codebook_internal::FromLevels<4>({6, 18, 30, 43, 57, 73, 93, 123}, 45.10f);
-inline constexpr TurboCodebook kTurbo4As3 =  // .034886 (.034847)
-    turbo_codebook_internal::FromLevels<3>({12, 36, 64, 100}, 45.10f);
-inline constexpr TurboCodebook kTurbo4As2 =  // .120935 (.120872)
-    turbo_codebook_internal::FromLevels<2>({23, 73}, 45.10f);
-inline constexpr TurboCodebook kTurbo3 =  // .034549 (.034548)
+inline constexpr TurboCodebook kTurbo4 =  // .009520 (.009501)
+    turbo_codebook_internal::FromLevels<4>({6, 18, 30, 43, 57, 73, 93, 123}, 44.96f);
+inline constexpr TurboCodebook kTurbo4As3 =  // .034956 (.034925)
+    turbo_codebook_internal::FromLevels<3>({12, 36, 64, 100}, 44.96f);
+inline constexpr TurboCodebook kTurbo4As2 =  // .121160 (.121093)
+    turbo_codebook_internal::FromLevels<2>({23, 73}, 44.96f);
+inline constexpr TurboCodebook kTurbo3 =  // .034563 (.034548)
     turbo_codebook_internal::FromLevels<3>({10, 31, 55, 88}, 40.9253f);
-inline constexpr TurboCodebook kTurbo3As2 =  // .118520 (.118449)
+inline constexpr TurboCodebook kTurbo3As2 =  // .118730 (.118677)
     turbo_codebook_internal::FromLevels<2>({20, 64}, 40.9253f);
 inline constexpr TurboCodebook kTurbo2 =  // .117482 (.117482)
     turbo_codebook_internal::FromLevels<2>({9, 30}, 19.8644f);
@@ -105,15 +105,18 @@ inline constexpr const TurboCodebook& TurboCodebookFor(CodecId id, uint32_t bits
   }
 }
 
-// Level of |z|, an encoder's choice. A threshold belongs to the level above it. Four bits: floor of a cubic instead of
-// seven comparisons, for the GPU's sake (mean squared error +.16 %); its fma order is part of the format.
-inline constexpr std::array<float, 1> kTurbo2Thresholds = {.981599f};
-inline constexpr std::array<float, 3> kTurbo3Thresholds = {.500550f, 1.049957f, 1.747927f};
-inline constexpr float kTurbo4LevelLimit = 2.9f;
-inline constexpr std::array<float, 3> kTurbo4LevelCubic = {3.843806f, -0.076240f, -0.128903f};  // of u, u^2, u^3
-inline constexpr std::array<float, 15> kTurbo5Thresholds = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,
-                                                            .820850f,  .971674f,  1.130294f, 1.299072f, 1.481284f,
-                                                            1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
+// Thresholds between the levels of a rotated coordinate's magnitude, where kRotatedDeviation (lane_vectors.h) is one
+// standard deviation; a threshold belongs to the level above it. Those of 2 to 4 bits are the multiples of 32 with the least
+// error, so that a table of bytes can take their place (mean squared error at most +.12 %).
+template <uint32_t kBits>
+constexpr auto TurboThresholds() {
+  if constexpr (kBits == 1) return std::array<int, 0>{};
+  if constexpr (kBits == 2) return std::array<int, 1>{1632};
+  if constexpr (kBits == 3) return std::array<int, 3>{832, 1760, 2912};
+  if constexpr (kBits == 4) return std::array<int, 7>{448, 896, 1344, 1856, 2400, 3072, 4000};
+  if constexpr (kBits == 5)
+    return std::array<int, 15>{220, 440, 664, 892, 1125, 1366, 1617, 1881, 2162, 2465, 2798, 3175, 3616, 4167, 4952};
+}
 
 }  // namespace polarkv
 

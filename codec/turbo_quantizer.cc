@@ -10,23 +10,11 @@ namespace {
 
 constexpr uint32_t kLanes = kQuantizerLanes;
 
-template <size_t kCount>
-[[gnu::always_inline]] inline int CountReached(const std::array<float, kCount>& thresholds, float magnitude) {
-  int level = 0;
-  for (const float threshold : thresholds) level += int{magnitude >= threshold};
-  return level;
-}
-
 template <uint32_t kBits>
 [[gnu::always_inline]] inline int Level(float magnitude) {
-  if constexpr (kBits == 1) return 0;
-  if constexpr (kBits == 2) return CountReached(kTurbo2Thresholds, magnitude);
-  if constexpr (kBits == 3) return CountReached(kTurbo3Thresholds, magnitude);
-  if constexpr (kBits == 5) return CountReached(kTurbo5Thresholds, magnitude);
-  const float u = magnitude < kTurbo4LevelLimit ? magnitude : kTurbo4LevelLimit;
-  const auto& c = kTurbo4LevelCubic;
-  const int level = static_cast<int>(u * std::fma(u, std::fma(u, c[2], c[1]), c[0]));
-  return level < 7 ? level : 7;
+  int level = 0;
+  for (const int threshold : TurboThresholds<kBits>()) level += int{magnitude >= static_cast<float>(threshold)};
+  return level;
 }
 
 }  // namespace
@@ -44,17 +32,20 @@ template <uint32_t kBits>
   for (uint32_t c = 0; c < image_of.size(); ++c) image_of[c] = book.image[c];
   for (uint32_t j = 0; j < head_dim_; ++j) {
     for (uint32_t l = 0; l < kLanes; ++l) {
-      const float z = y[j][l] * norms.to_unit_variance[l];
-      const int level = Level<kBits>(std::fabs(z));
-      const int code = z < 0 ? kHalf - 1 - level : kHalf + level;
+      const bool negative = y[j][l] < 0;
+      const int level = Level<kBits>(negative ? -1 - y[j][l] : y[j][l]);
+      const int code = negative ? kHalf - 1 - level : kHalf + level;
       out.code[j][l] = static_cast<uint8_t>(code);
       // One bit: no look-up, which g++ 12 miscompiles when the code is a comparison's result.
-      image[j][l] = kBits == 1 ? (z < 0 ? image_of[0] : image_of[1]) : image_of[code];
+      image[j][l] = kBits == 1 ? (negative ? image_of[0] : image_of[1]) : image_of[code];
     }
   }
-  for (uint32_t l = 0; l < kLanes; ++l) out.exponent[l] = norms.exponent[l];
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    out.exponent[l] = norms.exponent[l];
+    out.norm[l] = norms.norm[l];
+  }
   if (!IsTurboQjl(codec_)) return ScaleLanes(side_, y, image, head_dim_, norms, out.mantissa);
-  const float per_norm = RotationScale(head_dim_) / (std::sqrt(static_cast<float>(head_dim_)) * book.unit);
+  const float per_norm = 1 / (std::sqrt(static_cast<float>(head_dim_)) * book.unit);
   for (uint32_t l = 0; l < kLanes; ++l) out.mantissa[l] = norms.norm[l] * per_norm;
 }
 

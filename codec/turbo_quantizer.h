@@ -15,7 +15,7 @@
 namespace polarkv {
 
 struct QuantizerInput {
-  alignas(64) float x[kMaxHeadDim][kQuantizerLanes];  // finite; overwritten with the rotated vectors
+  alignas(64) float x[kMaxHeadDim][kQuantizerLanes];  // finite; overwritten with the rotated vectors, integers
 };
 
 struct QuantizedVectors {
@@ -23,6 +23,7 @@ struct QuantizedVectors {
   // The rotated vector is about mantissa * 2^exponent * image[code]; mantissa 0: the zero vector.
   float mantissa[kQuantizerLanes];
   int exponent[kQuantizerLanes];
+  float norm[kQuantizerLanes];  // of the vector times 2^-exponent
 };
 
 class TurboQuantizer {
@@ -30,7 +31,7 @@ class TurboQuantizer {
   // `codec` is turbo<b> or turbo<b>q. Keys get the scale that makes inner products unbiased, values the one that keeps
   // the norm; keys of turbo<b>q the published one, norm times centroid, to which a residual is to be added.
   TurboQuantizer(CodecId codec, KvSide side, uint32_t head_dim, uint64_t rotation_seed);
-  // Afterwards `in` holds the rotated vectors, but for RotationScale(head_dim) and the exponent.
+  // Afterwards `in` holds the rotated vectors as RotateLanes (lane_vectors.h) leaves them.
   void Quantize(QuantizerInput& in, QuantizedVectors& out) const;
 
   CodecId codec() const { return codec_; }

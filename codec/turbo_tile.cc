@@ -42,10 +42,11 @@ void SquareNormsPlain(const LaneFloats* x, uint32_t head_dim, float* sum) { SumO
 }  // namespace
 
 // What the codes leave over of y, in units of the tokens' scales: norms, and signs of a projection.
-void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* exponent, const uint8_t* codes,
+void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const float* norm, const int* exponent, const uint8_t* codes,
                                      ScaleRange range, const uint8_t* scales, uint8_t* plane) const {
   const uint32_t head_dim = quantizer_.head_dim();
   const TurboCodebook& book = TurboCodebookFor(quantizer_.codec(), quantizer_.bits());
+  const float rotated_norm = RotatedNorm(head_dim);
   uint64_t coded = 0;
   for (uint32_t group = 0; group < RotatedTile::kGroups; ++group) {
     LaneFloats per_scale;
@@ -54,7 +55,7 @@ void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* ex
       const double scale = ScaleValue(range, scales[token]);
       if (scale > 0) coded |= uint64_t{1} << token;
       per_scale[l] =
-          scale > 0 ? static_cast<float>(std::ldexp(double{RotationScale(head_dim)}, exponent[token]) / scale) : 0;
+          scale > 0 ? static_cast<float>(std::ldexp(double{norm[token] / rotated_norm}, exponent[token]) / scale) : 0;
     }
     for (uint32_t j = 0; j < head_dim; ++j) {
       for (uint32_t l = 0; l < kLanes; ++l) {
@@ -66,8 +67,8 @@ void TurboTileEncoder::WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* ex
     (HasHardwareFma() ? SquareNormsFma : SquareNormsPlain)(y[group], head_dim, square);
     for (uint32_t l = 0; l < kLanes; ++l) {
       const uint32_t token = group * kLanes + l;
-      const uint16_t norm = (coded >> token & 1) != 0 ? FloatToHalf(std::min(std::sqrt(square[l]), kMaxHalf)) : 0;
-      std::memcpy(plane + 2 * token, &norm, 2);
+      const uint16_t stored = (coded >> token & 1) != 0 ? FloatToHalf(std::min(std::sqrt(square[l]), kMaxHalf)) : 0;
+      std::memcpy(plane + 2 * token, &stored, 2);
     }
   }
   residual_->Write(y, coded, plane + kResidualNormBytes);
@@ -83,6 +84,7 @@ ScaleRange TurboTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t
   QuantizedVectors quantized;
   alignas(64) std::array<uint8_t, kMaxTileCodes> codes = {};
   float mantissa[kTileTokens] = {};
+  float norm[kTileTokens] = {};
   int exponent[kTileTokens] = {};
   for (uint32_t first = 0; first < tokens; first += kLanes) {
     const uint32_t lanes = std::min(kLanes, tokens - first);
@@ -95,6 +97,7 @@ ScaleRange TurboTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t
     PlaceCodes(matrix_, quantized, first, lanes, codes.data());
     std::copy_n(quantized.mantissa, lanes, mantissa + first);
     std::copy_n(quantized.exponent, lanes, exponent + first);
+    std::copy_n(quantized.norm, lanes, norm + first);
   }
   for (uint32_t token = 0; token < tokens; ++token) {
     if ((counted >> token & 1) != 0) continue;
@@ -108,7 +111,7 @@ ScaleRange TurboTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t
     for (uint32_t group = 0; group < RotatedTile::kGroups; ++group) {
       std::memcpy(y->y[group], in->group[group].x, sizeof y->y[group]);
     }
-    WriteResidual(y->y, exponent, codes.data(), range, scales, planes.residual);
+    WriteResidual(y->y, norm, exponent, codes.data(), range, scales, planes.residual);
   }
   return range;
 }

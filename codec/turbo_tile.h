@@ -23,8 +23,8 @@ class TurboTileEncoder : public RotatedTileEncoder {
                     uint8_t* scales) const override;
 
  private:
-  void WriteResidual(LaneFloats (*y)[kMaxHeadDim], const int* exponent, const uint8_t* codes, ScaleRange range,
-                     const uint8_t* scales, uint8_t* plane) const;
+  void WriteResidual(LaneFloats (*y)[kMaxHeadDim], const float* norm, const int* exponent, const uint8_t* codes,
+                     ScaleRange range, const uint8_t* scales, uint8_t* plane) const;
 
   TurboQuantizer quantizer_;
   CodeMatrix matrix_;

@@ -1,4 +1,4 @@
-// Attention of a KV head's queries over tiles of turbo codes with AMX int8 products: for groups of queries, where one decode of
+// Attention of a KV head's queries over tiles of turbo or trellis codes with AMX int8 products: for groups of queries, where one decode of
 // the codes serves sixteen rows and the processor multiplies them at once.
 //
 // Shapes and arithmetic as TurboAttendAvx512's; sums of the output are taken in another order.
@@ -11,13 +11,16 @@ namespace polarkv::cpu {
 
 // Up to that many rows TurboAttendAvx512 is the faster of the two.
 inline constexpr uint32_t kMostRowsWithoutAmx = 4;
+inline constexpr uint32_t kAmxHeadDimUnit = 64;  // head_dim is a multiple of
 
 // Needs InstructionSet::kAmx.
-TurboBody TurboAttendAmx;
+void TurboAttendAmx(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states,
+                    uint32_t rows, const TurboExtras* extras);
 
 // The same body on emulated tile registers, with the same results to the bit. Slow; for tests and for the check of the
 // processor's tiles. Needs InstructionSet::kAvx512.
-TurboBody TurboAttendEmulatedAmx;
+void TurboAttendEmulatedAmx(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
+                            TurboRowState* states, uint32_t rows, const TurboExtras* extras);
 
 }  // namespace polarkv::cpu
 

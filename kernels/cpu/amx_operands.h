@@ -11,7 +11,7 @@
 #define POLARKV_KERNELS_CPU_AMX_OPERANDS_H_
 
 #include "kernels/cpu/amx_tile_config.h"
-#include "kernels/cpu/turbo_words_avx512.h"
+#include "kernels/cpu/tile_scores_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -24,64 +24,71 @@ constexpr uint32_t kOperandBytes = kAmxRows * kAmxRowBytes;
 struct alignas(64) AmxOperands {
   int8_t queries[kMaxPassRows * kMaxGroups * 64];  // [row][head_dim]
   int8_t keys[4 * kMaxGroups][kOperandBytes];      // [group][score vector]
-  int32_t scores[4][kMaxPassRows][16];             // [score vector][row]
-  uint8_t weights[kMaxPassRows][64];
-  int8_t values[4 * kMaxGroups][kOperandBytes];       // [16 dims]
-  int32_t sums[4 * kMaxGroups][kMaxPassRows][16];     // [16 dims][row]
+  RowScores scores[kMaxPassRows];
+  int32_t weights[kMaxPassRows][16];
+  int8_t values[4 * kMaxGroups][kOperandBytes];    // [16 dims]
+  int32_t sums[4 * kMaxGroups][kMaxPassRows][16];  // [16 dims][row]
 };
 
-// One side of one tile.
-struct CodePlanes {
-  const uint8_t* crumbs;
-  const uint8_t* refine1;  // null below 3 bits
-  const uint8_t* refine0;  // null below 4 bits
-};
-
-// Four rows of operand B from each half of a decoded line: of vector A's atoms and of vector B's.
-[[gnu::always_inline]] inline void StoreRows(const __m512i bytes[4][2], int8_t* a, int8_t* b) {
-  for (int word = 0; word < 4; ++word) {
-    int8_t* rows = (word < 2 ? a : b) + word % 2 * 2 * kAmxRowBytes;
-    _mm512_store_si512(rows, bytes[word][0]);
-    _mm512_store_si512(rows + kAmxRowBytes, bytes[word][1]);
-  }
+// Four rows of operand B from each half of a line: of vector A's atoms and of vector B's.
+template <typename Lines>
+[[gnu::always_inline]] inline void DecodeRows(const Lines& lines, uint32_t group, uint32_t line, int8_t* a_rows, int8_t* b_rows) {
+  ForEachPair(lines, FullLine(group, line), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
+    _mm512_store_si512(a_rows + i * kAmxRowBytes, a);
+    _mm512_store_si512(b_rows + i * kAmxRowBytes, b);
+  });
 }
 
-template <int kBits>
-[[gnu::always_inline]] inline void DecodeLine(const CodePlanes& planes, const __m512i table[4], uint32_t group, uint32_t line,
-                                              __m512i bytes[4][2]) {
-  const uint32_t refine = (group * kLinesPerVector + line) * kLineBytes;
-  Decode<kBits>(table, planes.crumbs + (group * 2 * kLinesPerVector + line) * kLineBytes,
-                kBits >= 3 ? planes.refine1 + refine : nullptr, kBits == 4 ? planes.refine0 + refine : nullptr, bytes);
-}
-
-// Keys: chunk quarter * groups + group of 16 coordinates is four rows of one operand; score vector 2 * e3 + T1 (see
-// kScoreOrder) has the tokens of half e3 of the lines with T1.
-template <int kBits>
-[[gnu::always_inline]] inline void DecodeKeys(const CodePlanes& planes, const __m512i table[4], uint32_t groups,
-                                              AmxOperands& to) {
+// Keys: chunk quarter * groups + group of 16 coordinates is four rows of one operand; vector 2 * e3 + T1 of the scores (see
+// RowScores) has the tokens of half e3 of the lines with T1.
+template <typename Lines>
+void DecodeKeys(const TileSide& side, AmxOperands& to) {
+  const Lines lines(side);
+  const uint32_t groups = side.head_dim / 64;
   for (uint32_t chunk = 0; chunk < 4 * groups; ++chunk) {
+    int8_t(*keys)[kOperandBytes] = to.keys + chunk / 4 * 4;
+    const uint32_t row = chunk % 4 * 4 * kAmxRowBytes;
     for (uint32_t t1 = 0; t1 < 2; ++t1) {
-      __m512i bytes[4][2];
-      DecodeLine<kBits>(planes, table, chunk % groups, 4 * t1 + chunk / groups, bytes);
-      const uint32_t row = chunk % 4 * 4 * kAmxRowBytes;
-      StoreRows(bytes, to.keys[chunk / 4 * 4 + t1] + row, to.keys[chunk / 4 * 4 + 2 + t1] + row);
+      DecodeRows(lines, chunk % groups, 4 * t1 + chunk / groups, keys[t1] + row, keys[2 + t1] + row);
     }
   }
 }
 
 // Values: a quarter of the tile's tokens is four rows; lane order is dim order.
-template <int kBits>
-[[gnu::always_inline]] inline void DecodeValues(const CodePlanes& planes, const __m512i table[4], uint32_t groups,
-                                                AmxOperands& to) {
-  for (uint32_t group = 0; group < groups; ++group) {
+template <typename Lines>
+void DecodeValues(const TileSide& side, AmxOperands& to) {
+  const Lines lines(side);
+  for (uint32_t group = 0; group < side.head_dim / 64; ++group) {
+    int8_t(*values)[kOperandBytes] = to.values + 4 * group;
     for (uint32_t line = 0; line < kLinesPerVector; ++line) {
-      __m512i bytes[4][2];
-      DecodeLine<kBits>(planes, table, group, line, bytes);
       const uint32_t row = line % 4 * 4 * kAmxRowBytes;
-      StoreRows(bytes, to.values[4 * group + line / 4] + row, to.values[4 * group + 2 + line / 4] + row);
+      DecodeRows(lines, group, line, values[line / 4] + row, values[2 + line / 4] + row);
     }
   }
 }
+
+// By kind of codes.
+using DecodeOperand = void(const TileSide& side, AmxOperands& to);
+constexpr DecodeOperand* kDecodeKeys[kCodeKinds] = {
+    nullptr,
+    DecodeKeys<CodeLines<CodeKind::kTurbo1>>,
+    DecodeKeys<CodeLines<CodeKind::kTurbo2>>,
+    DecodeKeys<CodeLines<CodeKind::kTurbo3>>,
+    DecodeKeys<CodeLines<CodeKind::kTurbo4>>,
+    DecodeKeys<CodeLines<CodeKind::kTurbo5>>,
+    DecodeKeys<CodeLines<CodeKind::kTrellis1>>,
+    DecodeKeys<CodeLines<CodeKind::kTrellis2>>,
+    DecodeKeys<CodeLines<CodeKind::kTrellis3>>};
+constexpr DecodeOperand* kDecodeValues[kCodeKinds] = {
+    nullptr,
+    DecodeValues<CodeLines<CodeKind::kTurbo1>>,
+    DecodeValues<CodeLines<CodeKind::kTurbo2>>,
+    DecodeValues<CodeLines<CodeKind::kTurbo3>>,
+    DecodeValues<CodeLines<CodeKind::kTurbo4>>,
+    DecodeValues<CodeLines<CodeKind::kTurbo5>>,
+    DecodeValues<CodeLines<CodeKind::kTrellis1>>,
+    DecodeValues<CodeLines<CodeKind::kTrellis2>>,
+    DecodeValues<CodeLines<CodeKind::kTrellis3>>};
 
 // Registers 0 to 3: sums of four independent products, which hides their latency; 4 and 5: operand B; 6: operand A.
 constexpr int kB0 = 4, kB1 = 5, kA = 6;
@@ -103,14 +110,6 @@ template <class Unit>
   unit.template Zero<3>();
 }
 
-template <class Unit>
-[[gnu::always_inline]] inline void StoreSums(Unit& unit, int32_t (*to)[kMaxPassRows][16]) {
-  unit.template Store<0>(to[0], kAmxRowBytes);
-  unit.template Store<1>(to[1], kAmxRowBytes);
-  unit.template Store<2>(to[2], kAmxRowBytes);
-  unit.template Store<3>(to[3], kAmxRowBytes);
-}
-
 // Scores of the tile whose keys are decoded.
 template <class Unit>
 [[gnu::always_inline]] inline void MultiplyKeys(Unit& unit, uint32_t groups, AmxOperands& operands) {
@@ -127,7 +126,10 @@ template <class Unit>
     unit.template Load<kB1>(keys[3], kAmxRowBytes);
     unit.template DotS8S8<3, kA, kB1>();
   }
-  StoreSums(unit, operands.scores);
+  unit.template Store<0>(&operands.scores[0][0], sizeof(RowScores));
+  unit.template Store<1>(&operands.scores[0][1], sizeof(RowScores));
+  unit.template Store<2>(&operands.scores[0][2], sizeof(RowScores));
+  unit.template Store<3>(&operands.scores[0][3], sizeof(RowScores));
 }
 
 // Weighted sums of the tile whose values are decoded.
@@ -136,6 +138,7 @@ template <class Unit>
   unit.template Load<kA>(operands.weights, kAmxRowBytes);
   for (uint32_t group = 0; group < groups; ++group) {
     const int8_t(*values)[kOperandBytes] = operands.values + 4 * group;
+    int32_t(*sums)[kMaxPassRows][16] = operands.sums + 4 * group;
     ZeroSums(unit);
     unit.template Load<kB0>(values[0], kAmxRowBytes);
     unit.template DotU8S8<0, kA, kB0>();
@@ -145,7 +148,10 @@ template <class Unit>
     unit.template DotU8S8<2, kA, kB0>();
     unit.template Load<kB1>(values[3], kAmxRowBytes);
     unit.template DotU8S8<3, kA, kB1>();
-    StoreSums(unit, operands.sums + 4 * group);
+    unit.template Store<0>(sums[0], kAmxRowBytes);
+    unit.template Store<1>(sums[1], kAmxRowBytes);
+    unit.template Store<2>(sums[2], kAmxRowBytes);
+    unit.template Store<3>(sums[3], kAmxRowBytes);
   }
 }
 

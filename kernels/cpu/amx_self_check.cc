@@ -40,8 +40,9 @@ class RandomProblem {
     }
     random.Fill(base_);
     random.Fill(words_);
+    reader_.key_kind = reader_.value_kind = CodeKind::kTurbo4;
     reader_.key_bits = reader_.value_bits = 4;
-    reader_.key_table = MakeTurboTable(TurboCodebookFor(CodecId::kTurbo4, 4), 128);
+    reader_.key_table = MakeTurboTable(TurboCodebookFor(CodecId::kTurbo4, 4), kKeyTableOffset);
     reader_.value_table = MakeTurboTable(TurboCodebookFor(CodecId::kTurbo4, 4), 0);
     tiles_.base = base_.data();
     for (int i = 0; i < 2; ++i) {
@@ -68,7 +69,7 @@ class RandomProblem {
   }
 
   // Every row's maximum, sum and output.
-  std::vector<float> Run(TurboBody* body) const {
+  std::vector<float> Run(TurboAttendBody* body) const {
     const uint32_t outputs = 2 * tiles_.head_dim;
     std::vector<float> result(rows_ * (outputs + 2), 0.0f);
     std::vector<TurboRowState> states(rows_);
@@ -99,7 +100,7 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
-bool PassesAmxSelfCheck(TurboBody* body) {
+bool PassesAmxSelfCheck(TurboAttendBody* body) {
   RandomBits random;
   struct Shape {
     uint32_t head_dim, tokens, rows;

@@ -1,6 +1,6 @@
 // Rows of coordinates in registers: register 2 i has the even ones of 32 i .. 32 i + 31, register 2 i + 1 the odd ones, so
-// that 16-bit numbers become floats by a shift or a mask. Hadamard transforms and sums in the order of FORMAT.md ("Turbo
-// codes", Writing), and 4x4 transpositions of 128-bit lanes. For sources compiled with AVX-512.
+// that 16-bit numbers become floats by a shift or a mask. Hadamard transforms and sums in the order of FORMAT.md ("Rotated
+// vectors"), and 4x4 transpositions of 128-bit lanes. For sources compiled with AVX-512.
 #ifndef POLARKV_KERNELS_CPU_AVX512_ROWS_H_
 #define POLARKV_KERNELS_CPU_AVX512_ROWS_H_
 
@@ -17,73 +17,59 @@ namespace {
   return Select(_mm512_set1_epi8(static_cast<char>(mask)), a, b);
 }
 
-// Lane i <- lane i ^ kStride.
-template <int kStride>
-[[gnu::always_inline]] inline __m512 Exchange(__m512 x) {
-  if constexpr (kStride == 1) return _mm512_permute_ps(x, 0xB1);
-  if constexpr (kStride == 2) return _mm512_permute_ps(x, 0x4E);
-  if constexpr (kStride == 4) return _mm512_shuffle_f32x4(x, x, 0xB1);
-  return _mm512_shuffle_f32x4(x, x, 0x4E);
-}
+// A stage of a Hadamard transform of 16-bit numbers: sums and differences of what `low` and `high` take of a and b.
+#define POLARKV_HADAMARD_STAGE(a, b, low, high)              \
+  {                                                          \
+    const __m512i low_part = low, high_part = high;          \
+    a = _mm512_add_epi16(low_part, high_part);               \
+    b = _mm512_sub_epi16(low_part, high_part);               \
+  }
 
-// 1, and -1 in the lanes in which kStride is set.
-template <int kStride>
-[[gnu::always_inline]] inline __m512 UpperSigns() {
-  alignas(64) static constexpr float kSigns[16] = {
-      1,
-      1 & kStride ? -1.0f : 1,  2 & kStride ? -1.0f : 1,  3 & kStride ? -1.0f : 1,  4 & kStride ? -1.0f : 1,
-      5 & kStride ? -1.0f : 1,  6 & kStride ? -1.0f : 1,  7 & kStride ? -1.0f : 1,  8 & kStride ? -1.0f : 1,
-      9 & kStride ? -1.0f : 1,  10 & kStride ? -1.0f : 1, 11 & kStride ? -1.0f : 1, 12 & kStride ? -1.0f : 1,
-      13 & kStride ? -1.0f : 1, 14 & kStride ? -1.0f : 1, 15 & kStride ? -1.0f : 1};
-  return _mm512_load_ps(kSigns);
-}
-
-// Lanes i and i + kStride become their sum and difference. The product is by 1 or -1: exact, so that fma rounds as addition.
-template <int kStride, int kCount>
-[[gnu::always_inline]] inline void ButterflyInside(__m512* x) {
-  const __m512 signs = UpperSigns<kStride>();
-  for (int i = 0; i < kCount; ++i) x[i] = _mm512_fmadd_ps(x[i], signs, Exchange<kStride>(x[i]));
-}
-
-template <int kStride, int kCount>
-[[gnu::always_inline]] inline void ButterflyAcross(__m512* x) {
+// Sums and differences of registers `stride` apart.
+template <int kCount>
+[[gnu::always_inline]] inline void HadamardAcross(__m512i* x, int stride) {
   for (int i = 0; i < kCount; ++i) {
-    if ((i & kStride) != 0) continue;
-    const __m512 a = x[i], b = x[i + kStride];
-    x[i] = _mm512_add_ps(a, b);
-    x[i + kStride] = _mm512_sub_ps(a, b);
+    if ((i & stride) == 0) POLARKV_HADAMARD_STAGE(x[i], x[i + stride], x[i], x[i + stride])
   }
 }
 
-// Un-normalised Hadamard transforms of each kBlock of kCount registers.
-template <int kCount, int kBlock>
-[[gnu::always_inline]] inline void HadamardRow(__m512* x) {
-  ButterflyAcross<1, kCount>(x);
-  ButterflyInside<1, kCount>(x);
-  ButterflyInside<2, kCount>(x);
-  ButterflyInside<4, kCount>(x);
-  ButterflyInside<8, kCount>(x);
-  if constexpr (kBlock > 2) ButterflyAcross<2, kCount>(x);
-  if constexpr (kBlock > 4) ButterflyAcross<4, kCount>(x);
-  if constexpr (kBlock > 8) ButterflyAcross<8, kCount>(x);
+// The five stages within registers, of two registers that the stage before has made, as its sums and its differences: two
+// shuffles bring together what is to be added, and the results of the stage before are told apart by their places. Let the
+// bits of a word's place be p4 .. p0 and r that of its register: stages transform p2, p1, p0, p4, p3 in this order, and what
+// was in (p4 p3 p2 p1 p0; r) is in (p4 p0 r p2 p1; p3) afterwards.
+[[gnu::always_inline]] inline void HadamardInside(__m512i& a, __m512i& b) {
+  for (int stage = 0; stage < 3; ++stage) {
+    POLARKV_HADAMARD_STAGE(a, b, _mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b))
+  }
+  POLARKV_HADAMARD_STAGE(a, b, _mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xEE))
+  POLARKV_HADAMARD_STAGE(a, b, _mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD))
 }
+#undef POLARKV_HADAMARD_STAGE
 
 // Lane i of the result: the sum over the lanes of in[i], neighbours first, then neighbouring pairs, and so on.
-[[gnu::always_inline]] inline __m512 SumEach(const __m512 in[16]) {
+template <typename Add>
+[[gnu::always_inline]] inline __m512 SumLanes(const __m512 in[16], Add add) {
   __m512 a[8], b[4], c[2];
   for (int i = 0; i < 8; ++i) {
-    a[i] = _mm512_add_ps(_mm512_shuffle_ps(in[2 * i], in[2 * i + 1], 0x88),
-                         _mm512_shuffle_ps(in[2 * i], in[2 * i + 1], 0xDD));
+    a[i] = add(_mm512_shuffle_ps(in[2 * i], in[2 * i + 1], 0x88), _mm512_shuffle_ps(in[2 * i], in[2 * i + 1], 0xDD));
   }
   for (int i = 0; i < 4; ++i) {
-    b[i] = _mm512_add_ps(_mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0x88),
-                         _mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0xDD));
+    b[i] = add(_mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0x88), _mm512_shuffle_ps(a[2 * i], a[2 * i + 1], 0xDD));
   }
   for (int i = 0; i < 2; ++i) {
-    c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88),
-                         _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xDD));
+    c[i] = add(_mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0x88), _mm512_shuffle_f32x4(b[2 * i], b[2 * i + 1], 0xDD));
   }
-  return _mm512_add_ps(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xDD));
+  return add(_mm512_shuffle_f32x4(c[0], c[1], 0x88), _mm512_shuffle_f32x4(c[0], c[1], 0xDD));
+}
+[[gnu::always_inline]] inline __m512 SumEach(const __m512 in[16]) {
+  return SumLanes(in, [](__m512 x, __m512 y) __attribute__((always_inline)) { return _mm512_add_ps(x, y); });
+}
+[[gnu::always_inline]] inline __m512i SumEachInteger(const __m512i in[16]) {
+  __m512 lanes[16];
+  for (int i = 0; i < 16; ++i) lanes[i] = _mm512_castsi512_ps(in[i]);
+  return _mm512_castps_si512(SumLanes(lanes, [](__m512 x, __m512 y) __attribute__((always_inline)) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_castps_si512(y)));
+  }));
 }
 
 // 128-bit lane j of out[i] <- lane i of in[j].

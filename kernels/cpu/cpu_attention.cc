@@ -21,7 +21,7 @@ bool AllFinite(std::span<const float> values) {
 bool AttendTurbo(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t rows, std::span<const float> q,
                  float scale, std::span<float> o, std::span<float> lse, InstructionSet set) {
   const BlockSpec& spec = blocks[0]->spec();
-  TurboHead head(spec.head_dim, spec.rotation_seed, rows, FindTurboBody(set, rows));
+  TurboHead head(spec.head_dim, spec.rotation_seed, rows, set);
   for (uint32_t kv_head = 0; kv_head < spec.kv_heads; ++kv_head) {
     const size_t row = size_t{kv_head} * rows;
     head.Attend(blocks, layer, kv_head, &q[row * spec.head_dim], scale, &o[row * spec.head_dim], &lse[row]);

@@ -102,6 +102,7 @@ class Records {
   std::array<float, kMaxHeadDim> signs_;
 };
 
+
 bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
   return HasAvx512(set) && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
          head_dim % 64 == 0;
@@ -121,7 +122,15 @@ class SideDecoder {
         reader_(side, block.spec().head_dim) {
     const BlockSpec& spec = block.spec();
     const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
-    for (uint32_t j = 0; j < spec.head_dim; ++j) shape_.negative[j / 32] |= uint32_t{signs[j] < 0} << j % 32;
+    for (uint32_t j = 0; j < kMaxHeadDim; ++j) {
+      sign_bits32_[j] = signs[j] < 0 ? 0x80000000u : 0;
+      sign_bits16_[j] = signs[j] < 0 ? 0x8000u : 0;
+    }
+    shape_.sign_bits16 = sign_bits16_.data();
+    shape_.sign_bits32 = sign_bits32_.data();
+#if defined(__x86_64__)
+    shape_.converts_bf16 = __builtin_cpu_supports("avx512bf16") != 0;
+#endif
     shape_.head_dim = spec.head_dim;
     shape_.keys = side == KvSide::kKey;
     for (uint32_t i = 0; i < octave_.size(); ++i) octave_[i] = double{kOctave[i]};
@@ -152,7 +161,7 @@ class SideDecoder {
     if (shape_.bits != part.bits || codec_ != part.codec) {
       shape_.bits = part.bits;
       codec_ = part.codec;
-      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), 0);
+      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
     }
     shape_.rotated = rotated_;
     shape_.dtype = static_cast<uint32_t>(dtype);
@@ -164,14 +173,14 @@ class SideDecoder {
     to.rows = out;
     const double constant = rotated_ ? 1.0 : double{RotationScale(shape_.head_dim)};
     for (uint32_t t = 0; t < kTileTokens; ++t) {
-      // ScaleValue(part.range, code) * constant: products with powers of two are exact in double.
+      // TokenFactor(ScaleValue(part.range, code), constant): products with powers of two are exact in double.
       const int step = (int{part.range.base} + part.scales[t]) * (1 << (part.range.shift & 7));
       const int octave = step >> kScaleStepBits;
       const double power = octave >= -1022 && octave <= 1023
                                ? std::bit_cast<double>(static_cast<uint64_t>(1023 + octave) << 52)
                                : std::ldexp(1.0, octave);  // of no block that an encoder made
       const bool zero = part.scales[t] == 0 || (part.escapes >> t & 1) != 0;
-      to.factor[t] = zero ? 0.0 : octave_[step & (kScaleSteps - 1)] * constant * power;
+      to.factor[t] = zero ? 0.0f : SaturateToFloat(octave_[step & (kScaleSteps - 1)] * constant * power);
     }
 #if defined(__x86_64__)
     TurboDecodeAvx512(shape_, to);
@@ -182,9 +191,10 @@ class SideDecoder {
     const uint32_t d = shape_.head_dim;
     reader_.Read(part, block_.spec().rope, matrix_);
     for (uint32_t t = 0; t < tokens; ++t) {
+      const double factor = TokenFactor(matrix_.factor[t], 1);
       for (uint32_t j = 0; j < d; ++j) {
         const float image = matrix_.value[side_ == KvSide::kKey ? j * kTileTokens + t : t * d + j];
-        rows_[t * d + j] = SaturateToFloat(matrix_.factor[t] * image);
+        rows_[t * d + j] = SaturateToFloat(factor * image);
       }
     }
   }
@@ -196,6 +206,8 @@ class SideDecoder {
   InstructionSet set_;
   CodecId codec_{};
   TurboDecoderShape shape_;
+  alignas(64) std::array<uint16_t, kMaxHeadDim> sign_bits16_;
+  alignas(64) std::array<uint32_t, kMaxHeadDim> sign_bits32_;
   std::array<double, kScaleSteps> octave_;
   Records records_;
   TileDecoder reference_;

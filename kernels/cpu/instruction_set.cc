@@ -24,9 +24,16 @@ bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
   if (set == InstructionSet::kAmx) return WhyNoAmx().empty();
 #if defined(__x86_64__)
+  if (set == InstructionSet::kVector128) return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2");
+  if (set == InstructionSet::kAvx2) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  }
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__)
+  return set == InstructionSet::kVector128;
 #else
   return false;
 #endif
@@ -38,7 +45,19 @@ InstructionSet BestInstructionSet() {
 }
 
 std::string_view InstructionSetName(InstructionSet set) {
-  return set == InstructionSet::kAmx ? "amx" : set == InstructionSet::kAvx512 ? "avx512" : "scalar";
+  switch (set) {
+    case InstructionSet::kScalar:
+      return "scalar";
+    case InstructionSet::kVector128:
+      return "vector128";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kAvx512:
+      return "avx512";
+    case InstructionSet::kAmx:
+      return "amx";
+  }
+  return "";
 }
 
 }  // namespace polarkv::cpu

@@ -9,11 +9,14 @@ namespace polarkv::cpu {
 
 // In ascending order of speed.
 enum class InstructionSet {
-  kScalar,  // the reference in codec/
-  kAvx512,  // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
-  kAmx,     // that and AMX with int8 products, which the process may use and which were tried (amx_support.h)
+  kScalar,     // the reference in codec/
+  kVector128,  // vectors of 128 bits: SSE4.2 on x86-64; on AArch64 what the program is compiled for
+  kAvx2,       // AVX2, FMA, F16C, BMI and BMI2
+  kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
+  kAmx,        // that and AMX with int8 products, which the process may use and which were tried (amx_support.h)
 };
-inline constexpr std::array<InstructionSet, 3> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kAvx512,
+inline constexpr std::array<InstructionSet, 5> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kVector128,
+                                                                   InstructionSet::kAvx2, InstructionSet::kAvx512,
                                                                    InstructionSet::kAmx};
 
 bool Supports(InstructionSet set);
@@ -22,7 +25,7 @@ constexpr bool HasAvx512(InstructionSet set) { return set == InstructionSet::kAv
 // The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
 // that. Looked at once.
 InstructionSet BestInstructionSet();
-// "scalar", "avx512", "amx".
+// "scalar", "vector128", "avx2", "avx512", "amx".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu

@@ -1,4 +1,4 @@
-// Attention of one KV head's queries over tiles of turbo codes, in the rotated domain, straight from the planes.
+// Attention of one KV head's queries over tiles of turbo or trellis codes, in the rotated domain, straight from the planes.
 //
 // Queries are rounded to int8 (per row, largest coordinate = 127) and probabilities to 8 bits (per tile, largest = 255);
 // dot products are exact integers. kernels/README.md states the error that this adds.
@@ -30,22 +30,28 @@ struct TurboRowState {
 };
 
 // A run of tiles of one head in one block; plane pointers are null when the plane is not held. Strides are bytes a tile.
+// The body reads ahead: in the tiles that follow, then in the run `next`.
 struct TurboTiles {
   const uint8_t* base = nullptr;
   const uint8_t* key_refine[2] = {};    // first (Refine1), second (Refine0)
   const uint8_t* value_refine[2] = {};
   uint32_t base_stride = 0;
   uint32_t refine_stride = 0;
-  const float* octave = nullptr;              // [64]: kOctave of codec/log_scale.h
+  const float* octave = nullptr;              // [kScaleStepsPerOctave]: kOctave of codec/log_scale.h
   uint32_t key_scales = 0, value_scales = 0;  // byte offsets inside a tile of the base plane
   uint32_t key_crumbs = 0, value_crumbs = 0;
-  uint32_t head_dim = 0;  // 64, 128, 192 or 256
+  uint32_t head_dim = 0;
   uint32_t tokens = 0;
+  uint32_t following = 0;            // tiles of the same planes after these
+  const TurboTiles* next = nullptr;  // what will be attended to after those, if known
 };
 
-// Key and value codes as read: bits and tables. The tables' offset is 128 for keys, 0 for values.
+// Key and value codes as read: bits and tables. The tables' offset is kKeyTableOffset for keys, 0 for values.
+inline constexpr int kKeyTableOffset = 128;
 struct TurboReader {
-  uint32_t key_bits = 0, value_bits = 0;
+  CodeKind key_kind = CodeKind::kTurbo2, value_kind = CodeKind::kTurbo2;
+  uint32_t key_bits = 0, value_bits = 0;  // of turbo codes
+  bool key_third_in_base = false, value_third_in_base = false;  // turbo5: after the crumbs
   TurboTable key_table, value_table;
 };
 
@@ -55,12 +61,10 @@ struct TurboExtras {
   float* probability = nullptr;    // out: relative to 2^max of the row's state
 };
 
-// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile.
-using TurboBody = void(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
+// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. Needs
+// InstructionSet::kAvx512.
+void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras);
-
-// Needs InstructionSet::kAvx512.
-TurboBody TurboAttendAvx512;
 
 }  // namespace polarkv::cpu
 

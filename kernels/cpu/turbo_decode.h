@@ -17,8 +17,12 @@ struct TurboDecoderShape {
   bool keys = false;
   bool rotated = false;           // leave coordinates in the rotated domain
   uint32_t dtype = 0;             // of the rows to write: Dtype as a number
-  uint32_t negative[8] = {};  // bit j % 32 of entry j / 32: the rotation negates coordinate j
-  TurboTable table;               // without an offset
+  bool converts_bf16 = false;     // the machine has AVX512_BF16
+  // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
+  const uint16_t* sign_bits16 = nullptr;
+  const uint32_t* sign_bits32 = nullptr;
+  static constexpr int kImageOffset = 128;
+  TurboTable table;  // with kImageOffset
 };
 
 struct TurboDecodeTile {
@@ -26,13 +30,13 @@ struct TurboDecodeTile {
   const uint8_t* refine1 = nullptr;
   const uint8_t* refine0 = nullptr;
   // What a token's images, transformed back unless they stay rotated, are to be multiplied with.
-  alignas(64) double factor[64];
+  alignas(64) float factor[64];
   uint32_t tokens = 0;      // 1..64
   uint8_t* rows = nullptr;  // [tokens][head_dim], contiguous
 };
 
-// Every number is rounded once from an exact product to f32 (magnitudes beyond the largest float become that), and
-// then to the dtype, beyond whose largest finite number nothing comes out either. Needs InstructionSet::kAvx512 and a
+// Every number is a product in f32 (magnitudes beyond the largest float become that), rounded
+// to the dtype, beyond whose largest finite number nothing comes out either. Needs InstructionSet::kAvx512 and a
 // floating-point environment that rounds to nearest and keeps subnormals.
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
 

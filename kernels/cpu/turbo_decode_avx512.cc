@@ -1,16 +1,24 @@
 // Compiled for AVX-512 with VBMI and VNNI; called only where the machine has them (see turbo_attention.h on ODR).
 //
-// A tile's images go through L1 as rows of bytes. A row's Hadamard transform is exact in 16-bit integers, 123 * 256 at
-// most, so that its steps may come in any order.
+// A tile's images plus 128 go through L1 as rows of bytes. A row's Hadamard transform is exact in 16-bit integers, 123 * 256
+// at most, so that its steps may come in any order.
 #include "kernels/cpu/turbo_decode.h"
 
 #include <immintrin.h>
 
 #include "codec/block_format.h"
+#include "kernels/cpu/avx512_rows.h"
 #include "kernels/cpu/turbo_words_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
+
+// Images are stored with this added, as the unsigned operand of a multiplication of bytes.
+constexpr int kImageOffset = 128;
+static_assert(kImageOffset == TurboDecoderShape::kImageOffset);
+
+alignas(64) constexpr uint16_t kUpperHalves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                   33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
 
 // Lines of the base plane and the refinement planes that hold the same rows: kBits of them count.
 template <int kBits>
@@ -22,7 +30,7 @@ template <int kBits>
 
 // images: [64 tokens][kDim]
 template <int kBits, int kDim>
-void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, int8_t* images) {
+void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, uint8_t* images) {
   // Bytes of a chunk as they come, codes {15,11,7,3}, {13,9,5,1}, {14,10,6,2}, {12,8,4,0}, into ascending order.
   const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 7, 11, 3, 14, 6, 10, 2, 13, 5, 9, 1, 12, 4, 8, 0));
   constexpr uint32_t kGroups = kDim / 64;
@@ -41,7 +49,7 @@ void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, int8_t* ima
         for (uint32_t r = 0; r < 4; ++r) {  // lane quad (T0, e1), row (e2, e0)
           const __m512i row = _mm512_shuffle_epi8(rows[r], order);
           const uint32_t first = 32 * (line / 4) + 8 * vector + 4 * (r >> 1) + (r & 1);
-          int8_t* out = images + first * kDim + 16 * chunk;
+          uint8_t* out = images + first * kDim + 16 * chunk;
           _mm_store_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(row));
           _mm_store_si128(reinterpret_cast<__m128i*>(out + 2 * kDim), _mm512_extracti32x4_epi32(row, 1));
           _mm_store_si128(reinterpret_cast<__m128i*>(out + 16 * kDim), _mm512_extracti32x4_epi32(row, 2));
@@ -63,7 +71,7 @@ void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, int8_t* ima
 }
 
 template <int kBits, int kDim>
-void UnpackValues(const __m512i table[4], const TurboDecodeTile& tile, int8_t* images) {
+void UnpackValues(const __m512i table[4], const TurboDecodeTile& tile, uint8_t* images) {
   for (uint32_t group = 0; group < kDim / 64; ++group) {
     for (uint32_t quarter = 0; quarter < 4; ++quarter) {
       __m512i bytes[2][4][2];
@@ -81,126 +89,190 @@ void UnpackValues(const __m512i table[4], const TurboDecodeTile& tile, int8_t* i
   }
 }
 
-// Lanes i and i ^ stride become their sum and difference; `exchanged` has lane i ^ stride in lane i.
-[[gnu::always_inline]] inline __m512i Butterfly(__m512i x, __m512i exchanged, __mmask32 upper) {
-  return _mm512_mask_sub_epi16(_mm512_add_epi16(exchanged, x), upper, exchanged, x);
+// Where HadamardInside leaves a coordinate of 64: bit 4 of its number says in which register.
+constexpr uint32_t TransformedPlace(uint32_t coordinate) {
+  const auto bit = [coordinate](uint32_t i) { return coordinate >> i & 1; };
+  return bit(5) << 4 | bit(1) << 3 | bit(0) << 2 | bit(3) << 1 | bit(2);
 }
 
-// Hadamard transform of each kBlock of kCount registers of 32 numbers, kBlock = 2, 4 or 8.
-template <int kCount, int kBlock>
-[[gnu::always_inline]] inline void HadamardImages(__m512i* x) {
-  const __m512i swap_words = _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
-  for (int i = 0; i < kCount; ++i) {
-    x[i] = Butterfly(x[i], _mm512_shuffle_epi8(x[i], swap_words), 0xAAAAAAAA);
-    x[i] = Butterfly(x[i], _mm512_shuffle_epi32(x[i], _MM_PERM_CDAB), 0xCCCCCCCC);
-    x[i] = Butterfly(x[i], _mm512_shuffle_epi32(x[i], _MM_PERM_BADC), 0xF0F0F0F0);
-    x[i] = Butterfly(x[i], _mm512_shuffle_i32x4(x[i], x[i], 0xB1), 0xFF00FF00);
-    x[i] = Butterfly(x[i], _mm512_shuffle_i32x4(x[i], x[i], 0x4E), 0xFFFF0000);
+// Hadamard transforms of a row of images plus 128. x[2 i] and x[2 i + 1]: coordinates 64 i .. 64 i + 63 in the order of
+// TransformedPlace. Pairs of neighbours are added as bytes.
+template <int kDim>
+[[gnu::always_inline]] inline void TransformRow(const uint8_t* images, __m512i* x) {
+  constexpr int kParts = kDim / 64, kBlock = (kDim & -kDim) / 64;
+  const __m512i both = _mm512_set1_epi8(1), difference = _mm512_set1_epi16(static_cast<short>(0xFF01));
+  for (int i = 0; i < kParts; ++i) {
+    const __m512i row = _mm512_load_si512(images + 64 * i);
+    x[2 * i] = _mm512_sub_epi16(_mm512_maddubs_epi16(row, both), _mm512_set1_epi16(2 * kImageOffset));
+    x[2 * i + 1] = _mm512_maddubs_epi16(row, difference);
   }
-  for (int stride = 1; stride < kBlock; stride *= 2) {
-    for (int i = 0; i < kCount; ++i) {
-      if ((i & stride) != 0) continue;
-      const __m512i a = x[i], b = x[i + stride];
-      x[i] = _mm512_add_epi16(a, b);
-      x[i + stride] = _mm512_sub_epi16(a, b);
-    }
-  }
+  for (int stride = 2; stride < 2 * kBlock; stride *= 2) HadamardAcross<2 * kParts>(x, stride);
+  for (int i = 0; i < 2 * kParts; i += 2) HadamardInside(x[i], x[i + 1]);
 }
 
-// What multiplies a token's numbers. A product of a float and of images or their sums, 16 bits, is rounded once; other
-// factors are multiplied in double, where the product is exact or nearly so, and then rounded to float.
-struct Factor {
-  __m512d wide;
-  __m512 narrow;
+// Thirty-two numbers times a token's factor: those of even and of odd words. Plain factors may be multiplied by 2^-16, which
+// saves bringing the numbers down.
+struct Products {
+  __m512 even, odd;
 };
 
-template <bool kNarrow>
-[[gnu::always_inline]] inline __m512 Scale(__m256i numbers, const Factor& factor) {
-  const __m512i whole = _mm512_cvtepi16_epi32(numbers);
-  if constexpr (kNarrow) return _mm512_mul_ps(_mm512_cvtepi32_ps(whole), factor.narrow);
-  const __m256 low = _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(whole)), factor.wide));
-  const __m256 high =
-      _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(whole, 1)), factor.wide));
-  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+template <bool kPlain>
+[[gnu::always_inline]] inline Products Multiply(__m512i words, __m512 factor) {
+  __m512i even = _mm512_slli_epi32(words, 16);
+  __m512i odd = _mm512_and_si512(words, _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
+  if constexpr (!kPlain) {
+    even = _mm512_srai_epi32(even, 16);
+    odd = _mm512_srai_epi32(odd, 16);
+  }
+  return {_mm512_mul_ps(_mm512_cvtepi32_ps(even), factor), _mm512_mul_ps(_mm512_cvtepi32_ps(odd), factor)};
 }
 
-// To nearest even, in the upper half of each lane. VCVTNE2PS2BF16 would flush subnormals.
+template <Dtype kDtype>
+constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1.fffffep127f : kDtype == Dtype::kF16 ? 65504.0f : 0x1.fep127f;
+
+// Factors with which no product is subnormal nor exceeds the dtype's largest number: sums of at most 256 images are below 2^15.
+template <Dtype kDtype>
+[[gnu::always_inline]] inline bool IsPlain(float factor) {
+  constexpr float kMost = kDtype == Dtype::kF16 ? 0x1p0f : 0x1p112f;
+  return factor == 0 || (factor >= 0x1p-110f && factor <= kMost);
+}
+
+template <Dtype kDtype>
+[[gnu::always_inline]] inline __m512 Limit(__m512 x) {
+  constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
+  return _mm512_range_ps(x, _mm512_set1_ps(kLargest<kDtype>), kLesserMagnitude);
+}
+
+// To nearest even, in the upper half of each lane.
 [[gnu::always_inline]] inline __m512i RoundToBFloat16(__m512 x) {
   const __m512i bits = _mm512_castps_si512(x);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   return _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
 }
 
-// Thirty-two coordinates. Magnitudes are limited to the dtype's largest finite number only where `may_exceed`.
-template <Dtype kDtype>
-[[gnu::always_inline]] inline void Store(__m512 low, __m512 high, bool may_exceed, uint8_t* out) {
-  if (may_exceed) {
-    constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
-    constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1.fffffep127f : kDtype == Dtype::kF16 ? 65504.0f : 0x1.fep127f;
-    low = _mm512_range_ps(low, _mm512_set1_ps(kLargest), kLesserMagnitude);
-    high = _mm512_range_ps(high, _mm512_set1_ps(kLargest), kLesserMagnitude);
-  }
-  if constexpr (kDtype == Dtype::kF32) {
-    _mm512_storeu_ps(out, low);
-    _mm512_storeu_ps(out + 64, high);
-  } else if constexpr (kDtype == Dtype::kF16) {
+// Sixteen-bit numbers, those of `low` in the lower half. kConverts: the machine has AVX512_BF16, whose conversion takes
+// subnormal numbers for 0; the instruction is written out because this file is compiled for machines without.
+template <Dtype kDtype, bool kConverts>
+[[gnu::always_inline]] inline __m512i Narrow(__m512 low, __m512 high) {
+  if constexpr (kDtype == Dtype::kF16) {
     constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtps_ph(low, kNearest));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32), _mm512_cvtps_ph(high, kNearest));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(low, kNearest)), _mm512_cvtps_ph(high, kNearest), 1);
+  } else if constexpr (kConverts) {
+    __m512i out;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(out) : "v"(low), "v"(high));
+    return out;
   } else {
-    alignas(64) static constexpr uint16_t kUpperHalves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21,
-                                                              23, 25, 27, 29, 31, 33, 35, 37, 39, 41, 43,
-                                                              45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-    _mm512_storeu_si512(out, _mm512_permutex2var_epi16(RoundToBFloat16(low), _mm512_load_si512(kUpperHalves),
-                                                       RoundToBFloat16(high)));
+    const __m512i upper = _mm512_load_si512(kUpperHalves);
+    return _mm512_permutex2var_epi16(RoundToBFloat16(low), upper, RoundToBFloat16(high));
   }
 }
 
-// Sums of at most 256 images are below 2^15.
-template <Dtype kDtype>
-constexpr double kSafeFactor = kDtype == Dtype::kF16 ? 0x1p0 : 0x1p112;
+// Where coordinate i of 32 (16-bit numbers, of two narrowed registers) or of 16 (floats, of even and odd products) comes
+// from; [bit 5 of the coordinate] and, of floats, [bit 5].
+struct OutputOrder {
+  alignas(64) uint16_t narrow[2][32];
+  alignas(64) uint32_t wide[2][16];
+};
+constexpr OutputOrder kOutputOrder = [] {
+  OutputOrder order{};
+  for (uint32_t upper = 0; upper < 2; ++upper) {
+    for (uint32_t i = 0; i < 32; ++i) {
+      const uint32_t place = TransformedPlace(32 * upper + i);
+      const uint32_t product = place % 2 * 16 + place / 2;  // even ones first
+      order.narrow[upper][i] = static_cast<uint16_t>(i / 16 * 32 + product);
+      if (i < 16) order.wide[upper][i] = product;
+    }
+  }
+  return order;
+}();
 
-template <Dtype kDtype, int kDim, bool kRotated, bool kNarrow>
-[[gnu::always_inline]] inline void WriteRow(const TurboDecoderShape& shape, const int8_t* images, double token_factor,
-                                            uint8_t* row) {
+template <Dtype kDtype, int kDim, bool kPlain, bool kConverts>
+[[gnu::always_inline]] inline void WriteModelRow(const TurboDecoderShape& shape, const uint8_t* images, float factor, uint8_t* row) {
   __m512i x[kDim / 32];
-  for (int i = 0; i < kDim / 32; ++i) {
-    x[i] = _mm512_cvtepi8_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(images + 32 * i)));
-  }
-  if constexpr (!kRotated) HadamardImages<kDim / 32, (kDim & -kDim) / 32>(x);
-  const Factor factor = {_mm512_set1_pd(token_factor), _mm512_set1_ps(static_cast<float>(token_factor))};
-  const bool may_exceed = token_factor > kSafeFactor<kDtype>;
-  for (uint32_t i = 0; i < kDim / 32; ++i) {
-    __m512 low = Scale<kNarrow>(_mm512_castsi512_si256(x[i]), factor);
-    __m512 high = Scale<kNarrow>(_mm512_extracti64x4_epi64(x[i], 1), factor);
-    if constexpr (!kRotated) {
-      const __m512 minus_zero = _mm512_set1_ps(-0.0f);
-      low = _mm512_mask_xor_ps(low, static_cast<__mmask16>(shape.negative[i]), low, minus_zero);
-      high = _mm512_mask_xor_ps(high, static_cast<__mmask16>(shape.negative[i] >> 16), high, minus_zero);
+  TransformRow<kDim>(images, x);
+  const __m512 times = _mm512_set1_ps(kPlain ? factor * 0x1p-16f : factor);
+  for (int part = 0; part < kDim / 64; ++part) {
+    Products products[2];  // by bit 4
+    for (int i = 0; i < 2; ++i) {
+      products[i] = Multiply<kPlain>(x[2 * part + i], times);
+      if constexpr (!kPlain) products[i] = {Limit<kDtype>(products[i].even), Limit<kDtype>(products[i].odd)};
     }
-    Store<kDtype>(low, high, may_exceed, row + (kDtype == Dtype::kF32 ? 128 : 64) * i);
+    if constexpr (kDtype == Dtype::kF32) {
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        const Products& from = products[quarter % 2];
+        const __m512i order = _mm512_load_si512(kOutputOrder.wide[quarter / 2]);
+        const __m512i out = _mm512_castps_si512(_mm512_permutex2var_ps(from.even, order, from.odd));
+        const __m512i signs = _mm512_load_si512(shape.sign_bits32 + 64 * part + 16 * quarter);
+        _mm512_storeu_si512(row + 256 * part + 64 * quarter, _mm512_xor_si512(out, signs));
+      }
+    } else {
+      const __m512i low = Narrow<kDtype, kConverts && kPlain>(products[0].even, products[0].odd);
+      const __m512i high = Narrow<kDtype, kConverts && kPlain>(products[1].even, products[1].odd);
+      for (int half = 0; half < 2; ++half) {
+        const __m512i out = _mm512_permutex2var_epi16(low, _mm512_load_si512(kOutputOrder.narrow[half]), high);
+        const __m512i signs = _mm512_load_si512(shape.sign_bits16 + 64 * part + 32 * half);
+        _mm512_storeu_si512(row + 128 * part + 64 * half, _mm512_xor_si512(out, signs));
+      }
+    }
   }
 }
 
-template <Dtype kDtype, int kDim, bool kRotated>
-void WriteRows(const TurboDecoderShape& shape, const TurboDecodeTile& tile, const int8_t* images) {
-  constexpr uint32_t kBytes = kDtype == Dtype::kF32 ? 4 : 2;
-  for (uint32_t t = 0; t < tile.tokens; ++t) {
-    const double factor = tile.factor[t];
-    uint8_t* row = tile.rows + t * kDim * kBytes;
-    // A subnormal float would lose bits.
-    const bool narrow = static_cast<double>(static_cast<float>(factor)) == factor && (factor >= 0x1p-126 || factor == 0);
-    if (narrow) {
-      WriteRow<kDtype, kDim, kRotated, true>(shape, images + t * kDim, factor, row);
+template <Dtype kDtype, int kDim, bool kPlain, bool kConverts>
+[[gnu::always_inline]] inline void WriteRotatedRow(const uint8_t* images, float factor, uint8_t* row) {
+  const __m512 times = _mm512_set1_ps(factor);
+  for (int i = 0; i < kDim; i += 32) {
+    __m512 out[2];
+    for (int half = 0; half < 2; ++half) {
+      const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(images + i + 16 * half));
+      const __m512i numbers = _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(kImageOffset));
+      out[half] = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), times);
+      if constexpr (!kPlain) out[half] = Limit<kDtype>(out[half]);
+    }
+    if constexpr (kDtype == Dtype::kF32) {
+      _mm512_storeu_ps(row + 4 * i, out[0]);
+      _mm512_storeu_ps(row + 4 * i + 64, out[1]);
     } else {
-      WriteRow<kDtype, kDim, kRotated, false>(shape, images + t * kDim, factor, row);
+      _mm512_storeu_si512(row + 2 * i, Narrow<kDtype, kConverts && kPlain>(out[0], out[1]));
     }
   }
+}
+
+template <Dtype kDtype, int kDim, bool kRotated, bool kPlain, bool kConverts>
+[[gnu::always_inline]] inline void WriteRow(const TurboDecoderShape& shape, const uint8_t* images, float factor, uint8_t* row) {
+  if constexpr (kRotated) {
+    WriteRotatedRow<kDtype, kDim, kPlain, kConverts>(images, factor, row);
+  } else {
+    WriteModelRow<kDtype, kDim, kPlain, kConverts>(shape, images, factor, row);
+  }
+}
+
+template <Dtype kDtype, int kDim, bool kRotated, bool kConverts>
+void WriteRows(const TurboDecoderShape& shape, const TurboDecodeTile& tile, const uint8_t* images) {
+  constexpr uint32_t kBytes = kDim * (kDtype == Dtype::kF32 ? 4 : 2);
+  for (uint32_t t = 0; t < tile.tokens; ++t) {
+    uint8_t* row = tile.rows + t * kBytes;
+    // The lines that the next tile's row will own, ahead of their stores.
+    for (uint32_t i = 0; i < kBytes; i += 64) __builtin_prefetch(row + kTileTokens * kBytes + i, 1);
+    if (IsPlain<kDtype>(tile.factor[t])) {
+      WriteRow<kDtype, kDim, kRotated, true, kConverts>(shape, images + t * kDim, tile.factor[t], row);
+    } else {
+      WriteRow<kDtype, kDim, kRotated, false, false>(shape, images + t * kDim, tile.factor[t], row);
+    }
+  }
+}
+
+template <int kDim, bool kRotated>
+void WriteRowsAs(const TurboDecoderShape& shape, const TurboDecodeTile& tile, const uint8_t* images) {
+  const auto dtype = static_cast<Dtype>(shape.dtype);
+  if (dtype == Dtype::kF32) return WriteRows<Dtype::kF32, kDim, kRotated, false>(shape, tile, images);
+  if (dtype == Dtype::kF16) return WriteRows<Dtype::kF16, kDim, kRotated, false>(shape, tile, images);
+  if (shape.converts_bf16) return WriteRows<Dtype::kBF16, kDim, kRotated, true>(shape, tile, images);
+  WriteRows<Dtype::kBF16, kDim, kRotated, false>(shape, tile, images);
 }
 
 template <int kBits, int kDim>
 void DecodeTile(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
-  alignas(64) int8_t images[kTileTokens * kDim];
+  alignas(64) uint8_t images[kTileTokens * kDim];
   __m512i table[4];
   LoadTable(shape.table, table);
   if (shape.keys) {
@@ -208,15 +280,7 @@ void DecodeTile(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
   } else {
     UnpackValues<kBits, kDim>(table, tile, images);
   }
-  const auto dtype = static_cast<Dtype>(shape.dtype);
-  if (shape.rotated) {
-    if (dtype == Dtype::kF32) return WriteRows<Dtype::kF32, kDim, true>(shape, tile, images);
-    if (dtype == Dtype::kF16) return WriteRows<Dtype::kF16, kDim, true>(shape, tile, images);
-    return WriteRows<Dtype::kBF16, kDim, true>(shape, tile, images);
-  }
-  if (dtype == Dtype::kF32) return WriteRows<Dtype::kF32, kDim, false>(shape, tile, images);
-  if (dtype == Dtype::kF16) return WriteRows<Dtype::kF16, kDim, false>(shape, tile, images);
-  return WriteRows<Dtype::kBF16, kDim, false>(shape, tile, images);
+  shape.rotated ? WriteRowsAs<kDim, true>(shape, tile, images) : WriteRowsAs<kDim, false>(shape, tile, images);
 }
 
 template <int kBits>

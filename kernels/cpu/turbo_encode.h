@@ -17,8 +17,11 @@ struct TurboEncoderShape {
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
   const uint16_t* sign_bits16 = nullptr;
   const uint32_t* sign_bits32 = nullptr;
-  float root_dim = 0;             // sqrt(head_dim)
-  float rotation_scale = 0;       // RotationScale(head_dim)
+  // -1 for a coordinate that the rotation negates, else 0, in the order in which the rows' numbers are packed; [even and odd
+  // ones apart][head_dim], 64-byte aligned.
+  const int16_t* negated[2] = {};
+  float gain = 0;                 // RotationGain(head_dim)
+  float rotated_norm = 0;         // RotatedNorm(head_dim)
 };
 
 struct TurboEncodeRows {

@@ -1,7 +1,7 @@
 // Compiled for AVX-512 with VBMI and VNNI; called only where the machine has them (see turbo_attention.h on ODR).
 //
-// A row of coordinates stays in registers for its rotation. Sixteen tokens go together, so that norms and scales are
-// computed for sixteen lanes at once. All operations are those of FORMAT.md, "Turbo codes", in its order.
+// Sixteen tokens go together, so that norms and scales are computed for sixteen lanes at once: first their norms, then each row
+// as 16-bit integers in registers from its rotation to its codes. The results are those of FORMAT.md, "Rotated vectors".
 #include "kernels/cpu/turbo_encode.h"
 
 #include <immintrin.h>
@@ -43,43 +43,28 @@ template <Dtype kDtype>
   }
 }
 
-// The bounds between which the arithmetic is the same with and without taking the largest coordinate's binade off first,
-// because no operation rounds a subnormal number or overflows either way: the least bit of a nonzero coordinate, divided by
-// the largest coordinate and squared, is a normal float.
+// Sixteen tokens side by side. Numbers of other dtypes than BF16 are in their order, BF16 in registers of even and of odd ones:
+// what the sums of their squares, and the places of their transforms, depend on.
 template <Dtype kDtype>
-struct Bounds {
-  // F32: [2^-22, 2^10] with 23 bits below; BF16: [2^-34, 2^14] with 7; F16: all, its least bit is 2^-24.
-  static constexpr uint32_t kLeast = kDtype == Dtype::kF32 ? (127u - 22) << 23 : (127u - 34) << 7;  // as bits
-  static constexpr float kLargest = kDtype == Dtype::kF32 ? 0x1p10f : kDtype == Dtype::kF16 ? 0x1p16f : 0x1p14f;
-};
+constexpr bool kEvenOdd = kDtype == Dtype::kBF16;
 
-// Whether a batch's nonzero coordinates are all at or above the lower bound; looks at the bits of the numbers. Numbers
-// above the upper bound show in the norms.
+// Thirty-two coordinates as floats.
 template <Dtype kDtype>
-class SmallNumbers {
- public:
-  void Add(__m512i raw) {
-    // Minus twice the bits: the sign is gone, zero is 0, and the smaller the magnitude the larger.
-    if constexpr (kDtype == Dtype::kF32) {
-      largest_ = _mm512_max_epu32(largest_, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_add_epi32(raw, raw)));
-    } else if constexpr (kDtype == Dtype::kBF16) {
-      largest_ = _mm512_max_epu16(largest_, _mm512_mullo_epi16(raw, _mm512_set1_epi16(-2)));
-    }
+[[gnu::always_inline]] inline void LoadFloats(const uint8_t* row, int block, __m512* out) {
+  if constexpr (kDtype == Dtype::kF32) {
+    out[0] = _mm512_loadu_ps(row + 128 * block);
+    out[1] = _mm512_loadu_ps(row + 128 * block + 64);
+  } else if constexpr (kDtype == Dtype::kF16) {
+    out[0] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 64 * block)));
+    out[1] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + 64 * block + 32)));
+  } else {
+    const __m512i raw = _mm512_loadu_si512(row + 64 * block);
+    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
+    out[1] = _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(static_cast<int>(0xFFFF0000))));
   }
-  bool Any() const {
-    if constexpr (kDtype == Dtype::kF32) {
-      return _mm512_cmpgt_epu32_mask(largest_, _mm512_set1_epi32(static_cast<int>(0u - 2 * Bounds<kDtype>::kLeast))) != 0;
-    } else if constexpr (kDtype == Dtype::kBF16) {
-      return _mm512_cmpgt_epu16_mask(largest_, _mm512_set1_epi16(static_cast<short>(0u - 2 * Bounds<kDtype>::kLeast))) != 0;
-    }
-    return false;
-  }
+}
 
- private:
-  __m512i largest_ = _mm512_setzero_si512();
-};
-
-// Takes the largest coordinate's binade off a row; returns it.
+// Takes the largest coordinate's binade off a row, in place; returns it.
 template <int kVectors>
 [[gnu::always_inline]] inline int TakeBinade(__m512* x) {
   __m512 largest = _mm512_setzero_ps();
@@ -92,188 +77,214 @@ template <int kVectors>
   return static_cast<int>(_mm512_cvtss_f32(binade));
 }
 
-// Rotated tokens of a batch and what their sums are made of.
+// A batch's rows without their binades; wide ones only.
 template <int kDim>
-struct Batch {
-  alignas(64) float rotated[kBatch][kDim];  // in the registers' order
-  __m512 partial[kBatch];                   // sums of coordinates 2 i and 2 i + 1, modulo 32, added
+struct WideRows {
+  alignas(64) float row[kBatch][kDim];  // in registers as LoadFloats makes them
 };
 
-// False, in the plain form, if the wide one must be taken instead.
+// Squared norms of a batch. kWide: of the rows without their binades, which are left in `wide` and `exponent`.
 template <Dtype kDtype, int kDim, bool kWide>
-[[gnu::always_inline]] inline bool RotateBatch(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, uint32_t count,
-                        Batch<kDim>& batch, int32_t* exponent, __m512& squared_norm) {
-  constexpr int kVectors = kDim / 16;
-  constexpr int kBlock = (kDim & -kDim) / 16;
-  SmallNumbers<kDtype> small;
+[[gnu::always_inline]] inline __m512 SquaredNorms(const TurboEncodeRows& rows, uint32_t first, uint32_t count, WideRows<kDim>* wide,
+                                                  int32_t* exponent) {
+  __m512 low_sums[kBatch], high_sums[kBatch];  // even and odd ones, or of coordinates below and above 16, modulo 32
+  for (uint32_t t = 0; t < kBatch; ++t) low_sums[t] = high_sums[t] = _mm512_setzero_ps();
   for (uint32_t t = 0; t < count; ++t) {
     const uint8_t* row = rows.data + (first + t) * rows.token_bytes;
-    for (int i = 0; i < kVectors * static_cast<int>(kBytesOf<kDtype>) / 4; ++i) {
-      _mm_prefetch(row + kTileTokens * rows.token_bytes + 64 * i, _MM_HINT_T0);  // the same place of the next tile
+    for (uint32_t i = 0; i < kDim * kBytesOf<kDtype>; i += 64) {
+      _mm_prefetch(row + kTileTokens * rows.token_bytes + i, _MM_HINT_T0);  // the same place of the next tile
     }
-    __m512 x[kVectors];
-    for (int i = 0; i < kVectors / 2; ++i) LoadBlock<kDtype>(row, shape, i, x + 2 * i);
+    __m512 x[kDim / 16];
+    for (int i = 0; i < kDim / 32; ++i) LoadFloats<kDtype>(row, i, x + 2 * i);
     if constexpr (kWide) {
-      exponent[t] = TakeBinade<kVectors>(x);
+      exponent[t] = TakeBinade<kDim / 16>(x);
+      for (int i = 0; i < kDim / 16; ++i) _mm512_store_ps(wide->row[t] + 16 * i, x[i]);
+    }
+    for (int i = 0; i < kDim / 16; i += 2) {
+      low_sums[t] = _mm512_fmadd_ps(x[i], x[i], low_sums[t]);
+      high_sums[t] = _mm512_fmadd_ps(x[i + 1], x[i + 1], high_sums[t]);
+    }
+    if constexpr (kEvenOdd<kDtype>) low_sums[t] = _mm512_add_ps(low_sums[t], high_sums[t]);
+  }
+  if constexpr (kEvenOdd<kDtype>) return SumEach(low_sums);
+  return _mm512_add_ps(SumEach(low_sums), SumEach(high_sums));
+}
+
+// Tokens whose arithmetic is the same with and without taking the largest coordinate's binade off first: nothing that counts
+// beside such a norm is subnormal, nor does anything overflow.
+[[gnu::always_inline]] inline __mmask16 PlainNorms(__m512 squared) {
+  return _mm512_cmp_ps_mask(squared, _mm512_set1_ps(0x1p-60f), _CMP_GE_OQ) &
+         _mm512_cmp_ps_mask(squared, _mm512_set1_ps(0x1p100f), _CMP_LE_OQ);
+}
+
+// Coordinates 64 i .. 64 i + 63 of a row at the integers' norm, negated as the rotation does: x[2 i] and x[2 i + 1].
+template <Dtype kDtype, int kDim, bool kWide>
+[[gnu::always_inline]] inline void IntegerRow(const TurboEncoderShape& shape, const uint8_t* row, const float* wide, float gain,
+                                              __m512i* out) {
+  const __m512 times = _mm512_set1_ps(gain);
+  for (int i = 0; i < kDim / 32; ++i) {
+    __m512 x[2];
+    if constexpr (kWide) {
+      x[0] = _mm512_load_ps(wide + 32 * i);
+      x[1] = _mm512_load_ps(wide + 32 * i + 16);
     } else {
-      for (int i = 0; i < kVectors * static_cast<int>(kBytesOf<kDtype>) / 4; ++i) small.Add(_mm512_loadu_si512(row + 64 * i));
+      LoadFloats<kDtype>(row, i, x);
     }
-    HadamardRow<kVectors, kBlock>(x);
-    __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
-    for (int i = 0; i < kVectors; i += 2) {
-      even = _mm512_fmadd_ps(x[i], x[i], even);
-      odd = _mm512_fmadd_ps(x[i + 1], x[i + 1], odd);
-    }
-    batch.partial[t] = _mm512_add_ps(even, odd);
-    for (int i = 0; i < kVectors; ++i) _mm512_store_ps(batch.rotated[t] + 16 * i, x[i]);
+    const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(x[0], times)), high = _mm512_cvtps_epi32(_mm512_mul_ps(x[1], times));
+    // Negation in two's complement: the ones' complement plus 1.
+    const __m512i negated = _mm512_load_si512(shape.negated[kEvenOdd<kDtype>] + 32 * i);
+    out[i] = _mm512_sub_epi16(_mm512_xor_si512(_mm512_packs_epi32(low, high), negated), negated);
   }
-  for (uint32_t t = count; t < kBatch; ++t) batch.partial[t] = _mm512_setzero_ps();
-  squared_norm = SumEach(batch.partial);
-  if constexpr (kWide) return true;
-  // The rotation as it is multiplies norms by the root of its block: of those with a larger coordinate none passes. NaN
-  // does not either.
-  const __m512 limit = _mm512_set1_ps(Bounds<kDtype>::kLargest * Bounds<kDtype>::kLargest);
-  return !small.Any() && _mm512_cmp_ps_mask(squared_norm, limit, _CMP_LT_OQ) == 0xFFFF;
 }
 
-// Level of |z| of each coordinate.
-template <int kBits>
-[[gnu::always_inline]] inline __m512i Levels(__m512 z) {
-  if constexpr (kBits == 4) {
-    constexpr int kLesserMagnitude = 0x0A;  // sign clear, minimum of magnitudes
-    const __m512 u = _mm512_range_ps(z, _mm512_set1_ps(kTurbo4LevelLimit), kLesserMagnitude);
-    constexpr float kLinear = kTurbo4LevelCubic[0], kSquare = kTurbo4LevelCubic[1], kCube = kTurbo4LevelCubic[2];
-    __m512 cubic = _mm512_fmadd_ps(u, _mm512_set1_ps(kCube), _mm512_set1_ps(kSquare));
-    cubic = _mm512_fmadd_ps(u, cubic, _mm512_set1_ps(kLinear));
-    return _mm512_cvttps_epi32(_mm512_mul_ps(u, cubic));  // at most 7: 7.36 at the limit, where the cubic still rises
-  }
-  const __m512 magnitude = _mm512_abs_ps(z);
-  const __m512i one = _mm512_set1_epi32(1);
-  const auto reaches = [&](float threshold) {
-    return _mm512_cmp_ps_mask(magnitude, _mm512_set1_ps(threshold), _CMP_GE_OQ);
-  };
-  constexpr float kOnly = kTurbo2Thresholds[0];
-  if constexpr (kBits == 2) return _mm512_maskz_mov_epi32(reaches(kOnly), one);
-  constexpr float kFirst = kTurbo3Thresholds[0], kSecond = kTurbo3Thresholds[1], kThird = kTurbo3Thresholds[2];
-  __m512i level = _mm512_maskz_mov_epi32(reaches(kFirst), one);
-  level = _mm512_mask_add_epi32(level, reaches(kSecond), level, one);
-  return _mm512_mask_add_epi32(level, reaches(kThird), level, one);
+// The Hadamard transform of a row of integers; the places that it leaves coordinates in are those of CodeOrder.
+template <int kDim>
+[[gnu::always_inline]] inline void TransformRow(__m512i* x) {
+  constexpr int kBlock = (kDim & -kDim) / 32;  // registers
+  for (int stride = 1; stride < kBlock; stride *= 2) HadamardAcross<kDim / 32>(x, stride);
+  for (int i = 0; i < kDim / 32; i += 2) HadamardInside(x[i], x[i + 1]);
 }
 
-// Images of the levels of z >= 0, as numbers and four times over as bytes.
+// For coordinate i of 64 the byte that packing two transformed registers puts it in.
+struct CodeOrder {
+  alignas(64) uint8_t source[64];
+};
+template <bool kFromEvenOdd>
+inline constexpr CodeOrder kCodeOrder = [] {
+  CodeOrder order{};
+  for (uint32_t i = 0; i < 64; ++i) {
+    const auto bit = [i](uint32_t b) { return i >> b & 1; };
+    // A word's place before the stages, as packing two registers of 32-bit numbers leaves it, from bit 4 down; then p4 p0 r
+    // p2 p1, register p3, with r bit 5; and packing to bytes puts the register between p0 and r.
+    const uint32_t even_odd[5] = {bit(4), bit(3), bit(0), bit(2), bit(1)}, plain[5] = {bit(3), bit(2), bit(4), bit(1), bit(0)};
+    const uint32_t* p = kFromEvenOdd ? even_odd : plain;
+    order.source[i] = static_cast<uint8_t>(p[0] << 5 | p[4] << 4 | p[1] << 3 | bit(5) << 2 | p[2] << 1 | p[3]);
+  }
+  return order;
+}();
+
+// By y / 32, rounded down and at most 127, for y >= 0: the code as of four bits; and by that code the image's magnitude, four
+// times over.
 struct LevelTable {
-  alignas(64) float number[16];
-  alignas(64) int8_t byte[64];
+  alignas(64) uint8_t code[128];
+  alignas(64) int8_t image[64];
 };
 
 template <int kBits>
 inline constexpr LevelTable kLevelTable = [] {
   constexpr const TurboCodebook& kBook = kBits == 4 ? kTurbo4 : kBits == 3 ? kTurbo3 : kTurbo2;
   LevelTable table{};
-  for (int m = 0; m < 1 << (kBits - 1); ++m) {
-    table.number[m] = kBook.image[(1 << (kBits - 1)) + m];
-    for (int copy = 0; copy < 64; copy += 16) table.byte[copy + m] = kBook.image[(1 << (kBits - 1)) + m];
+  for (int y = 0; y < 128; ++y) {
+    int code = 1 << (kBits - 1);
+    for (const int threshold : TurboThresholds<kBits>()) code += 32 * y >= threshold ? 1 : 0;
+    table.code[y] = static_cast<uint8_t>(code << (4 - kBits));
   }
+  for (int m = 0; m < 64; ++m) table.image[m] = kBook.image[m % 16 >> (4 - kBits)];
   return table;
 }();
-
-struct LevelImages {
-  __m512 number;
-  __m512i byte;
-};
-
-// Codes of a rotated row, as of four bits, and the partial sums of y * C and of C * C. The latter are integers and exact in
-// any order.
-struct Products {
-  __m512 with_images;
-  __m512 images_squared;
-};
-
-template <int kDim, int kBits, bool kWide>
-[[gnu::always_inline]] inline Products QuantizeRow(const float* rotated, float to_unit_variance,
-                                                   const LevelImages& images, uint8_t* codes) {
-  // Bytes as two packs leave them, registers in the order 0, 2, 1, 3, into the order of coordinates.
-  alignas(64) static constexpr uint8_t kOrder[64] = {
-      0,  8,  1,  9,  2,  10, 3,  11, 16, 24, 17, 25, 18, 26, 19, 27, 32, 40, 33, 41, 34, 42,
-      35, 43, 48, 56, 49, 57, 50, 58, 51, 59, 4,  12, 5,  13, 6,  14, 7,  15, 20, 28, 21, 29,
-      22, 30, 23, 31, 36, 44, 37, 45, 38, 46, 39, 47, 52, 60, 53, 61, 54, 62, 55, 63};
-  const __m512 unit = _mm512_set1_ps(to_unit_variance);
-  const __m512i half = _mm512_set1_epi8(1 << (kBits - 1));
-  const __m512i below_half = _mm512_set1_epi8((1 << (kBits - 1)) - 1);
-  const __m512i order = _mm512_load_si512(kOrder);
-  __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
-  __m512i squares = _mm512_setzero_si512();
-  for (int part = 0; part < kDim / 64; ++part) {
-    __m512i level[4], sign[4];
-    for (int i = 0; i < 4; ++i) {
-      const __m512 y = _mm512_load_ps(rotated + 64 * part + 16 * i);
-      // Adding 0 makes a negative zero positive: only what is below 0 has a lower code. In the plain form a product does
-      // not underflow, so that fma gives the same.
-      const __m512 z = kWide ? _mm512_add_ps(_mm512_mul_ps(y, unit), _mm512_setzero_ps())
-                             : _mm512_fmadd_ps(y, unit, _mm512_setzero_ps());
-      sign[i] = _mm512_castps_si512(z);
-      level[i] = Levels<kBits>(z);
-      // y and its image have the same sign, but for a y whose z underflows: too small to change the sum.
-      __m512& sum = i % 2 == 0 ? even : odd;
-      sum = _mm512_fmadd_ps(_mm512_abs_ps(y), _mm512_permutexvar_ps(level[i], images.number), sum);
-    }
-    const __m512i levels =
-        _mm512_packus_epi16(_mm512_packs_epi32(level[0], level[2]), _mm512_packs_epi32(level[1], level[3]));
-    const __mmask64 negative = _mm512_movepi8_mask(
-        _mm512_packs_epi16(_mm512_packs_epi32(sign[0], sign[2]), _mm512_packs_epi32(sign[1], sign[3])));
-    const __m512i image = _mm512_permutexvar_epi8(levels, images.byte);
-    squares = _mm512_dpbusd_epi32(squares, image, image);
-    const __m512i code = _mm512_mask_sub_epi8(_mm512_add_epi8(levels, half), negative, below_half, levels);
-    _mm512_store_si512(codes + 64 * part, _mm512_permutexvar_epi8(order, _mm512_slli_epi16(code, 4 - kBits)));
+static_assert([] {
+  for (const int threshold : TurboThresholds<4>()) {
+    if (threshold % 32 != 0) return false;
   }
-  return {_mm512_add_ps(even, odd), _mm512_cvtepi32_ps(squares)};
+  return TurboThresholds<3>()[0] % 32 == 0 && TurboThresholds<3>()[1] % 32 == 0 && TurboThresholds<3>()[2] % 32 == 0 &&
+         TurboThresholds<2>()[0] % 32 == 0;
+}());
+
+struct LevelRegisters {
+  __m512i low_codes, high_codes, images;
+};
+
+// Sums over a token's coordinates, of the lanes that they are in.
+struct Products {
+  __m512i with_images;
+  __m512i images_squared;
+};
+
+// Codes of a rotated row, as of four bits, and sums of y * C and of C * C.
+template <int kDim, int kBits, bool kFromEvenOdd>
+[[gnu::always_inline]] inline Products QuantizeRow(const __m512i* y, const LevelRegisters& levels, uint8_t* codes) {
+  const __m512i order = _mm512_load_si512(kCodeOrder<kFromEvenOdd>.source);
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(((1 << kBits) - 1) << (4 - kBits)));
+  const __m512i zero = _mm512_setzero_si512();
+  Products sums = {zero, zero};
+  for (int part = 0; part < kDim / 64; ++part) {
+    const __m512i a = y[2 * part], b = y[2 * part + 1];
+    const __m512i steps = _mm512_packs_epi16(_mm512_srai_epi16(a, 5), _mm512_srai_epi16(b, 5));
+    const __mmask64 negative = _mm512_movepi8_mask(steps);
+    const __m512i mask = _mm512_movm_epi8(negative);
+    const __m512i above = _mm512_permutex2var_epi8(levels.low_codes, _mm512_xor_si512(steps, mask), levels.high_codes);
+    const __m512i image_magnitude = _mm512_permutexvar_epi8(above, levels.images);
+    const __m512i image = _mm512_mask_sub_epi8(image_magnitude, negative, zero, image_magnitude);
+    const __m512i code = Select(mask, _mm512_xor_si512(above, flip), above);
+    _mm512_store_si512(codes + 64 * part, _mm512_permutexvar_epi8(order, code));
+    sums.images_squared = _mm512_dpbusd_epi32(sums.images_squared, image_magnitude, image_magnitude);
+    // Images as the upper bytes of words, in the places of a and b: four products of 26,624 and 127 * 256 at most.
+    __m512i products = _mm512_dpwssd_epi32(zero, a, _mm512_unpacklo_epi8(zero, image));
+    products = _mm512_dpwssd_epi32(products, b, _mm512_unpackhi_epi8(zero, image));
+    sums.with_images = _mm512_add_epi32(sums.with_images, _mm512_srai_epi32(products, 8));
+  }
+  return sums;
 }
 
-template <int kDim, int kBits, bool kKeys, bool kWide>
-[[gnu::always_inline]] inline void QuantizeBatch(const TurboEncoderShape& shape, uint32_t first, uint32_t count,
-                                                 __m512 squared_norm, const LevelImages& images, Batch<kDim>& batch,
-                                                 uint8_t* codes, TurboEncodedTile& tile) {
+// Scales of a batch, and how much its codes err.
+template <bool kKeys>
+[[gnu::always_inline]] inline void StoreBatchScales(const TurboEncoderShape& shape, __m512 norm, const __m512i* with_images,
+                                                    const __m512i* images_squared, uint32_t first, TurboEncodedTile& tile) {
+  const __mmask16 nonzero = _mm512_cmp_ps_mask(norm, _mm512_setzero_ps(), _CMP_GT_OQ);
+  const __m512 product = _mm512_cvtepi32_ps(SumEachInteger(with_images)), square = _mm512_cvtepi32_ps(SumEachInteger(images_squared));
+  const __m512 rotated_norm = _mm512_set1_ps(shape.rotated_norm);
+  const __m512 scale = kKeys ? _mm512_maskz_div_ps(nonzero, _mm512_mul_ps(norm, rotated_norm), product)
+                             : _mm512_maskz_div_ps(nonzero, norm, _mm512_sqrt_ps(square));
+  _mm512_store_ps(tile.mantissa + first, scale);
+  // |x - s C|^2 / |x|^2 = 1 - 2 (s / n) <y, C> / |y| + (s / n)^2 <C, C>
+  const __m512 relative = _mm512_maskz_div_ps(nonzero, scale, norm);
+  const __m512 twice = _mm512_div_ps(_mm512_add_ps(product, product), rotated_norm);
+  const __m512 error = _mm512_fmadd_ps(relative, _mm512_fmsub_ps(relative, square, twice), _mm512_set1_ps(1.0f));
+  _mm512_store_ps(tile.error + first, _mm512_maskz_mov_ps(nonzero, error));
+}
+
+template <Dtype kDtype, int kDim, int kBits, bool kKeys, bool kWide>
+[[gnu::always_inline]] inline void QuantizeBatch(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first,
+                                                 uint32_t count, __m512 squared_norm, const WideRows<kDim>* wide,
+                                                 const LevelRegisters& levels, uint8_t* codes, TurboEncodedTile& tile) {
   const __m512 norm = _mm512_sqrt_ps(squared_norm);
   const __mmask16 nonzero = _mm512_cmp_ps_mask(norm, _mm512_setzero_ps(), _CMP_GT_OQ);
-  alignas(64) float to_unit_variance[kBatch];
-  _mm512_store_ps(to_unit_variance, _mm512_maskz_div_ps(nonzero, _mm512_set1_ps(shape.root_dim), norm));
-  __m512 squares[kBatch];
+  alignas(64) float gain[kBatch];
+  _mm512_store_ps(gain, _mm512_maskz_div_ps(nonzero, _mm512_set1_ps(shape.gain), norm));
+  __m512i with_images[kBatch], images_squared[kBatch];
   for (uint32_t t = 0; t < count; ++t) {
-    const Products products =
-        QuantizeRow<kDim, kBits, kWide>(batch.rotated[t], to_unit_variance[t], images, codes + t * kDim);
-    batch.partial[t] = products.with_images;
-    squares[t] = products.images_squared;
+    __m512i y[kDim / 32];
+    IntegerRow<kDtype, kDim, kWide>(shape, rows.data + (first + t) * rows.token_bytes, kWide ? wide->row[t] : nullptr, gain[t], y);
+    TransformRow<kDim>(y);
+    const Products products = QuantizeRow<kDim, kBits, kEvenOdd<kDtype>>(y, levels, codes + t * kDim);
+    with_images[t] = products.with_images;
+    images_squared[t] = products.images_squared;
   }
-  for (uint32_t t = count; t < kBatch; ++t) squares[t] = _mm512_setzero_ps();
+  for (uint32_t t = count; t < kBatch; ++t) with_images[t] = images_squared[t] = _mm512_setzero_si512();
   for (uint32_t i = count * kDim; i < kBatch * kDim; i += 64) _mm512_store_si512(codes + i, _mm512_setzero_si512());
-  const __m512 product = SumEach(batch.partial), square = SumEach(squares);
-  const __m512 scale = kKeys ? _mm512_maskz_div_ps(nonzero, squared_norm, product)
-                             : _mm512_maskz_div_ps(nonzero, norm, _mm512_sqrt_ps(square));
-  _mm512_store_ps(tile.mantissa + first, _mm512_maskz_mul_ps(nonzero, scale, _mm512_set1_ps(shape.rotation_scale)));
-  // |y - s C|^2 / |y|^2
-  const __m512 relative = _mm512_maskz_div_ps(nonzero, scale, squared_norm);
-  const __m512 error = _mm512_fmadd_ps(relative, _mm512_fmsub_ps(scale, square, _mm512_add_ps(product, product)),
-                                       _mm512_set1_ps(1.0f));
-  _mm512_store_ps(tile.error + first, _mm512_maskz_mov_ps(nonzero, error));
+  StoreBatchScales<kKeys>(shape, norm, with_images, images_squared, first, tile);
 }
 
 template <Dtype kDtype, int kDim, int kBits, bool kKeys>
 bool EncodeTile(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile) {
   alignas(64) uint8_t codes[kTileTokens * kDim];
-  Batch<kDim> batch;
-  const LevelImages images = {_mm512_load_ps(kLevelTable<kBits>.number), _mm512_load_si512(kLevelTable<kBits>.byte)};
+  const LevelTable& table = kLevelTable<kBits>;
+  const LevelRegisters levels = {_mm512_load_si512(table.code), _mm512_load_si512(table.code + 64), _mm512_load_si512(table.image)};
   for (uint32_t i = 0; i < kTileTokens; i += 16) _mm512_store_si512(tile.exponent + i, _mm512_setzero_si512());
   for (uint32_t first = 0; first < kTileTokens; first += kBatch) {
     const uint32_t count = rows.tokens <= first ? 0 : rows.tokens - first < kBatch ? rows.tokens - first : kBatch;
-    __m512 squared_norm;
-    if (RotateBatch<kDtype, kDim, false>(shape, rows, first, count, batch, tile.exponent + first, squared_norm)) {
-      QuantizeBatch<kDim, kBits, kKeys, false>(shape, first, count, squared_norm, images, batch, codes + first * kDim, tile);
+    const auto present = static_cast<__mmask16>((1u << count) - 1);
+    const __m512 squared = SquaredNorms<kDtype, kDim, false>(rows, first, count, nullptr, nullptr);
+    uint8_t* const batch_codes = codes + first * kDim;
+    if ((PlainNorms(squared) | static_cast<__mmask16>(~present)) == 0xFFFF) {
+      QuantizeBatch<kDtype, kDim, kBits, kKeys, false>(shape, rows, first, count, squared, nullptr, levels, batch_codes, tile);
       continue;
     }
-    RotateBatch<kDtype, kDim, true>(shape, rows, first, count, batch, tile.exponent + first, squared_norm);
+    WideRows<kDim> wide;
+    const __m512 wide_squared = SquaredNorms<kDtype, kDim, true>(rows, first, count, &wide, tile.exponent + first);
     // A number that is not finite leaves none of its token finite, whose binade does not matter then.
-    if (_mm512_cmp_ps_mask(squared_norm, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ) != 0xFFFF) return false;
-    QuantizeBatch<kDim, kBits, kKeys, true>(shape, first, count, squared_norm, images, batch, codes + first * kDim, tile);
+    if (_mm512_cmp_ps_mask(wide_squared, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ) != 0xFFFF) return false;
+    QuantizeBatch<kDtype, kDim, kBits, kKeys, true>(shape, rows, first, count, wide_squared, &wide, levels, batch_codes, tile);
   }
   for (uint32_t t = 0; t < rows.tokens && rows.counted != ~uint64_t{0}; ++t) {
     if ((rows.counted >> t & 1) != 0) continue;

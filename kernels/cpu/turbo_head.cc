@@ -8,8 +8,8 @@
 #include "codec/key_mean.h"
 #include "codec/log_scale.h"
 #include "codec/rotation.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
-#include "kernels/cpu/amx_attention.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -18,22 +18,43 @@ constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
 constexpr float kQueryMax = 127.0f;
 
-// Bits of a code that the planes held let a reader see.
-uint32_t BitsHeld(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind second) {
-  uint32_t bits = 2;
-  if (TurboBits(codec) >= 3 && (planes & PlaneBit(first)) != 0) {
-    bits = 3;
-    if (TurboBits(codec) == 4 && (planes & PlaneBit(second)) != 0) bits = 4;
+// How one side's codes are read from the planes held.
+struct SideReader {
+  CodeKind kind = CodeKind::kNone;
+  uint32_t bits = 0;  // of turbo codes
+  bool third_in_base = false;
+  TurboTable table{};
+};
+
+SideReader ReadSide(CodecId codec, PlaneMask planes, PlaneKind first, PlaneKind second, int offset) {
+  if (IsTrellis(codec)) {
+    const uint32_t bits = TrellisBits(codec);
+    constexpr CodeKind kKinds[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+    return {kKinds[bits - 1], 0, false, MakeTrellisTable(TrellisCodebookFor(bits), bits, offset)};
   }
-  return bits;
+  const uint32_t whole = TurboBits(codec);
+  uint32_t bits = whole == 5 ? 3 : std::min(whole, 2u);
+  for (const PlaneKind plane : {first, second}) {
+    if (bits == whole || (planes & PlaneBit(plane)) == 0) break;
+    ++bits;
+  }
+  constexpr CodeKind kKinds[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4,
+                                 CodeKind::kTurbo5};
+  return {kKinds[bits - 1], bits, whole == 5, MakeTurboTable(TurboCodebookFor(codec, bits), offset)};
 }
 
 TurboReader MakeReader(const BlockView& block, CodecPair codec) {
+  const SideReader key = ReadSide(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0, kKeyTableOffset);
+  const SideReader value = ReadSide(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0, 0);
   TurboReader reader;
-  reader.key_bits = BitsHeld(codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
-  reader.value_bits = BitsHeld(codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
-  reader.key_table = MakeTurboTable(TurboCodebookFor(codec.k, reader.key_bits), 128);
-  reader.value_table = MakeTurboTable(TurboCodebookFor(codec.v, reader.value_bits), 0);
+  reader.key_kind = key.kind;
+  reader.value_kind = value.kind;
+  reader.key_bits = key.bits;
+  reader.value_bits = value.bits;
+  reader.key_third_in_base = key.third_in_base;
+  reader.value_third_in_base = value.third_in_base;
+  reader.key_table = key.table;
+  reader.value_table = value.table;
   return reader;
 }
 
@@ -61,32 +82,22 @@ TurboTiles MakeTiles(const BlockView& block, uint32_t layer, uint32_t kv_head) {
   return tiles;
 }
 
-bool HasBody(CodecId codec) {
-  return codec == CodecId::kTurbo2 || codec == CodecId::kTurbo3 || codec == CodecId::kTurbo4;
-}
+bool HasBody(CodecId codec) { return IsTurbo(codec) || IsTrellis(codec); }
 
 }  // namespace
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return FindTurboBody(set, 1) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v) &&
-         block.spec().head_dim % 64 == 0;
+  return TurboAttendBodyFor(set, block.spec().head_dim, 1) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v);
 }
 
-TurboBody* FindTurboBody([[maybe_unused]] InstructionSet set, [[maybe_unused]] uint32_t rows) {
-#if defined(POLARKV_HAS_AMX_BODY)
-  if (set == InstructionSet::kAmx && rows > kMostRowsWithoutAmx) return TurboAttendAmx;
-#endif
-#if defined(__x86_64__)
-  if (HasAvx512(set)) return TurboAttendAvx512;
-#endif
-  return nullptr;
-}
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
+    : TurboHead(head_dim, rotation_seed, rows, TurboAttendBodyFor(set, head_dim, rows)) {}
 
-TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboBody* attend)
-    : head_dim_(head_dim),
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend)
+    : attend_(attend),
+      head_dim_(head_dim),
       rows_(rows),
-      attend_(attend),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
       means_(rows),
@@ -152,7 +163,7 @@ void TurboHead::Finish(float* o, float* lse) {
 // The tiles in runs, which end at tiles that have tokens with records of their own or without their mean.
 void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head) {
   const LayerLayout& shape = block.layout().layer(layer);
-  const TurboTiles all = MakeTiles(block, layer, kv_head);
+  const TurboTiles& all = runs_[run_ % kRuns];
   if (shape.key_mean) means_.Start(block, layer, kv_head, q_);
   const auto tiles_from = [&](uint32_t first, uint32_t tokens) {
     TurboTiles part = all;
@@ -161,6 +172,7 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
       if (*plane != nullptr) *plane += uint64_t{first} * all.refine_stride;
     }
     part.tokens = tokens;
+    part.following = block.spec().tiles() - first - (tokens + kTileTokens - 1) / kTileTokens;
     return part;
   };
   uint32_t run = 0;
@@ -209,6 +221,21 @@ void TurboHead::AttendTileWithRecords(const TurboReader& reader, const TurboTile
   }
 }
 
+// Describes the run `index` of this head, or of those of the next head that come after its last, for reading ahead.
+void TurboHead::AddRun(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, size_t index) {
+  const BlockView& block = *blocks[index % blocks.size()];
+  kv_head += static_cast<uint32_t>(index / blocks.size());
+  if (kv_head >= block.spec().kv_heads) return;
+  TurboTiles& run = runs_[index % kRuns];
+  run = MakeTiles(block, layer, kv_head);
+  if (index == 0) return;
+  // Bodies look for planes of the kind that they are reading.
+  const BlockView& before = *blocks[(index - 1) % blocks.size()];
+  const bool alike = before.planes() == block.planes() &&
+                     before.layout().layer(layer).codec == block.layout().layer(layer).codec;
+  if (alike) runs_[(index - 1) % kRuns].next = &run;
+}
+
 void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, const float* q,
                        float scale, float* o, float* lse) {
   PackQueries(q, scale);
@@ -218,13 +245,16 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
   for (TurboRowState& state : states_) state.max = state.sum = 0;
   TurboReader reader;
   const BlockView* same = nullptr;  // the block that the reader was made for
-  for (const BlockView* block : blocks) {
-    const CodecPair codec = block->layout().layer(layer).codec;
-    if (same == nullptr || codec != same->layout().layer(layer).codec || block->planes() != same->planes()) {
-      reader = MakeReader(*block, codec);
-      same = block;
+  for (size_t i = 0; i + 1 < kRuns; ++i) AddRun(blocks, layer, kv_head, i);
+  for (run_ = 0; run_ < blocks.size(); ++run_) {
+    AddRun(blocks, layer, kv_head, run_ + kRuns - 1);
+    const BlockView& block = *blocks[run_];
+    const CodecPair codec = block.layout().layer(layer).codec;
+    if (same == nullptr || codec != same->layout().layer(layer).codec || block.planes() != same->planes()) {
+      reader = MakeReader(block, codec);
+      same = &block;
     }
-    AttendBlock(reader, *block, layer, kv_head);
+    AttendBlock(reader, block, layer, kv_head);
   }
   Finish(o, lse);
 }

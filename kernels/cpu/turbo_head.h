@@ -2,6 +2,7 @@
 #ifndef POLARKV_KERNELS_CPU_TURBO_HEAD_H_
 #define POLARKV_KERNELS_CPU_TURBO_HEAD_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -10,19 +11,20 @@
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/key_mean_logits.h"
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_bodies.h"
 
 namespace polarkv::cpu {
 
-// True when `set` has a fast body for the codecs and shape of `block` in that layer: turbo2, turbo3 or turbo4.
+// True when `set` has a fast body for the codecs and shape of `block` in that layer.
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set);
-// The fastest of `set` for that many query rows a KV head; null for kScalar.
-TurboBody* FindTurboBody(InstructionSet set, uint32_t rows);
 
 // Scratch for all rows of one KV head; reused from head to head, so that nothing is allocated per token or tile.
 class TurboHead {
  public:
-  // All blocks given to Attend must have this head_dim and rotation seed. `attend` does the work on tiles.
-  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboBody* attend);
+  // All blocks given to Attend must have this head_dim and rotation seed, and a body in `set`.
+  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set);
+  // With a body of the caller's choice.
+  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend);
 
   // q, o: [rows, head_dim] of the query rows that share KV head `kv_head`; lse: [rows]. Overwrites o and lse; they hold
   // values that are not finite when fp32 cannot hold a logit or a value.
@@ -30,14 +32,15 @@ class TurboHead {
               float* o, float* lse);
 
  private:
+  void AddRun(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, size_t index);
   void PackQueries(const float* q, float scale);
   void AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head);
   void AttendTileWithRecords(const TurboReader& reader, const TurboTiles& tile, const BlockView& block, uint32_t layer,
                              uint32_t number, const TileHead& head);
   void Finish(float* o, float* lse);
 
+  TurboAttendBody* attend_;
   uint32_t head_dim_, rows_;
-  TurboBody* attend_;
   std::vector<float> signs_;
   std::vector<int32_t> words_;
   std::vector<float> outputs_;
@@ -47,6 +50,10 @@ class TurboHead {
   std::vector<float> added_, probability_;  // [rows][64], of one tile
   std::vector<TurboQuery> queries_;
   std::vector<TurboRowState> states_;
+  // The run at work and those after it, a ring: blocks may be as short as a tile.
+  static constexpr size_t kRuns = 8;
+  std::array<TurboTiles, kRuns> runs_;
+  size_t run_ = 0;
 };
 
 }  // namespace polarkv::cpu

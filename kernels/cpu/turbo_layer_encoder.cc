@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/key_mean.h"
+#include "codec/lane_vectors.h"
 #include "codec/rope_phase.h"
 #include "codec/rotation.h"
 #include "codec/tensor_rows.h"
@@ -76,8 +77,8 @@ TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorVi
   shape.head_dim = spec.head_dim;
   shape.keys = side == KvSide::kKey;
   shape.dtype = static_cast<uint32_t>(rows.dtype);
-  shape.root_dim = std::sqrt(static_cast<float>(spec.head_dim));
-  shape.rotation_scale = RotationScale(spec.head_dim);
+  shape.gain = RotationGain(spec.head_dim);
+  shape.rotated_norm = RotatedNorm(spec.head_dim);
 }
 
 TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v,
@@ -90,15 +91,16 @@ TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k,
       values_(spec, KvSide::kValue, v) {
   const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
   for (uint32_t j = 0; j < kMaxHeadDim; ++j) {
-    sign_bits32_[j] = signs[j] < 0 ? 0x80000000u : 0;
-    sign_bits16_[j] = signs[j] < 0 ? 0x8000u : 0;
+    // Packing puts four numbers of one register next to four of the other.
+    const uint32_t quad = j % 32 / 8 * 4, from = j % 8 / 4, i = j % 4;
+    negated_[0][j] = signs[j / 32 * 32 + 16 * from + quad + i] < 0 ? -1 : 0;
+    negated_[1][j] = signs[j / 32 * 32 + 2 * (quad + i) + from] < 0 ? -1 : 0;
   }
   plain_keys_ = keys_.shape;
   plain_keys_.sign_bits16 = reinterpret_cast<const uint16_t*>(no_signs_.data());
   plain_keys_.sign_bits32 = no_signs_.data();
   for (Side* side : {&keys_, &values_}) {
-    side->shape.sign_bits16 = sign_bits16_.data();
-    side->shape.sign_bits32 = sign_bits32_.data();
+    for (uint32_t order = 0; order < 2; ++order) side->shape.negated[order] = negated_[order].data();
   }
   if (options.key_mean == KeyMeanPolicy::kNever) return;
   turns_.resize(spec.tiles() + 1);

@@ -58,8 +58,7 @@ class TurboLayerEncoder {
   const BlockSpec& spec_;
   EncodeOptions options_;
   uint32_t raw_tokens_;
-  alignas(64) std::array<uint16_t, kMaxHeadDim> sign_bits16_;
-  alignas(64) std::array<uint32_t, kMaxHeadDim> sign_bits32_;
+  alignas(64) std::array<std::array<int16_t, kMaxHeadDim>, 2> negated_;
   ScaleTables tables_;
   std::vector<Turns> turns_;  // of each tile's first token; last: from one token to the next
   TurboEncoderShape plain_keys_;  // without signs

@@ -5,23 +5,42 @@
 #include <cstdint>
 
 namespace polarkv {
+struct TrellisCodebook;
 struct TurboCodebook;
 }
 
 namespace polarkv::cpu {
 
+// How the bits of one side's codes make four words of nibbles. Turbo codes by the bits as read, signs being turbo codes of one bit.
+enum class CodeKind : uint8_t {
+  kNone,  // no codes: scores come from elsewhere
+  kTurbo1,
+  kTurbo2,
+  kTurbo3,
+  kTurbo4,
+  kTurbo5,
+  kTrellis1,
+  kTrellis2,
+  kTrellis3
+};
+inline constexpr uint32_t kCodeKinds = 9;
+
 // The words A, B (crumbs) and P1, P0 (refinement bits) become four nibble words u0..u3; what the bits of a nibble mean
 // depends on the word:   u0: P0 P1 crumb   u1: crumb P0 P1   u2: P1 P0 crumb   u3: crumb P1 P0   (high bit first).
-// With fewer planes the nibbles hold other bits in the places of the missing ones; the tables ignore them.
+// With fewer planes the nibbles hold other bits in the places of the missing ones; the tables ignore them. A fifth bit is
+// bit 4 of an index. A word of P1 alone holds four codes of one bit in a nibble: bits 2, 0, 3, 1 for u0..u3.
 inline constexpr uint32_t kNibbleWords = 4;
 
 // Sixteen entries, four times over: a permute that looks at six index bits then ignores the neighbouring nibble's two.
+// (Five bits: 32 entries, twice.)
 struct alignas(64) TurboTable {
   int8_t entry[kNibbleWords][64];
 };
 
 // Entries are the codebook's image plus `offset` (128 for the unsigned operand of a dot product, modulo 256).
 TurboTable MakeTurboTable(const TurboCodebook& book, int offset);
+// Likewise for the windows of codes of `bits` bits (FORMAT.md, "Trellis codes").
+TurboTable MakeTrellisTable(const TrellisCodebook& book, uint32_t bits, int offset);
 
 // First code (of an atom's sixteen) in a decoded dword of a nibble word: low nibbles, then high nibbles. The dword's
 // bytes 0..3 hold codes first, first-4, first-8, first-12.

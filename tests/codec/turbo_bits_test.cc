@@ -34,19 +34,14 @@ float Sum(const std::vector<float>& a, const std::vector<float>& b) {
   return p[0];
 }
 
-int LevelOf(uint32_t bits, float u) {
-  if (bits == 1) return 0;
-  if (bits == 2) return u >= .981599f;
-  if (bits == 5) {
-    constexpr float kThresholds[] = {.131971f,  .264715f,  .399039f,  .535817f,  .676035f,
-                                     .820850f,  .971674f,  1.130294f, 1.299072f, 1.481284f,
-                                     1.681731f, 1.907981f, 2.173234f, 2.504429f, 2.975926f};
-    return static_cast<int>(
-        std::count_if(std::begin(kThresholds), std::end(kThresholds), [u](float t) { return u >= t; }));
-  }
-  if (bits == 3) return u >= 1.747927f ? 3 : u >= 1.049957f ? 2 : u >= .500550f ? 1 : 0;
-  u = std::min(u, 2.9f);
-  return std::min(7, static_cast<int>(u * std::fma(u, std::fma(u, -.128903f, -.076240f), 3.843806f)));
+int LevelOf(uint32_t bits, int y) {
+  static const std::vector<int> kThresholds[] = {
+      {},
+      {1632},
+      {832, 1760, 2912},
+      {448, 896, 1344, 1856, 2400, 3072, 4000},
+      {220, 440, 664, 892, 1125, 1366, 1617, 1881, 2162, 2465, 2798, 3175, 3616, 4167, 4952}};
+  return static_cast<int>(std::ranges::count_if(kThresholds[bits - 1], [y](int t) { return t <= y; }));
 }
 
 int ImageOf(uint32_t bits, int level) {
@@ -68,6 +63,11 @@ Encoded EncodeByTheText(uint32_t bits, KvSide side, uint64_t rotation_seed, cons
   out.exponent = std::ilogb(largest);
   std::vector<float> y(dim);
   for (size_t j = 0; j < dim; ++j) y[j] = std::ldexp(x[j], -out.exponent);
+  size_t block = 1;
+  while (dim % (2 * block) == 0) block *= 2;
+  const float n = std::sqrt(Sum(y, y));
+  const float gain = static_cast<float>(1664 * std::sqrt(static_cast<double>(dim) / static_cast<double>(block))) / n;
+  for (float& value : y) value = std::nearbyint(value * gain);
   uint64_t state = rotation_seed, word = 0;
   for (size_t j = 0; j < dim; ++j) {
     if (j % 64 == 0) {
@@ -78,8 +78,6 @@ Encoded EncodeByTheText(uint32_t bits, KvSide side, uint64_t rotation_seed, cons
     }
     if ((word >> j % 64 & 1) != 0) y[j] = -y[j];
   }
-  size_t block = 1;
-  while (dim % (2 * block) == 0) block *= 2;
   for (size_t stride = 1; stride < block; stride *= 2) {
     for (size_t j = 0; j < dim; ++j) {
       if ((j & stride) != 0) continue;
@@ -88,17 +86,18 @@ Encoded EncodeByTheText(uint32_t bits, KvSide side, uint64_t rotation_seed, cons
       y[j + stride] = a - b;
     }
   }
-  const float n2 = Sum(y, y), n = std::sqrt(n2);
-  const float inv = std::sqrt(static_cast<float>(dim)) / n;
-  std::vector<float> image;
+  int64_t product = 0, square = 0;
   for (float value : y) {
-    const float z = value * inv;
-    const int m = LevelOf(bits, std::fabs(z));
-    out.codes.push_back(static_cast<uint8_t>(z < 0 ? half - 1 - m : half + m));
-    image.push_back(static_cast<float>(z < 0 ? -ImageOf(bits, m) : ImageOf(bits, m)));
+    const int rotated = static_cast<int>(value);
+    EXPECT_LE(std::abs(rotated), 32767);
+    const int m = LevelOf(bits, rotated < 0 ? -1 - rotated : rotated);
+    out.codes.push_back(static_cast<uint8_t>(rotated < 0 ? half - 1 - m : half + m));
+    const int image = rotated < 0 ? -ImageOf(bits, m) : ImageOf(bits, m);
+    product += rotated * image;
+    square += image * image;
   }
-  const float s = side == KvSide::kKey ? n2 / Sum(y, image) : n / std::sqrt(Sum(image, image));
-  out.mantissa = s * static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
+  const float all = static_cast<float>(1664 * std::sqrt(static_cast<double>(dim)));
+  out.mantissa = side == KvSide::kKey ? n * all / static_cast<float>(product) : n / std::sqrt(static_cast<float>(square));
   return out;
 }
 

@@ -7,6 +7,8 @@
 #include <numbers>
 #include <vector>
 
+#include "codec/lane_vectors.h"
+
 namespace polarkv {
 namespace {
 
@@ -83,21 +85,11 @@ std::vector<double> Values(const TurboCodebook& book) {
   return values;
 }
 
-double Cubic(double u) {
-  return u * (kTurbo4LevelCubic[0] + u * (double{kTurbo4LevelCubic[1]} + u * kTurbo4LevelCubic[2]));
-}
-
-// Where the encoder's cubic crosses 1 .. 7.
-std::vector<double> CubicThresholds() {
+// The encoder's, in standard deviations.
+template <uint32_t kBits>
+std::vector<double> Thresholds() {
   std::vector<double> thresholds;
-  for (int m = 1; m < 8; ++m) {
-    double low = 0, high = kTurbo4LevelLimit;
-    for (int i = 0; i < 60; ++i) {
-      const double middle = (low + high) / 2;
-      (Cubic(middle) < m ? low : high) = middle;
-    }
-    thresholds.push_back(low);
-  }
+  for (const int threshold : TurboThresholds<kBits>()) thresholds.push_back(static_cast<double>(threshold) / kRotatedDeviation);
   return thresholds;
 }
 
@@ -115,7 +107,7 @@ TEST(TurboCodebook, CodesAscendWithTheirImagesAndAreSymmetric) {
 }
 
 TEST(TurboCodebook, ImagesAreTheLloydMaxCentroidsToTheNearestUnit) {
-  // Half a unit, plus what the cubic's thresholds move the centroids at 4 bits (at most .013 = .6 unit, by
+  // Half a unit, plus what the thresholds of a table move the centroids at 4 bits (at most .013 = .6 unit, by
   // integration).
   const auto check = [](const TurboCodebook& book, const std::vector<double>& centroids, double tolerance) {
     for (size_t m = 0; m < centroids.size(); ++m) {
@@ -129,20 +121,24 @@ TEST(TurboCodebook, ImagesAreTheLloydMaxCentroidsToTheNearestUnit) {
 }
 
 TEST(TurboCodebook, EncoderThresholdsAreLloydMaxOrCloseToIt) {
-  EXPECT_FLOAT_EQ(kTurbo2Thresholds[0], static_cast<float>(kThresholds2[0]));
-  for (size_t m = 0; m < 3; ++m) EXPECT_FLOAT_EQ(kTurbo3Thresholds[m], static_cast<float>(kThresholds3[m]));
-  for (size_t m = 0; m < 15; ++m) EXPECT_FLOAT_EQ(kTurbo5Thresholds[m], static_cast<float>(kThresholds5[m]));
-  const std::vector<double> cubic = CubicThresholds();
-  for (size_t m = 0; m < 7; ++m) EXPECT_NEAR(cubic[m], kThresholds4[m], .013) << m;
+  // In steps of the table, or of the rotated integers.
+  const auto check = [](const std::vector<double>& ours, const std::vector<double>& optimal, double tolerance) {
+    for (size_t m = 0; m < optimal.size(); ++m) EXPECT_NEAR(ours[m], optimal[m], tolerance) << m;
+  };
+  check(Thresholds<2>(), kThresholds2, 16.5 / kRotatedDeviation);
+  check(Thresholds<3>(), kThresholds3, 16.5 / kRotatedDeviation);
+  check(Thresholds<4>(), kThresholds4, 32.0 / kRotatedDeviation);
+  check(Thresholds<5>(), kThresholds5, .51 / kRotatedDeviation);
+  for (const int threshold : TurboThresholds<4>()) EXPECT_EQ(threshold % 32, 0);
 }
 
 TEST(TurboCodebook, MeanSquaredErrorIsWithinTwoPerMilleOfLloydMax) {
-  EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds2), Values(kTurbo2)), .117482 * 1.00001);
-  EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds3), Values(kTurbo3)), .034548 * 1.0001);
-  EXPECT_LT(MeanSquaredError(LevelsOf(CubicThresholds()), Values(kTurbo4)), .009501 * 1.002);
+  EXPECT_LT(MeanSquaredError(LevelsOf(Thresholds<2>()), Values(kTurbo2)), .117482 * 1.00001);
+  EXPECT_LT(MeanSquaredError(LevelsOf(Thresholds<3>()), Values(kTurbo3)), .034548 * 1.0005);
+  EXPECT_LT(MeanSquaredError(LevelsOf(Thresholds<4>()), Values(kTurbo4)), .009501 * 1.0021);
   EXPECT_LT(MeanSquaredError(LevelsOf({}), Values(kTurbo1)), .363380 * 1.00001);
   // Sixteen levels in 118 steps of an int8 image: a per cent and a half.
-  EXPECT_LT(MeanSquaredError(LevelsOf(kThresholds5), Values(kTurbo5)), .002505 * 1.015);
+  EXPECT_LT(MeanSquaredError(LevelsOf(Thresholds<5>()), Values(kTurbo5)), .002505 * 1.015);
 }
 
 TEST(TurboCodebook, MergedLevelsAreWithinTwoPerMilleOfTheirCentroids) {
@@ -151,14 +147,14 @@ TEST(TurboCodebook, MergedLevelsAreWithinTwoPerMilleOfTheirCentroids) {
     for (size_t m = 0; m < levels.moment.size(); ++m) centroids.push_back(levels.moment[m] / levels.probability[m]);
     return MeanSquaredError(levels, centroids);
   };
-  const Levels three_as_two = Merge(LevelsOf(kThresholds3), 2);
+  const Levels three_as_two = Merge(LevelsOf(Thresholds<3>()), 2);
   EXPECT_LT(MeanSquaredError(three_as_two, Values(kTurbo3As2)), best(three_as_two) * 1.002);
-  const Levels four_as_three = Merge(LevelsOf(CubicThresholds()), 2);
+  const Levels four_as_three = Merge(LevelsOf(Thresholds<4>()), 2);
   EXPECT_LT(MeanSquaredError(four_as_three, Values(kTurbo4As3)), best(four_as_three) * 1.002);
-  const Levels five_as_four = Merge(LevelsOf(kThresholds5), 2), five_as_three = Merge(LevelsOf(kThresholds5), 4);
+  const Levels five_as_four = Merge(LevelsOf(Thresholds<5>()), 2), five_as_three = Merge(LevelsOf(Thresholds<5>()), 4);
   EXPECT_LT(MeanSquaredError(five_as_four, Values(kTurbo5As4)), best(five_as_four) * 1.01);
   EXPECT_LT(MeanSquaredError(five_as_three, Values(kTurbo5As3)), best(five_as_three) * 1.004);
-  const Levels four_as_two = Merge(LevelsOf(CubicThresholds()), 4);
+  const Levels four_as_two = Merge(LevelsOf(Thresholds<4>()), 4);
   EXPECT_LT(MeanSquaredError(four_as_two, Values(kTurbo4As2)), best(four_as_two) * 1.002);
 }
 

@@ -48,7 +48,7 @@ struct Result {
   std::vector<float> o, lse;
 };
 
-Result Compute(const Problem& p, cpu::TurboBody* body) {
+Result Compute(const Problem& p, cpu::TurboAttendBody* body) {
   const BlockSpec& spec = p.spec();
   const size_t of_head = size_t{p.rows} * spec.head_dim;
   Result r{std::vector<float>(spec.kv_heads * of_head, NAN), std::vector<float>(spec.kv_heads * size_t{p.rows}, NAN)};
@@ -123,7 +123,7 @@ class AmxAttention : public ::testing::TestWithParam<Tiles> {
     }
   }
 
-  static cpu::TurboBody* Body() {
+  static cpu::TurboAttendBody* Body() {
 #if defined(POLARKV_HAS_AMX_BODY)
     if (GetParam() != Tiles::kEmulated) return cpu::TurboAttendAmx;
 #endif
@@ -165,7 +165,8 @@ INSTANTIATE_TEST_SUITE_P(All, AmxAttention,
 TEST_P(AmxAttention, EveryCodecAndHeadDim) {
   SCOPED_TRACE(testing::SeedText(seed_));
   uint32_t rows = 5;
-  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "k=turbo3,v=turbo4"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "turbo1", "turbo5",
+                            "k=trellis3,v=trellis2", "k=trellis2,v=trellis1", "k=trellis1,v=trellis3", "k=turbo4,v=trellis2"}) {
     for (const uint32_t head_dim : {64u, 128u, 192u, 256u}) {
       SCOPED_TRACE(codec);
       SCOPED_TRACE(head_dim);
@@ -291,13 +292,16 @@ TEST_P(AmxAttention, HasTheBitsOfEmulatedTiles) {
 
 TEST_P(AmxAttention, CallsTakeItForMoreThanFourRows) {
   if (GetParam() == Tiles::kEmulated) GTEST_SKIP() << "calls do not take emulated tiles";
-  for (const uint32_t rows : {4u, 5u}) {
-    const Problem p = GaussianProblem({CodecId::kTurbo4, CodecId::kTurbo4}, 128, 300, 1, rows, seed_);
-    const Result expected = Compute(p, rows == 4 ? cpu::TurboAttendAvx512 : Body());
+  const auto expect = [&](uint32_t head_dim, uint32_t rows, cpu::TurboAttendBody* body) {
+    const Problem p = GaussianProblem({CodecId::kTurbo4, CodecId::kTurbo4}, head_dim, 300, 1, rows, seed_);
+    const Result expected = Compute(p, body);
     Result r{std::vector<float>(p.q.size()), std::vector<float>(expected.lse.size())};
     ASSERT_EQ(cpu::Attend(p.blocks, 0, 2 * rows, 1, p.q, p.scale, r.o, r.lse, InstructionSet::kAmx), absl::OkStatus());
     EXPECT_EQ(r.o, expected.o);
-  }
+  };
+  expect(128, 4, cpu::TurboAttendAvx512);
+  expect(128, 5, Body());
+  expect(96, 16, cpu::TurboAttendAvx512);  // not a multiple of 64
 }
 
 }  // namespace
