@@ -97,7 +97,7 @@ absl::Status FetchAssembler::OnFrame(const ReceivedFrame& frame) {
 
 void FetchAssembler::VerifyBlock() {
   absl::StatusOr<BlockView> view =
-      BlockView::ParseSelection(slot().buffer.first(total_), selection_, VerifyPayload::kYes);
+      BlockView::ParseSelection(slot().buffer.first(total_), selection_, VerifyPayload::kYes, profile_);
   if (!view.ok()) {
     const bool no_layer = absl::IsInvalidArgument(view.status());
     return EndBlock(no_layer ? FetchOutcome::kNoSuchLayer : FetchOutcome::kCorrupt,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -17,9 +18,15 @@ namespace polarkv {
 // stay kNotReceived. Not thread-safe; everything given must outlive it.
 class FetchAssembler {
  public:
-  FetchAssembler(const NamespaceHandle& ns, std::span<const BlockKey> keys, const BlockSelection& selection,
-                 std::span<FetchSlot> slots, std::span<const uint32_t> wanted)
-      : ns_(ns), keys_(keys), selection_(selection), slots_(slots), wanted_(wanted) {}
+  // `profile`: the namespace's, which views are given.
+  FetchAssembler(const NamespaceHandle& ns, KeyMeanProfilePtr profile, std::span<const BlockKey> keys,
+                 const BlockSelection& selection, std::span<FetchSlot> slots, std::span<const uint32_t> wanted)
+      : ns_(ns),
+        profile_(std::move(profile)),
+        keys_(keys),
+        selection_(selection),
+        slots_(slots),
+        wanted_(wanted) {}
 
   // DATA_LOSS: the frame is not the one that is due. The stream is of no use then; the block under way is kCorrupt.
   absl::Status OnFrame(const ReceivedFrame& frame);
@@ -38,6 +45,7 @@ class FetchAssembler {
   void EndBlock(FetchOutcome outcome, std::string message);
 
   const NamespaceHandle& ns_;
+  const KeyMeanProfilePtr profile_;
   const std::span<const BlockKey> keys_;
   const BlockSelection selection_;
   const std::span<FetchSlot> slots_;

@@ -70,12 +70,14 @@ absl::StatusOr<std::unique_ptr<KvClient>> KvClient::Create(const ClientOptions& 
   return std::unique_ptr<KvClient>(new KvClient(std::make_unique<Impl>(options)));
 }
 
-absl::StatusOr<NamespaceHandle> KvClient::OpenNamespace(const NamespaceDescriptor& descriptor, Deadline deadline) {
+absl::StatusOr<NamespaceHandle> KvClient::OpenNamespace(const NamespaceDescriptor& descriptor, Deadline deadline,
+                                                        KeyMeanProfilePtr profile) {
   const CallDeadline call_deadline = impl_->DeadlineFor(deadline);
-  const NamespaceHandle ns{descriptor, NamespaceFingerprint(descriptor)};
+  NamespaceHandle ns{descriptor, NamespaceFingerprint(descriptor), std::move(profile)};
   absl::Status status =
       impl_->WithRetries("open namespace", call_deadline, [&] { return impl_->OpenOnce(ns, call_deadline).status(); });
   if (!status.ok()) return status;
+  ns.profile = impl_->ProfileOf(ns);
   return ns;
 }
 

@@ -21,6 +21,7 @@
 #include "client/aligned_buffer.h"
 #include "codec/block_key.h"
 #include "codec/block_view.h"
+#include "codec/key_mean_profile.h"
 #include "codec/namespace_descriptor.h"
 #include "codec/tensor_view.h"
 
@@ -40,6 +41,9 @@ struct ClientOptions {
 struct NamespaceHandle {
   NamespaceDescriptor descriptor;
   Fingerprint fingerprint{};
+  // What descriptor.profile_digest names: from whoever opened the namespace, or from the node. Null if there is none. Fetch
+  // and StoreTensors use it by themselves; who encodes blocks himself gives it to the encoder (EncodeOptions::profile).
+  KeyMeanProfilePtr profile{};
 };
 
 enum class MatchStop { kAllMatched, kNotStored, kEvicted, kDeleted, kCorrupt, kLostAtRestart, kUnknown };
@@ -57,8 +61,8 @@ enum class FetchOutcome { kOk, kNotFound, kCorrupt, kNoSuchLayer, kBufferTooSmal
 const char* FetchOutcomeName(FetchOutcome outcome);
 
 // One block of a fetch. The caller gives the buffer (pinned, a GPU staging area, ...), 64-byte aligned and of at least
-// FetchBytes() bytes; the client fills it and, when outcome is kOk, `view` is a verified view of it. On every other
-// outcome the buffer's contents mean nothing.
+// FetchBytes() bytes; the client fills it and, when outcome is kOk, `view` is a verified view of it, with its namespace's
+// profile. On every other outcome the buffer's contents mean nothing.
 struct FetchSlot {
   std::span<uint8_t> buffer{};  // in
   FetchOutcome outcome = FetchOutcome::kNotReceived;
@@ -124,8 +128,12 @@ class KvClient {
   // request); RESOURCE_EXHAUSTED (over a limit of the server). A namespace that the node has lost is opened again on
   // the way.
 
-  // FAILED_PRECONDITION: the name is known with another descriptor, the message names the field.
-  absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceDescriptor& descriptor, Deadline deadline = {});
+  // A namespace whose descriptor names a key-mean profile is opened with it first, by whoever made it; the node keeps it
+  // and gives it to those who come without. FAILED_PRECONDITION: the name is known with another descriptor, the message
+  // names the field; or the node does not have the profile and it was not given. INVALID_ARGUMENT also: the profile is not
+  // the descriptor's.
+  absl::StatusOr<NamespaceHandle> OpenNamespace(const NamespaceDescriptor& descriptor, Deadline deadline = {},
+                                                KeyMeanProfilePtr profile = nullptr);
   absl::StatusOr<std::vector<NamespaceInfo>> ListNamespaces(Deadline deadline = {});
 
   // Longest stored prefix of `keys`. With lease > 0 the matched blocks stay until the lease ends: after the time

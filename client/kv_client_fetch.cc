@@ -115,7 +115,7 @@ absl::Status KvClient::Fetch(const NamespaceHandle& ns, std::span<const BlockKey
         request.set_frame_bytes(limits.frame_bytes);
         // The last stream takes the lease along: it then ends with it even if this worker dies on the way.
         if (begin + count == missing.size()) request.set_release_lease(lease_id);
-        FetchAssembler assembler(ns, keys, selection, slots, wanted);
+        FetchAssembler assembler(ns, impl_->ProfileOf(ns), keys, selection, slots, wanted);
         if (absl::Status run = RunStream(impl_->node, request, call_deadline, assembler); !run.ok()) return run;
       }
       lease_travels = true;

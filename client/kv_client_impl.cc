@@ -13,6 +13,15 @@ namespace {
 // A node that forgets a namespace as soon as it has opened it is not going to learn it.
 constexpr int kMaxReopens = 2;
 
+// Trusts nothing of it: whatever the node sent, only the profile that the descriptor names comes out.
+absl::StatusOr<KeyMeanProfilePtr> ReceivedProfile(const std::string& bytes, const NamespaceDescriptor& descriptor) {
+  absl::StatusOr<KeyMeanProfilePtr> profile =
+      KeyMeanProfile::Parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  absl::Status status = profile.ok() ? CheckProfileBelongs(**profile, descriptor) : profile.status();
+  if (!status.ok()) return absl::DataLossError(absl::StrCat("the server's key-mean profile: ", status.message()));
+  return profile;
+}
+
 }  // namespace
 
 absl::Status KvClient::Impl::WithRetries(const char* call, const CallDeadline& deadline,
@@ -62,12 +71,25 @@ absl::StatusOr<NodeLimits> KvClient::Impl::OpenOnce(const NamespaceHandle& ns, c
   }
   v1::OpenNamespaceRequest request;
   *request.mutable_namespace_descriptor() = *std::move(descriptor);
+  const bool names_profile = ns.descriptor.profile_digest != ProfileDigest{};
+  KeyMeanProfilePtr profile = ProfileOf(ns);
+  if (profile != nullptr) {
+    if (absl::Status status = CheckProfileBelongs(*profile, ns.descriptor); !status.ok()) return status;
+    request.set_profile(profile->bytes().data(), profile->bytes().size());
+  }
+  request.set_want_profile(names_profile && profile == nullptr);
   v1::OpenNamespaceResponse response;
   absl::Status status = node.Call(&v1::KvStore::Stub::OpenNamespace, request, &response, deadline);
   if (!status.ok()) return status;
   if (response.fingerprint() != PackFingerprint(ns.fingerprint)) {
     return absl::DataLossError("the server computed another fingerprint for the namespace's descriptor");
   }
+  if (request.want_profile()) {
+    absl::StatusOr<KeyMeanProfilePtr> received = ReceivedProfile(response.profile(), ns.descriptor);
+    if (!received.ok()) return received.status();
+    profile = *std::move(received);
+  }
+  if (profile != nullptr) namespaces.RememberProfile(std::move(profile));
   const NodeLimits limits = NodeLimits::From(response, options.frame_bytes);
   namespaces.Remember(ns.fingerprint, limits);
   return limits;

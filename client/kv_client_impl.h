@@ -30,7 +30,13 @@ class KvClient::Impl {
   absl::Status InNamespace(const char* call, const NamespaceHandle& ns, const CallDeadline& deadline,
                            absl::FunctionRef<absl::Status(const NodeLimits&)> attempt);
 
-  // One attempt to open; remembers the limits. DATA_LOSS: the node computes another fingerprint.
+  // The profile of the handle, or of a namespace with the same one that was opened before; null: not known, or there is none.
+  KeyMeanProfilePtr ProfileOf(const NamespaceHandle& ns) const {
+    return ns.profile != nullptr ? ns.profile : namespaces.FindProfile(ns.descriptor.profile_digest);
+  }
+
+  // One attempt to open; remembers the limits and the profile. DATA_LOSS: the node computes another fingerprint, or gives
+  // another profile than was asked for.
   absl::StatusOr<NodeLimits> OpenOnce(const NamespaceHandle& ns, const CallDeadline& deadline);
 
   absl::Status ReleaseLeases(std::span<const uint64_t> lease_ids, const CallDeadline& deadline);

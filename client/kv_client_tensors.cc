@@ -59,6 +59,16 @@ absl::Status KvClient::StoreTensors(const NamespaceHandle& ns, std::span<const B
   if (absl::Status status = CheckArguments(descriptor, keys.size(), k, v, outcomes.size(), shard); !status.ok()) {
     return status;
   }
+  EncodeOptions options;
+  KeyMeanProfilePtr profile = impl_->ProfileOf(ns);
+  if (profile == nullptr && descriptor.profile_digest != ProfileDigest{} && !keys.empty()) {
+    // Whoever opens the namespace gets it.
+    const auto nothing = [](const NodeLimits&) { return absl::OkStatus(); };
+    absl::Status status = impl_->InNamespace("store tensors", ns, call_deadline, nothing);
+    if (!status.ok()) return status;
+    profile = impl_->ProfileOf(ns);
+  }
+  options.profile = profile.get();
   const auto stored_key = [&](const BlockKey& key) { return ShardKey(key, shard, descriptor.shards); };
 
   std::vector<std::vector<uint8_t>> window;
@@ -72,8 +82,8 @@ absl::Status KvClient::StoreTensors(const NamespaceHandle& ns, std::span<const B
     const auto begin = static_cast<int64_t>(i * descriptor.block_tokens);
     const BlockKey& chain_parent = i == 0 ? parent : keys[i - 1];
     const BlockSpec spec = NamespaceBlockSpec(descriptor, stored_key(keys[i]), first_block + i, shard);
-    absl::StatusOr<std::vector<uint8_t>> block =
-        EncodeBlock(spec, TokenRange(k, begin, descriptor.block_tokens), TokenRange(v, begin, descriptor.block_tokens));
+    absl::StatusOr<std::vector<uint8_t>> block = EncodeBlock(spec, TokenRange(k, begin, descriptor.block_tokens),
+                                                             TokenRange(v, begin, descriptor.block_tokens), options);
     if (!block.ok()) {
       return absl::Status(block.status().code(),
                           absl::StrCat("store tensors: block ", i, ": ", block.status().message()));

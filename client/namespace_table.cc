@@ -1,6 +1,7 @@
 #include "client/namespace_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "codec/block_format.h"
 
@@ -38,6 +39,17 @@ void NamespaceTable::Remember(const Fingerprint& fingerprint, const NodeLimits& 
 void NamespaceTable::Forget(const Fingerprint& fingerprint) {
   const std::lock_guard lock(mutex_);
   limits_.erase(fingerprint);
+}
+
+KeyMeanProfilePtr NamespaceTable::FindProfile(const ProfileDigest& digest) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = profiles_.find(digest);
+  return found == profiles_.end() ? nullptr : found->second;
+}
+
+void NamespaceTable::RememberProfile(KeyMeanProfilePtr profile) {
+  const std::lock_guard lock(mutex_);
+  profiles_.try_emplace(profile->digest(), profile);
 }
 
 }  // namespace polarkv

@@ -1,4 +1,4 @@
-// Which namespaces are known to be open on the node, and the limits that the node gave for each.
+// Which namespaces are known to be open on the node, the limits that the node gave for each, and their profiles.
 #ifndef POLARKV_CLIENT_NAMESPACE_TABLE_H_
 #define POLARKV_CLIENT_NAMESPACE_TABLE_H_
 
@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "codec/block_key.h"
+#include "codec/key_mean_profile.h"
 #include "polarkv/v1/kv_store.pb.h"
 
 namespace polarkv {
@@ -31,9 +32,14 @@ class NamespaceTable {
   // The next call on this namespace opens it anew.
   void Forget(const Fingerprint& fingerprint);
 
+  // Profiles are immutable, so that they are never forgotten: one for each namespace that was opened, at most.
+  KeyMeanProfilePtr FindProfile(const ProfileDigest& digest) const;  // null: not known
+  void RememberProfile(KeyMeanProfilePtr profile);
+
  private:
   mutable std::mutex mutex_;
   std::map<Fingerprint, NodeLimits> limits_;
+  std::map<ProfileDigest, KeyMeanProfilePtr> profiles_;
 };
 
 }  // namespace polarkv

@@ -39,7 +39,8 @@ inline constexpr uint8_t kMaxTileShift = 5;
 // Bits of BlockHeader::features.
 inline constexpr uint16_t kFeatureLayerTable = 1;  // the extension begins with a LayerEntry for each layer
 inline constexpr uint16_t kFeaturePhaseTable = 2;  // the extension has rope_dims / 2 RoPE angles per position
-inline constexpr uint16_t kKnownFeatures = kFeatureLayerTable | kFeaturePhaseTable;
+inline constexpr uint16_t kFeatureProfile = 4;     // key means and phases are those of the profile that the header names
+inline constexpr uint16_t kKnownFeatures = kFeatureLayerTable | kFeaturePhaseTable | kFeatureProfile;
 
 enum class RopePairing : uint8_t { kNone = 0, kHalf = 1, kInterleaved = 2 };
 enum class RotationKind : uint8_t { kNone = 0, kSignedBlockHadamard = 1 };
@@ -68,7 +69,7 @@ struct BlockHeader {
   uint16_t rotation_block;
   uint16_t codebook;           // 1: the tables of FORMAT.md
   uint32_t extension_bytes;    // between header and directory, a multiple of 64
-  uint8_t profile_digest[16];  // zero: none
+  uint8_t profile_digest[16];  // first bytes of the SHA-256 of a key-mean profile; zero: none
   uint8_t namespace_tag[16];   // first bytes of the namespace fingerprint; zero in files outside a namespace
   uint8_t key_tag[8];          // first bytes of the block key; zero in files outside a namespace
   uint64_t reserved;           // zero
@@ -107,7 +108,9 @@ struct LayerEntry {
   uint64_t reserved1;
 };
 static_assert(sizeof(LayerEntry) == 16);
-inline constexpr uint8_t kLayerKeyMean = 1;  // the layer's base segment begins with a mean key of each head
+// Keys of the layer are without their head's mean. The means are at the beginning of the layer's base segment; with
+// kFeatureProfile, in the profile.
+inline constexpr uint8_t kLayerKeyMean = 1;
 
 // First bytes of every tile in the base plane. Bit i of a mask is token i of the tile.
 struct TileHead {

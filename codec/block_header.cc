@@ -31,9 +31,6 @@ absl::Status CheckKnown(const BlockHeader& h) {
     return Unsupported(absl::StrCat("rotation_kind ", h.rotation_kind, " is not known to this build"));
   if (!IsKnownHeadDim(h.head_dim))
     return Unsupported(absl::StrCat("head_dim ", h.head_dim, " is not one of 64, 80, 96, 128, 192, 256"));
-  if (std::ranges::any_of(h.profile_digest, [](uint8_t byte) { return byte != 0; })) {
-    return Unsupported("it names a profile, this build knows none");
-  }
   return absl::OkStatus();
 }
 
@@ -49,6 +46,7 @@ BlockSpec SpecOf(const BlockHeader& h) {
   spec.source_dtype = static_cast<Dtype>(h.source_dtype);
   spec.rope = {static_cast<RopePairing>(h.rope_pairing), h.rope_base, h.rope_dims};
   if (h.rotation_kind != 0) spec.rotation_seed = h.rotation_seed;
+  std::ranges::copy(h.profile_digest, spec.profile_digest.begin());
   std::ranges::copy(h.namespace_tag, spec.namespace_tag.begin());
   std::ranges::copy(h.key_tag, spec.key_tag.begin());
   return spec;
@@ -60,6 +58,11 @@ absl::Status CheckExtensionLength(const BlockHeader& h) {
   const bool phase_table = (h.features & kFeaturePhaseTable) != 0;
   if (phase_table && !layer_table) return Damaged("a phase table without a layer table");
   if (phase_table && h.rope_pairing == 0) return Damaged("a phase table without RoPE");
+  const bool profile = (h.features & kFeatureProfile) != 0;
+  const bool digest = std::ranges::any_of(h.profile_digest, [](uint8_t byte) { return byte != 0; });
+  if (profile && !digest) return Damaged("a profile without a digest");
+  if (digest && !profile) return Damaged("the digest of a profile without its feature bit");
+  if (phase_table && profile) return Damaged("a phase table beside a profile, which has its own");
   const uint32_t tables = (layer_table ? h.layers * uint32_t{sizeof(LayerEntry)} : 0) +
                           (phase_table ? h.rope_dims / 2 * uint32_t{sizeof(uint64_t)} : 0);
   const uint32_t expected = (tables + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment;
@@ -126,6 +129,7 @@ BlockHeader EncodeHeader(const BlockSpec& spec, const BlockLayout& layout, uint6
   h.version = kBlockVersion;
   if (spec.HasLayerTable()) h.features |= kFeatureLayerTable;
   if (spec.HasPhaseTable()) h.features |= kFeaturePhaseTable;
+  if (spec.HasProfile()) h.features |= kFeatureProfile;
   h.extension_bytes = layout.extension_bytes();
   h.total_bytes = layout.total_bytes();
   h.layers = spec.layers;

@@ -43,7 +43,7 @@ LayerLayout MakeLayer(const BlockSpec& spec, const LayerPart& part) {
                       k.refine_planes >= 2 ? refine : 0,
                       v.refine_planes >= 2 ? refine : 0,
                       k.residual_plane ? ResidualTileBytes(spec.head_dim) : 0};
-  const uint64_t first_tile = part.key_mean ? Padded(spec.kv_heads * record) : 0;
+  const uint64_t first_tile = part.key_mean && !spec.HasProfile() ? Padded(spec.kv_heads * record) : 0;
   const uint64_t first_escape = first_tile + head_tiles * layer.base_tile.bytes;
   layer.first_tile = static_cast<uint32_t>(first_tile);
   layer.first_escape = static_cast<uint32_t>(first_escape);

@@ -36,8 +36,8 @@ struct BaseTileLayout {
 // of signs.
 inline constexpr uint32_t kResidualNormBytes = 2 * kTileTokens;
 
-// Where things are in the segments of one layer. The base segment: [mean key of each head] if the layer has key means,
-// [kv_head][tile] tiles, escape records. Other segments: [kv_head][tile].
+// Where things are in the segments of one layer. The base segment: [mean key of each head] if the layer has key means
+// that are not a profile's, [kv_head][tile] tiles, escape records. Other segments: [kv_head][tile].
 struct LayerLayout {
   CodecPair codec;
   bool key_mean = false;

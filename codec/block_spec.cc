@@ -55,7 +55,8 @@ bool BlockSpec::HasLayerTable() const {
 }
 
 bool BlockSpec::HasPhaseTable() const {
-  return rope.pairing != RopePairing::kNone && std::ranges::any_of(layer_parts, &LayerPart::key_mean);
+  return rope.pairing != RopePairing::kNone && !HasProfile() &&
+         std::ranges::any_of(layer_parts, &LayerPart::key_mean);
 }
 
 bool BlockSpec::Rotates() const {
@@ -106,9 +107,6 @@ absl::Status ValidateBlockFields(const BlockSpec& spec) {
   if (absl::Status s = CheckCodecs(spec.codec, ""); !s.ok()) return s;
   if (spec.source_dtype < Dtype::kF16 || spec.source_dtype > Dtype::kF32) {
     return OutOfRange("source_dtype", absl::StrCat(static_cast<int>(spec.source_dtype)), "1 F16, 2 BF16, 3 F32");
-  }
-  if (spec.profile_digest != decltype(spec.profile_digest){}) {
-    return absl::InvalidArgumentError("profile_digest is set; valid: all zero, there are no profiles");
   }
   return ValidateRope(spec.rope, spec.head_dim);
 }

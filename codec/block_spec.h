@@ -18,6 +18,9 @@ inline bool PairRotates(CodecPair pair) { return TraitsOf(pair.k).rotates || Tra
 // Size of one Hadamard block: the largest power of two that divides head_dim.
 uint16_t RotationBlock(uint32_t head_dim);
 
+// What a key-mean profile is known by (key_mean_profile.h); zero: none.
+using ProfileDigest = std::array<uint8_t, 16>;
+
 struct Rope {
   RopePairing pairing = RopePairing::kNone;
   float base = 0;     // theta; 0 without RoPE
@@ -44,21 +47,23 @@ struct BlockSpec {
   Dtype source_dtype = Dtype::kF16;
   Rope rope;
   uint64_t rotation_seed = kDefaultRotationSeed;  // no meaning, not stored and read back as the default if no codec rotates
-  std::array<uint8_t, 16> profile_digest{};  // zero: none
+  // The key-mean profile that has the means which keys are stored without; zero: the block itself has them.
+  ProfileDigest profile_digest{};
   std::array<uint8_t, 16> namespace_tag{};
   std::array<uint8_t, 8> key_tag{};
   // One for each layer; empty: all layers have `codec`, no key means and no escapes. Read back empty in that case.
   std::vector<LayerPart> layer_parts;
   // RoPE's angle per position for each pair of coordinates, in turns times 2^64: pair j of a token at position n is turned
-  // by n * phases[j] mod 2^64. Stored if RoPE is on and a layer has key means; then there are rope.dims / 2. Otherwise
-  // of no meaning, not stored and read back empty.
+  // by n * phases[j] mod 2^64. Stored if RoPE is on, a layer has key means and there is no profile; then there are
+  // rope.dims / 2. Otherwise not stored: read back as the profile's by a view that has it, else empty.
   std::vector<uint64_t> phases;
 
   static constexpr uint64_t kDefaultRotationSeed = 0x706F6C61726B7631;  // "polarkv1"
   uint32_t tiles() const { return (tokens + kTileTokens - 1) / kTileTokens; }
   LayerPart layer_part(uint32_t layer) const { return layer_parts.empty() ? LayerPart{codec} : layer_parts[layer]; }
   bool HasLayerTable() const;   // some layer differs from {codec, no key means, no escapes}
-  bool HasPhaseTable() const;   // RoPE is on and some layer has key means
+  bool HasProfile() const { return profile_digest != ProfileDigest{}; }
+  bool HasPhaseTable() const;   // RoPE is on, some layer has key means, and no profile says by what to turn them
   bool Rotates() const;         // some codec of it does
   friend bool operator==(const BlockSpec&, const BlockSpec&) = default;
 };

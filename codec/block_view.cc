@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "codec/block_extension.h"
 #include "codec/block_header.h"
+#include "codec/key_mean_profile.h"
 #include "codec/tile_check.h"
 
 namespace polarkv {
@@ -146,7 +147,7 @@ absl::Status CheckRecords(const BlockView& view, uint32_t layer) {
       return Damaged(absl::StrCat("layer ", layer, ": padding after the ", name, "s is not zero"));
     return absl::OkStatus();
   };
-  const uint32_t means = layout.key_mean ? view.spec().kv_heads : 0;
+  const uint32_t means = layout.first_tile != 0 ? view.spec().kv_heads : 0;
   if (absl::Status s = check(segment.first(layout.first_tile), means, "key mean"); !s.ok()) return s;
   return check(segment.subspan(layout.first_escape), layout.escapes, "escape record");
 }
@@ -179,12 +180,13 @@ uint64_t HeldBytesBefore(const LayerLayout& layer, uint32_t kind, PlaneMask held
 
 }  // namespace
 
-absl::StatusOr<BlockView> BlockView::Parse(std::span<const uint8_t> bytes, VerifyPayload verify) {
-  return ParseSelection(bytes, BlockSelection{}, verify);
+absl::StatusOr<BlockView> BlockView::Parse(std::span<const uint8_t> bytes, VerifyPayload verify,
+                                           KeyMeanProfilePtr profile) {
+  return ParseSelection(bytes, BlockSelection{}, verify, std::move(profile));
 }
 
 absl::StatusOr<BlockView> BlockView::ParseSelection(std::span<const uint8_t> bytes, const BlockSelection& selection,
-                                                    VerifyPayload verify) {
+                                                    VerifyPayload verify, KeyMeanProfilePtr profile) {
   if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(BlockHeader) != 0) {
     return absl::InvalidArgumentError(
         "a block's bytes must be 8-byte aligned in memory; copy them into aligned memory first");
@@ -211,7 +213,29 @@ absl::StatusOr<BlockView> BlockView::ParseSelection(std::span<const uint8_t> byt
   if (verify == VerifyPayload::kYes) {
     if (absl::Status s = CheckPayload(view); !s.ok()) return s;
   }
+  if (absl::Status s = view.TakeProfile(std::move(profile)); !s.ok()) return s;
   return view;
+}
+
+absl::Status BlockView::TakeProfile(KeyMeanProfilePtr profile) {
+  if (profile == nullptr || !spec_.HasProfile()) return absl::OkStatus();
+  if (profile->digest() != spec_.profile_digest) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the block's key means are in profile ", ProfileDigestText(spec_.profile_digest), ", the one given is ",
+        ProfileDigestText(profile->digest()), "; give the one that the block names, which its namespace has"));
+  }
+  if (absl::Status s = profile->CheckFits(spec_); !s.ok()) return s;
+  spec_.phases = profile->shape().phases;
+  profile_ = std::move(profile);
+  return absl::OkStatus();
+}
+
+absl::Status BlockView::CheckMeans(uint32_t layer) const {
+  if (profile_ != nullptr || !spec_.HasProfile() || !layout_.layer(layer).key_mean) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the key means of layer ", layer, " are in profile ", ProfileDigestText(spec_.profile_digest),
+      ", which was not given with the block; opening the block's namespace gives it, and polarkv profile writes it to "
+      "a file"));
 }
 
 const BlockHeader& BlockView::header() const { return *reinterpret_cast<const BlockHeader*>(bytes_.data()); }
@@ -246,6 +270,7 @@ VectorRecord BlockView::RecordAt(uint32_t layer, uint64_t offset) const {
 
 VectorRecord BlockView::KeyMean(uint32_t layer, uint32_t kv_head) const {
   if (!HasLayer(layer) || kv_head >= spec_.kv_heads || !layout_.layer(layer).key_mean) return {};
+  if (spec_.HasProfile()) return profile_ ? profile_->Mean(layer, spec_.first_kv_head + kv_head) : VectorRecord{};
   return RecordAt(layer, uint64_t{kv_head} * VectorRecordBytes(spec_.head_dim));
 }
 

@@ -3,6 +3,7 @@
 #define POLARKV_CODEC_BLOCK_VIEW_H_
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct BlockSelection {
 
 enum class VerifyPayload { kNo, kYes };
 
+class KeyMeanProfile;  // key_mean_profile.h
+using KeyMeanProfilePtr = std::shared_ptr<const KeyMeanProfile>;
+
 // A vector on its own: halves[j] * 2^exponent. Empty: there is none.
 struct VectorRecord {
   int exponent = 0;
@@ -36,12 +40,17 @@ class BlockView {
   // segments' bytes are not read. With kYes their checksums match, and the numbers in them are sane whoever wrote them:
   // exponents and scales in range, token counts right, every fp16 finite, scales of padding and escaped tokens zero, an
   // escape record for each escaped token (FORMAT.md, "Rejections").
-  static absl::StatusOr<BlockView> Parse(std::span<const uint8_t> bytes, VerifyPayload verify);
+  //
+  // `profile`: the one that the block names; kept as long as the view. A block that names none ignores it; another one
+  // than that named, or one of another model, is FAILED_PRECONDITION. Without it a block can be looked at and stored; to
+  // decode it and to attend to it CheckMeans says what is missing.
+  static absl::StatusOr<BlockView> Parse(std::span<const uint8_t> bytes, VerifyPayload verify,
+                                         KeyMeanProfilePtr profile = nullptr);
 
   // A selected block as Fetch ships it: header, extension and directory as in the whole block (`payload_offset` bytes), then the
   // selected segments in block order, back to back. INVALID_ARGUMENT: the block has no such layers.
   static absl::StatusOr<BlockView> ParseSelection(std::span<const uint8_t> bytes, const BlockSelection& selection,
-                                                  VerifyPayload verify);
+                                                  VerifyPayload verify, KeyMeanProfilePtr profile = nullptr);
 
   const BlockSpec& spec() const { return spec_; }
   const BlockLayout& layout() const { return layout_; }
@@ -62,9 +71,12 @@ class BlockView {
   std::span<const uint8_t> Tile(uint32_t layer, PlaneKind kind, uint32_t kv_head, uint32_t tile) const;
   std::span<const uint8_t> Segment(uint32_t layer, PlaneKind kind) const;
 
-  // The mean key of a head, at position 0: RoPE turns it to the position of each token that lacks it. Empty when the
-  // layer has no key means, or is not held.
+  // The mean key of a head, at position 0: RoPE turns it to the position of each token that lacks it. The block's own, or
+  // its profile's. Empty when the layer has no key means, is not held, or lacks its profile.
   VectorRecord KeyMean(uint32_t layer, uint32_t kv_head) const;
+  // FAILED_PRECONDITION: the layer's key means are in a profile that this view was not given.
+  absl::Status CheckMeans(uint32_t layer) const;
+  const KeyMeanProfilePtr& profile() const { return profile_; }  // null: not given, or of no use for this block
   // Escape record `index` of a layer: the first of a tile is TileHead::first_escape, those of its keys come before those
   // of its values, both by ascending token. Empty when the layer has not so many, or is not held.
   VectorRecord EscapeRecord(uint32_t layer, uint32_t index) const;
@@ -72,6 +84,7 @@ class BlockView {
  private:
   uint64_t HeldOffset(uint32_t layer, PlaneKind kind) const;
   VectorRecord RecordAt(uint32_t layer, uint64_t offset) const;
+  absl::Status TakeProfile(KeyMeanProfilePtr profile);
 
   BlockSpec spec_;
   BlockLayout layout_;
@@ -79,6 +92,7 @@ class BlockView {
   uint32_t layer_begin_ = 0, layer_end_ = 0;
   PlaneMask planes_ = 0;
   std::vector<uint64_t> held_layer_offset_;  // of the layers held, in bytes_
+  KeyMeanProfilePtr profile_;
 };
 
 // Reads the header alone (first 128 bytes): magic, version, checksum, every field's range. Same statuses as Parse. What

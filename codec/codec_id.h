@@ -8,35 +8,9 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "codec/codec_number.h"
 
 namespace polarkv {
-
-// Values are part of the block format (FORMAT.md, "Codecs"). 0 is never valid. polar<r><t>, a radius of r bits and an
-// angle of t bits for a pair of coordinates, is 64 + 8 r + t for r, t >= 1 and r + t <= 8; see PolarCodec.
-enum class CodecId : uint8_t {
-  kFp16 = 1,
-  kTurbo2 = 2,
-  kTurbo3 = 3,
-  kTurbo4 = 4,
-  kTurbo1 = 5,
-  kTurbo5 = 6,
-  kTrellis1 = 8,
-  kTrellis2 = 9,
-  kTrellis3 = 10,
-  kDeep1_5 = 11,
-  kDeep2 = 12,
-  kDeep2_5 = 13,
-  kDeep3 = 14,
-  kPolarRecursive = 16,
-  kQjl1 = 17,
-  kQjl2 = 18,
-  kQjl4 = 19,
-  kTurbo1Qjl = 20,
-  kTurbo2Qjl = 21,
-  kTurbo3Qjl = 22,
-  kTurbo4Qjl = 23,
-  kPolar44 = 100
-};
 
 // How codes are made; codecs of a kind differ in their numbers of bits.
 enum class CodecKind : uint8_t {
@@ -73,13 +47,6 @@ bool IsKnownCodec(uint8_t id);
 const CodecTraits& TraitsOf(CodecId id);
 // Lower-case name: "fp16", "turbo2", "deep1.5", "polar44", "polarR", "turbo3q", ...; "unknown" for others.
 std::string_view CodecName(CodecId id);
-
-inline constexpr bool IsPolarPair(CodecId id) { return static_cast<uint8_t>(id) >= 64; }
-inline constexpr CodecId PolarCodec(uint32_t radius_bits, uint32_t angle_bits) {
-  return static_cast<CodecId>(64 + 8 * radius_bits + angle_bits);
-}
-inline constexpr uint32_t PolarRadiusBits(CodecId id) { return (static_cast<uint32_t>(id) - 64) / 8; }
-inline constexpr uint32_t PolarAngleBits(CodecId id) { return (static_cast<uint32_t>(id) - 64) % 8; }
 
 // Keys and values choose their codec independently.
 struct CodecPair {

@@ -6,6 +6,8 @@
 
 namespace polarkv {
 
+class KeyMeanProfile;  // key_mean_profile.h
+
 // Whether keys are stored without the mean that their head had before RoPE.
 enum class KeyMeanPolicy : uint8_t {
   kAuto,    // in the layers where it takes off at least a tenth of the keys' energy, and more bits than the mean costs
@@ -20,6 +22,9 @@ struct EncodeOptions {
   uint32_t raw_first_tokens = 4;
   // Whether tokens whose codes err by much more than their codec should are stored raw.
   bool escapes = true;
+  // The model's mean keys: what is taken off keys then, except with kNever, and blocks name it. Null: each block has its
+  // own means, where they pay. Used during the call alone.
+  const KeyMeanProfile* profile = nullptr;
 };
 
 }  // namespace polarkv

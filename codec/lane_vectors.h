@@ -17,7 +17,7 @@ namespace polarkv {
 using LaneFloats = float[kQuantizerLanes];
 
 // Rotated coordinates are integers whose root mean square is this: 52 * 32, so that thresholds for the codes of 2 to 4 bits
-// are close to multiples of 32, and the largest sums, of d = 256 coordinates, still fit 16 bits.
+// are close to multiples of 32, and the largest sums, of d = 256 coordinates, fit 16 bits.
 inline constexpr uint32_t kRotatedDeviation = 1664;
 inline constexpr float kToUnitVariance = 1.0f / kRotatedDeviation;
 
@@ -57,8 +57,8 @@ struct LaneNorms {
   }
 }
 
-// To the nearest integer, ties to even, of numbers below 2^22: adding 3 * 2^22 leaves no bits below the unit.
-[[gnu::always_inline]] inline float RoundToInteger(float x) { return x + 0x1.8p23f - 0x1.8p23f; }
+// The integer nearest to a * b, ties to even, below 2^22: beside 3 * 2^22 there are no bits below the unit.
+[[gnu::always_inline]] inline float RoundProduct(float a, float b) { return std::fma(a, b, 0x1.8p23f) - 0x1.8p23f; }
 
 // Sum of a[j] * b[j] over the coordinates: 32 partial sums, then a tree.
 [[gnu::always_inline]] inline void SumOfProducts(const LaneFloats* a, const LaneFloats* b, uint32_t head_dim,
@@ -88,7 +88,7 @@ struct LaneNorms {
     gain[l] = norms.norm[l] > 0 ? RotationGain(head_dim) / norms.norm[l] : 0;
   }
   for (uint32_t j = 0; j < head_dim; ++j) {
-    for (uint32_t l = 0; l < kQuantizerLanes; ++l) y[j][l] = RoundToInteger(y[j][l] * gain[l]) * signs[j];
+    for (uint32_t l = 0; l < kQuantizerLanes; ++l) y[j][l] = RoundProduct(y[j][l], gain[l]) * signs[j];
   }
   HadamardBlocks(&y[0][0], head_dim, RotationBlock(head_dim), kQuantizerLanes);
 }

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "codec/largest_magnitude.h"
+#include "codec/key_mean_profile.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
 
@@ -16,18 +16,6 @@ uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{
 
 uint32_t TileTokens(const BlockSpec& spec, uint32_t tile) {
   return std::min(kTileTokens, spec.tokens - tile * kTileTokens);
-}
-
-// Means beyond this could overflow when they are turned or taken off.
-constexpr float kLargestMean = 0x1p125f;
-
-// Whether means that take `removed` of the energy `total` off are worth `cost` bits a coordinate: a rate of c bits
-// brings down errors by 2^-2c, as taking off 1 - 2^-2c of the energy does. The exponential is its quadratic, which is
-// below it.
-bool MeansPay(double removed, double total, double cost) {
-  const double c = 2 * 0.69314718055994531 * cost;
-  const double growth = c + c * c / 2;
-  return total > 0 && removed >= total / 10 && removed * (1 + growth) >= total * growth;
 }
 
 }  // namespace
@@ -56,28 +44,28 @@ uint64_t LayerEncoder::RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) c
 absl::Status LayerEncoder::DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out) {
   means_.clear();
   if (options_.key_mean == KeyMeanPolicy::kNever || !TraitsOf(shape_.codec.k).has_scales) return absl::OkStatus();
-  const double cost = 8.0 * VectorRecordBytes(spec_.head_dim) / (static_cast<double>(spec_.head_dim) * spec_.tokens);
-  double total = 0, removed = 0;
-  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-    KeyMeanEstimator estimator(spec_.rope, spec_.phases, spec_.head_dim);
-    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
-      const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
-      absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data());
-      if (!s.ok()) return s;
-      const uint64_t raw = RawFirst(tile, tokens, shape_.codec.k);
-      for (uint32_t t = 0; t < tokens; ++t) {
-        if ((raw >> t & 1) == 0) estimator.Add(rows_.data() + t * spec_.head_dim, spec_.first_position + first + t);
-      }
-    }
-    means_.push_back(estimator.Mean());
-    const bool sane = LargestMagnitude(means_.back().data(), spec_.head_dim) <= kLargestMean;
-    if (!sane) means_.back().fill(0);
-    total += estimator.energy();
-    removed += sane ? estimator.RemovedEnergy() : 0;
+  if (options_.profile != nullptr) {
+    TakeProfileMeans(layer, out);
+    return absl::OkStatus();
   }
-  if (options_.key_mean == KeyMeanPolicy::kAuto && !MeansPay(removed, total, cost)) {
+  const double cost = 8.0 * VectorRecordBytes(spec_.head_dim) / (static_cast<double>(spec_.head_dim) * spec_.tokens);
+  const bool decide = options_.key_mean == KeyMeanPolicy::kAuto;
+  const uint32_t stride = decide ? KeyMeanStride(spec_.tokens) : 1;
+  KeyMeanGain gain;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    const absl::StatusOr<KeyMeanEstimator> keys = SumKeys(k, layer, head, stride);
+    if (!keys.ok()) return keys.status();
+    gain.Add(*keys);
+    means_.push_back(keys->SaneMean());
+  }
+  if (decide && !gain.Pays(cost)) {
     means_.clear();
     return absl::OkStatus();
+  }
+  for (uint32_t head = 0; head < spec_.kv_heads && stride != 1; ++head) {
+    const absl::StatusOr<KeyMeanEstimator> keys = SumKeys(k, layer, head, 1);
+    if (!keys.ok()) return keys.status();
+    means_[head] = keys->SaneMean();
   }
   const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
   out.means.resize(size_t{bytes} * spec_.kv_heads);
@@ -90,27 +78,34 @@ absl::Status LayerEncoder::DecideMeans(const TensorView& k, uint32_t layer, Enco
   return absl::OkStatus();
 }
 
+// The head's keys that are not raw, every stride-th.
+absl::StatusOr<KeyMeanEstimator> LayerEncoder::SumKeys(const TensorView& k, uint32_t layer, uint32_t head, uint32_t stride) {
+  KeyMeanEstimator estimator(spec_.rope, spec_.phases, spec_.head_dim);
+  for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+    const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
+    absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data());
+    if (!s.ok()) return s;
+    const uint64_t counted = ~RawFirst(tile, tokens, shape_.codec.k);
+    const uint64_t position = spec_.first_position + first;
+    estimator.Add(SumKeyTile(spec_.rope, spec_.phases, spec_.head_dim, rows_.data(), tokens, counted, stride), position);
+  }
+  return estimator;
+}
+
+// They cost a block nothing: tokens that they do not serve keep their keys.
+void LayerEncoder::TakeProfileMeans(uint32_t layer, EncodedLayer& out) {
+  if (!options_.profile->HasMeans(spec_, layer)) return;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    means_.push_back(ReadRecord(options_.profile->Mean(layer, spec_.first_kv_head + head)));
+  }
+  out.part.key_mean = true;
+}
+
 // Fills residual_ and returns the tokens whose key is smaller without the mean.
 uint64_t LayerEncoder::TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted) {
-  const uint32_t head_dim = spec_.head_dim;
-  std::copy_n(rows_.begin(), tokens * head_dim, residual_.begin());
-  uint64_t taken = 0;
-  for (uint32_t t = 0; t < tokens && !means_.empty(); ++t) {
-    if ((counted >> t & 1) == 0) continue;
-    float turned[kMaxHeadDim];
-    TurnToPosition(spec_.rope, spec_.phases, first_position + t, means_[head].data(), head_dim, turned);
-    const float* row = rows_.data() + t * head_dim;
-    double with = 0, without = 0;
-    for (uint32_t j = 0; j < head_dim; ++j) {
-      turned[j] = row[j] - turned[j];
-      with += double{row[j]} * row[j];
-      without += double{turned[j]} * turned[j];
-    }
-    if (!(without < with)) continue;
-    std::copy_n(turned, head_dim, residual_.begin() + t * head_dim);
-    taken |= uint64_t{1} << t;
-  }
-  return taken;
+  const std::array<float, kMaxHeadDim> none{};
+  return TakeMeanOff(spec_.rope, spec_.phases, spec_.head_dim, means_.empty() ? none.data() : means_[head].data(), first_position,
+                     rows_.data(), tokens, counted, residual_.data());
 }
 
 void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_t tokens, EncodedLayer& out,

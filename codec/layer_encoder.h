@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "codec/block_layout.h"
 #include "codec/encode_options.h"
 #include "codec/key_mean.h"
@@ -19,14 +20,15 @@ namespace polarkv {
 struct EncodedLayer {
   LayerPart part;
   std::array<std::vector<uint8_t>, kMaxPlanes> tiles;  // by PlaneKind: [kv_head][tile]
-  std::vector<uint8_t> means;                          // [kv_head] records, if part.key_mean
+  std::vector<uint8_t> means;                          // [kv_head] records, if part.key_mean and there is no profile
   std::vector<uint8_t> escapes;                        // part.escapes records
 };
 
 // Holds scratch memory: one thread at a time.
 class LayerEncoder {
  public:
-  // `spec` has the phases of its RoPE. `shape`: of the layer without means and escapes. Both must outlive the encoder.
+  // `spec` has the phases of its RoPE, and is settled with the options' profile (SettleProfile). `shape`: of the layer
+  // without means and escapes. Both must outlive the encoder.
   LayerEncoder(const BlockSpec& spec, const LayerLayout& shape, const EncodeOptions& options);
 
   // INVALID_ARGUMENT: a number is not finite.
@@ -34,6 +36,8 @@ class LayerEncoder {
 
  private:
   absl::Status DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out);
+  absl::StatusOr<KeyMeanEstimator> SumKeys(const TensorView& k, uint32_t layer, uint32_t head, uint32_t stride);
+  void TakeProfileMeans(uint32_t layer, EncodedLayer& out);
   void EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_t tokens, EncodedLayer& out, TileHead& head_bytes);
   uint64_t TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted);
   uint64_t RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) const;

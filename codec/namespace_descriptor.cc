@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "codec/block_layout.h"
 #include "codec/canonical_bytes.h"
+#include "codec/key_mean_profile.h"
 
 namespace polarkv {
 namespace {
@@ -225,6 +226,18 @@ uint64_t LargestBlockBytes(const NamespaceDescriptor& d) {
                          kMaxPlanes * sizeof(DirectoryEntry);
   const uint64_t phases = spec.rope.dims / 2 * sizeof(uint64_t) + 2 * kSegmentAlignment;
   return std::min(layout->total_bytes() + spec.layers * layer + phases, kMaxBlockBytes);
+}
+
+absl::Status CheckProfileBelongs(const KeyMeanProfile& profile, const NamespaceDescriptor& d) {
+  if (profile.digest() != d.profile_digest) {
+    return Invalid(absl::StrCat("profile_digest is ", Hex(d.profile_digest), ", the profile given is ",
+                                ProfileDigestText(profile.digest())));
+  }
+  if (profile.shape().kv_heads != d.kv_heads) {
+    return Invalid(absl::StrCat("kv_heads is ", d.kv_heads, ", the profile is of a model with ", profile.shape().kv_heads));
+  }
+  if (absl::Status s = profile.CheckFits(NamespaceBlockSpec(d, BlockKey{}, 0)); !s.ok()) return Invalid(s.message());
+  return absl::OkStatus();
 }
 
 absl::Status CheckBlockBelongs(const BlockSpec& block, const NamespaceDescriptor& descriptor,

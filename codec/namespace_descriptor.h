@@ -12,6 +12,8 @@
 
 namespace polarkv {
 
+class KeyMeanProfile;  // key_mean_profile.h
+
 struct NamespaceDescriptor {
   std::string name;              // [A-Za-z0-9._/-]{1,128}
   std::string tenant;            // this and the other texts: up to 1024 bytes, may be empty, no control characters
@@ -28,7 +30,7 @@ struct NamespaceDescriptor {
   uint32_t shards = 1;          // kv_heads is a multiple of it; a block holds kv_heads / shards heads
   CodecPair codec;
   uint64_t rotation_seed = BlockSpec::kDefaultRotationSeed;
-  std::array<uint8_t, 16> profile_digest{};
+  ProfileDigest profile_digest{};  // of the key-mean profile that all its blocks name; zero: none
   friend bool operator==(const NamespaceDescriptor&, const NamespaceDescriptor&) = default;
 };
 
@@ -47,6 +49,8 @@ BlockSpec NamespaceBlockSpec(const NamespaceDescriptor& descriptor, const BlockK
 // More bytes than any block of the namespace needs: those of one in fp16, with room for mean keys. kMaxBlockBytes where
 // that is less.
 uint64_t LargestBlockBytes(const NamespaceDescriptor& descriptor);
+// INVALID_ARGUMENT naming what is wrong: the descriptor names no profile or another one, or the profile is of another model.
+absl::Status CheckProfileBelongs(const KeyMeanProfile& profile, const NamespaceDescriptor& descriptor);
 // FAILED_PRECONDITION naming the field in which a block does not belong to the namespace under that key; OK otherwise.
 // `fingerprint` is the descriptor's. Only full blocks belong: `tokens` is block_tokens, positions are multiples of it.
 // What single layers have of their own, codecs included, is the block's choice.

@@ -248,6 +248,7 @@ absl::StatusOr<HeadShape> CommonShape(std::span<const BlockView> blocks, uint32_
       return absl::InvalidArgumentError(absl::StrCat("block ", b, " holds layers [", blocks[b].layer_begin(), ", ",
                                                      blocks[b].layer_end(), "), layer ", layer, " is not among them"));
     }
+    if (absl::Status s = blocks[b].CheckMeans(layer); !s.ok()) return s;
   }
   return shape;
 }

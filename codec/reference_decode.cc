@@ -53,6 +53,9 @@ absl::Status DecodeBlock(const BlockView& block, std::span<float> k, std::span<f
     return absl::InvalidArgumentError(absl::StrCat("decoding needs ", size, " floats each for k and v (", layers,
                                                    " layers held), got ", k.size(), " and ", v.size()));
   }
+  for (uint32_t layer = block.layer_begin(); layer < block.layer_end(); ++layer) {
+    if (absl::Status s = block.CheckMeans(layer); !s.ok()) return s;
+  }
   const auto keys = std::make_unique<SideDecoder>(block, KvSide::kKey);
   const auto values = std::make_unique<SideDecoder>(block, KvSide::kValue);
   for (uint32_t layer = block.layer_begin(); layer < block.layer_end(); ++layer) {

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "codec/key_mean_profile.h"
 #include "codec/layer_encoder.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
@@ -48,6 +49,7 @@ absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const Te
   BlockSpec block = Plain(spec);
   const absl::StatusOr<BlockLayout> plain = BlockLayout::Make(block);
   if (!plain.ok()) return plain.status();
+  if (absl::Status s = SettleProfile(options, block); !s.ok()) return s;
   if (absl::Status s = SettlePhases(block); !s.ok()) return s;
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;

@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "codec/code_order.h"
-#include "codec/codec_id.h"
+#include "codec/codec_number.h"
 
 namespace polarkv {
 

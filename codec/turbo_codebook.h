@@ -9,7 +9,7 @@
 #include <array>
 #include <cstdint>
 
-#include "codec/codec_id.h"
+#include "codec/codec_number.h"
 
 namespace polarkv {
 

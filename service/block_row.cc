@@ -48,6 +48,12 @@ std::string NamespaceRowKey(NamespaceId ns) {
   return key;
 }
 
+std::string ProfileRowKey(NamespaceId ns) {
+  std::string key(kProfileRows);
+  AppendNamespace(key, ns);
+  return key;
+}
+
 std::optional<BlockName> ParseBlockRowKey(std::string_view key) {
   if (key.size() != 1 + 4 + kKeyBytes) return std::nullopt;
   BlockName name;

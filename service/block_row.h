@@ -3,6 +3,7 @@
 //   'b' namespace(4, big-endian) key(32)  ->  BlockRow: the block is in blocks.dat
 //   'i' namespace(4, big-endian) key(32)  ->  nothing: the block was acknowledged and is not yet in blocks.dat
 //   'n' namespace(4, big-endian)          ->  polarkv.v1.NamespaceDescriptor
+//   'p' namespace(4, big-endian)          ->  the namespace's key-mean profile, if it has one
 //   'm' name                              ->  a setting
 #ifndef POLARKV_SERVICE_BLOCK_ROW_H_
 #define POLARKV_SERVICE_BLOCK_ROW_H_
@@ -20,6 +21,7 @@ namespace polarkv {
 inline constexpr std::string_view kBlockRows = "b";
 inline constexpr std::string_view kIntentRows = "i";
 inline constexpr std::string_view kNamespaceRows = "n";
+inline constexpr std::string_view kProfileRows = "p";
 
 struct BlockRow {
   BlockName name;
@@ -35,6 +37,7 @@ struct BlockRow {
 std::string BlockRowKey(const BlockName& name);
 std::string IntentRowKey(const BlockName& name);
 std::string NamespaceRowKey(NamespaceId ns);
+std::string ProfileRowKey(NamespaceId ns);
 // nullopt: not a key of this kind of row.
 std::optional<BlockName> ParseBlockRowKey(std::string_view key);  // also of an intent
 std::optional<NamespaceId> ParseNamespaceRowKey(std::string_view key);

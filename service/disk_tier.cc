@@ -16,10 +16,9 @@ constexpr uint64_t kGrowthUnits = 64 * kMiB / kExtentBytes;
 constexpr uint64_t kRowBytes = 512;
 constexpr std::chrono::seconds kFullDiskPause{1};
 
-// The part of the budget that the index may use.
-uint64_t IndexReserve(uint64_t budget) { return std::max(std::min(64 * kMiB, budget / 8), budget / 128); }
-
 }  // namespace
+
+uint64_t IndexReserve(uint64_t budget) { return std::max(std::min(64 * kMiB, budget / 8), budget / 128); }
 
 DiskTier::DiskTier(MetadataDb& db, std::unique_ptr<BlockFile> file, const DiskTierOptions& options)
     : db_(db),

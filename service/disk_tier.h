@@ -20,6 +20,9 @@
 
 namespace polarkv {
 
+// The part of a disk budget that the index may use, and what else is in its table.
+uint64_t IndexReserve(uint64_t budget);
+
 struct DiskTierOptions {
   uint64_t budget = 0;                // bytes of the data directory, index included
   uint64_t max_blocks = UINT64_MAX;   // of the caller; the budget's own limit may be lower

@@ -45,6 +45,15 @@ v1::StopReason ToStopReason(const std::optional<AbsenceReason>& stop) {
   return v1::STOP_REASON_UNSPECIFIED;
 }
 
+// The profile that a request brings along; null if none.
+absl::StatusOr<KeyMeanProfilePtr> TakeProfile(const std::string& bytes) {
+  if (bytes.empty()) return nullptr;
+  absl::StatusOr<KeyMeanProfilePtr> profile =
+      KeyMeanProfile::Parse({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+  if (!profile.ok()) return absl::InvalidArgumentError(absl::StrCat("profile: ", profile.status().message()));
+  return profile;
+}
+
 absl::Status Open(ServiceContext& context, const v1::OpenNamespaceRequest& request,
                   v1::OpenNamespaceResponse* response) {
   const ServiceLimits& limits = context.limits;
@@ -56,8 +65,15 @@ absl::Status Open(ServiceContext& context, const v1::OpenNamespaceRequest& reque
         absl::StrCat("a block of this namespace has ", layout->total_bytes(), " bytes, this server takes up to ",
                      limits.max_block_bytes, "; use more shards or fewer tokens in a block, or raise --max-block-bytes"));
   }
-  const absl::StatusOr<NamespaceRegistry::Opened> opened = context.namespaces.OpenNamespace(*descriptor);
+  absl::StatusOr<KeyMeanProfilePtr> profile = TakeProfile(request.profile());
+  if (!profile.ok()) return profile.status();
+  const absl::StatusOr<NamespaceRegistry::Opened> opened =
+      context.namespaces.OpenNamespace(*descriptor, *std::move(profile));
   if (!opened.ok()) return opened.status();
+  if (request.want_profile() && opened->ns->profile != nullptr) {
+    const std::span<const uint8_t> bytes = opened->ns->profile->bytes();
+    response->set_profile(bytes.data(), bytes.size());
+  }
   response->set_fingerprint(PackFingerprint(opened->ns->fingerprint));
   response->set_created(opened->created);
   response->set_max_block_bytes(limits.max_block_bytes);

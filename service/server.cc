@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "service/byte_size.h"
+#include "service/disk_tier.h"
 #include "service/kv_service.h"
 #include "service/listen_error.h"
 
@@ -17,6 +18,8 @@ namespace {
 constexpr std::chrono::milliseconds kLastWordsTimeout{200};  // for answers of unary rpcs on their way out
 // gRPC's buffers, of all connections together. Beyond it streams are reset, which clients see as a transient failure.
 constexpr uint64_t kLeastNetworkBytes = uint64_t{128} << 20;
+// Of the memory budget, and of the part of the disk budget that is the index's.
+constexpr uint64_t kProfilesOfMemory = 64, kProfilesOfIndex = 8;
 constexpr int kFrameHeadBytes = 64 << 10;  // more than any frame's fields but its body
 
 int WorkerThreads(int wanted) {
@@ -71,8 +74,11 @@ absl::Status Server::OpenStore() {
     if (!directory.ok()) return directory.status();
     directory_ = *std::move(directory);
   }
+  MetadataDb* const db = directory_ == nullptr ? nullptr : &directory_->db();
+  uint64_t max_profile_bytes = options_.memory_budget / kProfilesOfMemory;
+  if (db != nullptr) max_profile_bytes = std::min(max_profile_bytes, IndexReserve(options_.disk_budget) / kProfilesOfIndex);
   absl::StatusOr<std::unique_ptr<NamespaceRegistry>> namespaces =
-      NamespaceRegistry::Open(directory_ == nullptr ? nullptr : &directory_->db(), options_.max_namespaces);
+      NamespaceRegistry::Open(db, options_.max_namespaces, max_profile_bytes);
   if (!namespaces.ok()) return namespaces.status();
   namespaces_ = *std::move(namespaces);
   LocalStoreOptions store_options;

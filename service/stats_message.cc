@@ -30,6 +30,7 @@ v1::StatsResponse StatsMessage(const ServiceContext& context) {
   message.set_corrupt_blocks(store.corrupt_blocks);
   message.set_lost_blocks(store.lost_blocks);
   message.set_namespaces(context.namespaces.size());
+  message.set_profile_bytes(context.namespaces.profile_bytes());
   return message;
 }
 

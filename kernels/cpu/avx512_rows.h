@@ -37,12 +37,20 @@ template <int kCount>
 // shuffles bring together what is to be added, and the results of the stage before are told apart by their places. Let the
 // bits of a word's place be p4 .. p0 and r that of its register: stages transform p2, p1, p0, p4, p3 in this order, and what
 // was in (p4 p3 p2 p1 p0; r) is in (p4 p0 r p2 p1; p3) afterwards.
-[[gnu::always_inline]] inline void HadamardInside(__m512i& a, __m512i& b) {
+// Stage by stage over all kCount registers, pair by pair, so that instructions that follow each other are independent.
+template <int kCount>
+[[gnu::always_inline]] inline void HadamardInside(__m512i* x) {
   for (int stage = 0; stage < 3; ++stage) {
-    POLARKV_HADAMARD_STAGE(a, b, _mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b))
+    for (int i = 0; i < kCount; i += 2) {
+      POLARKV_HADAMARD_STAGE(x[i], x[i + 1], _mm512_unpacklo_epi16(x[i], x[i + 1]), _mm512_unpackhi_epi16(x[i], x[i + 1]))
+    }
   }
-  POLARKV_HADAMARD_STAGE(a, b, _mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xEE))
-  POLARKV_HADAMARD_STAGE(a, b, _mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD))
+  for (int i = 0; i < kCount; i += 2) {
+    POLARKV_HADAMARD_STAGE(x[i], x[i + 1], _mm512_shuffle_i64x2(x[i], x[i + 1], 0x44), _mm512_shuffle_i64x2(x[i], x[i + 1], 0xEE))
+  }
+  for (int i = 0; i < kCount; i += 2) {
+    POLARKV_HADAMARD_STAGE(x[i], x[i + 1], _mm512_shuffle_i64x2(x[i], x[i + 1], 0x88), _mm512_shuffle_i64x2(x[i], x[i + 1], 0xDD))
+  }
 }
 #undef POLARKV_HADAMARD_STAGE
 

@@ -232,6 +232,9 @@ absl::Status DecodeBlock(const BlockView& block, Dtype dtype, bool rotated, std:
     return absl::InvalidArgumentError(absl::StrCat("decoding needs ", size, " bytes each for k and v (", layers,
                                                    " layers held), got ", k.size(), " and ", v.size()));
   }
+  for (uint32_t layer = block.layer_begin(); layer < block.layer_end(); ++layer) {
+    if (absl::Status s = block.CheckMeans(layer); !s.ok()) return s;
+  }
   const auto keys = std::make_unique<SideDecoder>(block, KvSide::kKey, dtype, rotated, set);
   const auto values = std::make_unique<SideDecoder>(block, KvSide::kValue, dtype, rotated, set);
   const size_t token_bytes = size_t{spec.head_dim} * ElementBytes(dtype);

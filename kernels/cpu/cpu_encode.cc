@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/block_view.h"
+#include "codec/key_mean_profile.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
@@ -20,20 +21,37 @@ uint32_t RawFirstTokens(const BlockSpec& spec, const EncodeOptions& options) {
   return static_cast<uint32_t>(std::min<uint64_t>(left, spec.tokens));
 }
 
-// Moves the layers' tiles from the places that `from` says to those of `to`, in new memory.
-std::vector<uint8_t> MoveTiles(const BlockLayout& from, const BlockLayout& to, uint32_t kv_heads,
-                               const std::vector<uint8_t>& bytes) {
-  std::vector<uint8_t> out(to.total_bytes());
-  for (uint32_t layer = 0; layer < to.layers(); ++layer) {
+// Moves the tiles of the first layers from the places that `from` says to those of `to`, which all lie in `bytes`.
+void MoveTiles(const BlockLayout& from, const BlockLayout& to, uint32_t layers, uint32_t kv_heads, uint8_t* bytes) {
+  struct Run {
+    uint64_t source, place, length;
+  };
+  std::vector<Run> runs;
+  for (uint32_t layer = 0; layer < layers; ++layer) {
     for (uint32_t plane = 0; plane < to.planes(); ++plane) {
       const PlaneKind kind = to.plane_kind(plane);
-      const uint64_t length = uint64_t{to.layer(layer).TileBytes(kind)} * to.tiles() * kv_heads;
-      const uint64_t source = from.SegmentOffset(layer, kind) + from.TileOffset(layer, kind, 0, 0);
-      const uint64_t place = to.SegmentOffset(layer, kind) + to.TileOffset(layer, kind, 0, 0);
-      std::memcpy(out.data() + place, bytes.data() + source, length);
+      runs.push_back({from.SegmentOffset(layer, kind) + from.TileOffset(layer, kind, 0, 0),
+                      to.SegmentOffset(layer, kind) + to.TileOffset(layer, kind, 0, 0),
+                      uint64_t{to.layer(layer).TileBytes(kind)} * to.tiles() * kv_heads});
     }
   }
-  return out;
+  // Runs keep their order: those that go down, from the first on, and then those that go up, from the last on, meet no run
+  // that is still to be moved.
+  for (auto run = runs.begin(); run != runs.end(); ++run) {
+    if (run->place < run->source) std::memmove(bytes + run->place, bytes + run->source, run->length);
+  }
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    if (run->place > run->source) std::memmove(bytes + run->place, bytes + run->source, run->length);
+  }
+}
+
+// Whether keys of the block may lose a mean of the options' profile, which is the reference's to take off.
+bool ProfileHasMeans(const BlockSpec& spec, const EncodeOptions& options) {
+  if (options.profile == nullptr || options.key_mean == KeyMeanPolicy::kNever) return false;
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    if (options.profile->HasMeans(spec, layer)) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -47,11 +65,17 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
     bytes = std::move(*block);
     return absl::OkStatus();
   };
-  if (!TurboLayerEncoder::Takes(spec, k, v, options, set)) return by_reference();
-
   BlockSpec block = spec;
+  // The reference says what is wrong with the spec.
+  if (!SettleProfile(options, block).ok() || ProfileHasMeans(block, options)) return by_reference();
+  EncodeOptions own = options;
+  if (options.profile != nullptr) own.key_mean = KeyMeanPolicy::kNever;  // with a profile blocks have no means themselves
+  if (!TurboLayerEncoder::Takes(spec, k, v, set)) return by_reference();
+
+  if (block.rope.pairing == RopePairing::kNone) block.phases.clear();
   if (block.phases.empty()) block.phases = RopePhases(block.rope);
-  // Tiles are written where they belong if nothing but the first tokens escapes.
+  if (block.phases.size() != block.rope.dims / 2u) return by_reference();  // which says what is wrong
+  // Tiles are written where they belong if nothing but the first tokens escapes, and layers have means as those before them.
   const uint32_t raw = RawFirstTokens(spec, options);
   block.layer_parts.assign(spec.layers, LayerPart{spec.codec, false, 2 * raw * spec.kv_heads});
   absl::StatusOr<BlockLayout> layout = BlockLayout::Make(block);
@@ -61,27 +85,30 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
   bytes.resize(layout->total_bytes());
-  TurboLayerEncoder encoder(block, k, v, options, raw);
-  std::vector<std::vector<uint8_t>> escapes(spec.layers);
-  bool as_expected = true;
+  TurboLayerEncoder encoder(block, k, v, own, raw);
+  std::vector<TurboLayerEncoder::Records> records(spec.layers);
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
-    const absl::StatusOr<bool> done = encoder.Encode(layer, *layout, bytes.data(), escapes[layer]);
-    if (!done.ok()) return done.status();
-    if (!*done) return by_reference();
-    LayerPart& part = block.layer_parts[layer];
-    const uint32_t count = static_cast<uint32_t>(escapes[layer].size() / VectorRecordBytes(spec.head_dim));
-    as_expected = as_expected && part.escapes == count;
-    part.escapes = count;
-  }
-  if (!as_expected) {
-    const BlockLayout expected = std::move(*layout);
+    if (absl::Status s = encoder.Encode(layer, *layout, bytes.data(), records[layer]); !s.ok()) return s;
+    const LayerPart expected = block.layer_parts[layer];
+    LayerPart part = expected;
+    part.key_mean = !records[layer].means.empty();
+    part.escapes = static_cast<uint32_t>(records[layer].escapes.size() / VectorRecordBytes(spec.head_dim));
+    if (part == expected) continue;
+    block.layer_parts[layer] = part;
+    for (uint32_t later = layer + 1; later < spec.layers; ++later) block.layer_parts[later].key_mean = part.key_mean;
+    const BlockLayout before = std::move(*layout);
     layout = BlockLayout::Make(block);
     if (!layout.ok()) return layout.status();
-    bytes = MoveTiles(expected, *layout, spec.kv_heads, bytes);
+    if (layout->total_bytes() > bytes.size()) bytes.resize(layout->total_bytes());
+    MoveTiles(before, *layout, layer + 1, spec.kv_heads, bytes.data());
   }
+  bytes.resize(layout->total_bytes());
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     uint8_t* base = bytes.data() + layout->SegmentOffset(layer, PlaneKind::kBase);
-    uint8_t* end = std::ranges::copy(escapes[layer], base + layout->layer(layer).first_escape).out;
+    const LayerLayout& at = layout->layer(layer);
+    uint8_t* end = std::ranges::copy(records[layer].means, base).out;
+    std::fill(end, base + at.first_tile, uint8_t{0});
+    end = std::ranges::copy(records[layer].escapes, base + at.first_escape).out;
     std::fill(end, base + layout->SegmentBytes(layer, PlaneKind::kBase), uint8_t{0});
   }
   SealBlock(block, *layout, bytes);

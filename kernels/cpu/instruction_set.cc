@@ -22,7 +22,11 @@ InstructionSet Choose() {
 
 bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
+#if defined(POLARKV_HAS_AMX_BODY)
   if (set == InstructionSet::kAmx) return WhyNoAmx().empty();
+#else
+  if (set == InstructionSet::kAmx) return false;
+#endif
 #if defined(__x86_64__)
   if (set == InstructionSet::kVector128) return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2");
   if (set == InstructionSet::kAvx2) {
@@ -32,7 +36,7 @@ bool Supports(InstructionSet set) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || defined(__wasm_simd128__)
   return set == InstructionSet::kVector128;
 #else
   return false;

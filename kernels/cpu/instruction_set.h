@@ -10,7 +10,7 @@ namespace polarkv::cpu {
 // In ascending order of speed.
 enum class InstructionSet {
   kScalar,     // the reference in codec/
-  kVector128,  // vectors of 128 bits: SSE4.2 on x86-64; on AArch64 what the program is compiled for
+  kVector128,  // vectors of 128 bits: SSE4.2 on x86-64; on AArch64 and wasm32 what the program is compiled for
   kAvx2,       // AVX2, FMA, F16C, BMI and BMI2
   kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
   kAmx,        // that and AMX with int8 products, which the process may use and which were tried (amx_support.h)

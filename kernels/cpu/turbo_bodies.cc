@@ -18,7 +18,7 @@ TurboAttendBody* TurboAttendBodyFor(InstructionSet set, [[maybe_unused]] uint32_
     case InstructionSet::kAvx2:
       return avx2::TurboAttend;
 #endif
-#if defined(__x86_64__) || defined(__aarch64__)
+#if defined(__x86_64__) || defined(__aarch64__) || defined(__wasm_simd128__)
     case InstructionSet::kVector128:
       return vector128::TurboAttend;
 #endif

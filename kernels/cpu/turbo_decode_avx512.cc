@@ -107,7 +107,7 @@ template <int kDim>
     x[2 * i + 1] = _mm512_maddubs_epi16(row, difference);
   }
   for (int stride = 2; stride < 2 * kBlock; stride *= 2) HadamardAcross<2 * kParts>(x, stride);
-  for (int i = 0; i < 2 * kParts; i += 2) HadamardInside(x[i], x[i + 1]);
+  HadamardInside<2 * kParts>(x);
 }
 
 // Thirty-two numbers times a token's factor: those of even and of odd words. Plain factors may be multiplied by 2^-16, which

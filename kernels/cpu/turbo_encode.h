@@ -17,9 +17,6 @@ struct TurboEncoderShape {
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
   const uint16_t* sign_bits16 = nullptr;
   const uint32_t* sign_bits32 = nullptr;
-  // -1 for a coordinate that the rotation negates, else 0, in the order in which the rows' numbers are packed; [even and odd
-  // ones apart][head_dim], 64-byte aligned.
-  const int16_t* negated[2] = {};
   float gain = 0;                 // RotationGain(head_dim)
   float rotated_norm = 0;         // RotatedNorm(head_dim)
 };
@@ -29,6 +26,7 @@ struct TurboEncodeRows {
   int64_t token_bytes = 0;        // from one token to the next
   uint32_t tokens = 0;            // 1..64
   uint64_t counted = ~uint64_t{0};  // tokens whose bit is clear are read, but get the codes and the scale of a missing one
+  const uint8_t* next = nullptr;  // what will be read next, to be fetched meanwhile; null: the rows that follow these
 };
 
 // Where the codes go, every byte of the planes that the codec has, padding tokens as zeros; and the scales, not yet
@@ -55,26 +53,6 @@ void ScaleStepsAvx512(const ScaleTables& tables, const TurboEncodedTile& tile, i
 // False if a number is not finite; the planes are unspecified then. Needs InstructionSet::kAvx512 and a floating-point
 // environment that rounds to nearest and keeps subnormals.
 bool TurboEncodeAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile);
-
-// A turn of each pair of 16 coordinates: registers of pairs come as KeyPairs says.
-struct Turns {
-  alignas(64) float cosine[128];
-  alignas(64) float sine[128];
-};
-
-// Which coordinates RoPE turns together. Pair number p, 16 a register: with distance 0 coordinates 2 p and 2 p + 1; else, r
-// and l being p / 16 and p % 16, coordinate 32 (r / 2) + 2 l + r % 2 and the one `distance` (a multiple of 32) beyond, for
-// r < distance / 16, after which 2 p and 2 p + 1 follow, which nothing turns.
-struct KeyPairs {
-  uint32_t distance = 0;
-  const Turns* start = nullptr;  // at token 0 of the rows, by pair
-  const Turns* step = nullptr;   // from one token to the next
-};
-
-// Adds keys, turned back to position 0, and their energy: what shows whether a head has a mean that is worth taking off.
-// From token `first` on; `shape` without signs; sum: [head_dim] in an order of its own.
-void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t first, const KeyPairs& pairs,
-                   float* sum, float* energy);
 
 }  // namespace polarkv::cpu
 

@@ -1,6 +1,7 @@
 #include "kernels/cpu/turbo_layer_encoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -22,29 +23,43 @@ bool PairsFit(const Rope& rope) {
   return rope.pairing == RopePairing::kNone || rope.dims % (rope.pairing == RopePairing::kHalf ? 64 : 32) == 0;
 }
 
+void Directions([[maybe_unused]] const uint64_t* phases, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint32_t pairs,
+                [[maybe_unused]] float* cosine, [[maybe_unused]] float* sine) {
+#if defined(__x86_64__)
+  DirectionsAvx512(phases, position, pairs, cosine, sine);
+#endif
+}
+
 uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
 
 // Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h); ordinary tokens by
 // .01, .035 and .13. Below these no rounding of a scale to 1/32 octave makes a misfit.
 float MostErrorOfAFit(uint32_t bits) { return bits == 4 ? .05f : bits == 3 ? .12f : .45f; }
 
-// The arithmetic of codec/log_scale.h from the steps on. False if the scales must be coarsened.
-bool StoreSteps(const int32_t* steps, uint32_t tokens, uint8_t* codes, ScaleRange& range) {
+// Scales below 2^-100 may read back as subnormal numbers, which err more than their codes do.
+constexpr int kLeastStep = -100 * kScaleSteps;
+
+struct StoredSteps {
+  ScaleRange range;
+  bool fit;       // false: the scales must be coarsened
+  bool ordinary;  // none is so small that reading rounds it
+};
+
+// The arithmetic of codec/log_scale.h from the steps on.
+StoredSteps StoreSteps(const int32_t* steps, uint32_t tokens, uint8_t* codes) {
   int low = INT32_MAX, high = INT32_MIN;
   for (uint32_t t = 0; t < tokens; ++t) {
     low = std::min(low, steps[t] == kNoStep ? INT32_MAX : steps[t]);
     high = std::max(high, steps[t]);
   }
-  range = {};
   std::memset(codes, 0, kTileTokens);
-  if (high == kNoStep) return true;
+  if (high == kNoStep) return {{}, true, true};
   const int shift = high - low > kScaleCodeSpan ? 1 : 0;  // more than one makes the encoder look for outliers
   const auto coarsen = [&](int step) { return (step + shift) >> shift; };
-  if (coarsen(high) - coarsen(low) > kScaleCodeSpan) return false;
+  if (coarsen(high) - coarsen(low) > kScaleCodeSpan) return {{}, false, true};
   const int base = coarsen(high) - kScaleCodeSpan - 1;
   for (uint32_t t = 0; t < tokens; ++t) codes[t] = static_cast<uint8_t>(std::max(coarsen(steps[t]), base) - base);
-  range = {static_cast<int16_t>(base), static_cast<uint8_t>(shift)};
-  return true;
+  return {{static_cast<int16_t>(base), static_cast<uint8_t>(shift)}, true, low >= kLeastStep};
 }
 
 ScaleTables MakeScaleTables() {
@@ -59,12 +74,11 @@ ScaleTables MakeScaleTables() {
 
 }  // namespace
 
-bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v,
-                              const EncodeOptions& options, InstructionSet set) {
+bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set) {
   const bool uniform = std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
   return HasAvx512(set) && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
          spec.head_dim != 0 && spec.head_dim % 64 == 0 && spec.head_dim <= kMaxHeadDim && k.stride[3] == 1 &&
-         v.stride[3] == 1 && options.key_mean != KeyMeanPolicy::kAlways && PairsFit(spec.rope);
+         v.stride[3] == 1 && PairsFit(spec.rope);
 }
 
 TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorView& rows)
@@ -91,58 +105,152 @@ TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k,
       values_(spec, KvSide::kValue, v) {
   const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
   for (uint32_t j = 0; j < kMaxHeadDim; ++j) {
-    // Packing puts four numbers of one register next to four of the other.
-    const uint32_t quad = j % 32 / 8 * 4, from = j % 8 / 4, i = j % 4;
-    negated_[0][j] = signs[j / 32 * 32 + 16 * from + quad + i] < 0 ? -1 : 0;
-    negated_[1][j] = signs[j / 32 * 32 + 2 * (quad + i) + from] < 0 ? -1 : 0;
+    sign_bits32_[j] = signs[j] < 0 ? 0x80000000u : 0;
+    sign_bits16_[j] = signs[j] < 0 ? 0x8000u : 0;
   }
-  plain_keys_ = keys_.shape;
-  plain_keys_.sign_bits16 = reinterpret_cast<const uint16_t*>(no_signs_.data());
-  plain_keys_.sign_bits32 = no_signs_.data();
   for (Side* side : {&keys_, &values_}) {
-    for (uint32_t order = 0; order < 2; ++order) side->shape.negated[order] = negated_[order].data();
+    side->shape.sign_bits16 = sign_bits16_.data();
+    side->shape.sign_bits32 = sign_bits32_.data();
   }
+  float_keys_ = keys_.shape;
+  float_keys_.dtype = static_cast<uint32_t>(Dtype::kF32);
   if (options.key_mean == KeyMeanPolicy::kNever) return;
-  turns_.resize(spec.tiles() + 1);
-  for (uint32_t tile = 0; tile <= spec.tiles(); ++tile) {
-    const uint64_t position = tile == spec.tiles() ? 1 : spec.first_position + tile * uint64_t{kTileTokens};
-    for (uint32_t p = 0; p < spec.head_dim / 2u; ++p) {
-      const uint32_t r = p / 16, l = p % 16;
-      const uint32_t pair = spec.rope.pairing == RopePairing::kHalf ? 32 * (r / 2) + 2 * l + r % 2 : p;
-      const bool turns = p < spec.phases.size();
-      const Direction turn = turns ? DirectionOfTurns(spec.phases[pair] * position) : Direction{1, 0};
-      turns_[tile].cosine[p] = turn.cosine;
-      turns_[tile].sine[p] = turn.sine;
+  mean_cost_ = 8.0 * VectorRecordBytes(spec.head_dim) / (static_cast<double>(spec.head_dim) * spec.tokens);
+  pairs_.distance = spec.rope.pairing == RopePairing::kHalf ? spec.rope.dims / 2u : 0;
+  for (uint32_t p = 0; p < spec.phases.size(); ++p) {
+    phases_[p] = spec.phases[pairs_.distance == 0 ? p : CoordinatesOf(pairs_, p).first];
+  }
+  tile_turns_.resize(spec.tiles());
+  for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
+    const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens};
+    Directions(phases_.data(), position, spec.head_dim / 2u, tile_turns_[tile].first, tile_turns_[tile].second);
+  }
+}
+
+TurboEncodeRows TurboLayerEncoder::RowsOf(const Side& side, uint32_t layer, uint32_t head, uint32_t tile) const {
+  const TensorView& tensor = side.tensor;
+  const int64_t bytes = tensor.dtype == Dtype::kF32 ? 4 : 2;
+  const int64_t first = int64_t{tile} * kTileTokens;
+  const auto* data = static_cast<const uint8_t*>(tensor.data) +
+                     bytes * (layer * tensor.stride[0] + head * tensor.stride[1] + first * tensor.stride[2]);
+  return {data, bytes * tensor.stride[2], TileTokenCount(spec_, tile), ~uint64_t{0}};
+}
+
+// The tile's tokens that are not raw for being the first.
+uint64_t TurboLayerEncoder::Counted(uint32_t tile) const {
+  const uint32_t first = tile * kTileTokens;
+  return Lowest(TileTokenCount(spec_, tile)) & ~Lowest(raw_tokens_ > first ? raw_tokens_ - first : 0);
+}
+
+absl::Status TurboLayerEncoder::AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums) {
+  constexpr uint64_t kEveryFourth = 0x1111111111111111u;
+  TurboEncodeRows rows = RowsOf(keys_, layer, head, tile);
+  rows.counted = Counted(tile);
+  PairNumbers step, sum;
+  Directions(phases_.data(), stride, spec_.head_dim / 2u, step.first, step.second);
+  float energy = 0;
+#if defined(__x86_64__)
+  SumKeysAvx512(keys_.shape, rows, stride, pairs_, step, sum, &energy);
+#endif
+  double held = energy;
+  if (!HoldsEnergy(energy)) {
+    absl::Status s = ReadFiniteRows(keys_.tensor, keys_.name, layer, head, tile * kTileTokens, rows.tokens, rows_.data());
+    if (!s.ok()) return s;
+    held = SumKeyTile(spec_.rope, spec_.phases, spec_.head_dim, rows_.data(), rows.tokens, rows.counted, stride).energy;
+  }
+  sums.energy += held;
+  sums.count += static_cast<uint64_t>(std::popcount(rows.counted & (stride == 1 ? ~uint64_t{0} : kEveryFourth)));
+  const PairNumbers& turn = tile_turns_[tile];
+  for (uint32_t p = 0; p < spec_.head_dim / 2u; ++p) {
+    const double a = sum.first[p], b = sum.second[p];
+    sums.first[p] += turn.first[p] * a + turn.second[p] * b;
+    sums.second[p] += turn.first[p] * b - turn.second[p] * a;
+  }
+  return absl::OkStatus();
+}
+
+KeyMeanEstimator TurboLayerEncoder::Estimate(const HeadSums& sums) const {
+  std::array<double, kMaxHeadDim> sum{};
+  for (uint32_t p = 0; p < spec_.head_dim / 2u; ++p) {
+    const PairCoordinates pair = CoordinatesOf(pairs_, p);
+    sum[pair.first] = sums.first[p];
+    sum[pair.second] = sums.second[p];
+  }
+  KeyMeanEstimator estimator(spec_.rope, spec_.phases, spec_.head_dim);
+  estimator.Add(sum.data(), sums.energy, sums.count);
+  return estimator;
+}
+
+// As LayerEncoder decides. Leaves means_ empty if the layer is to have none.
+absl::Status TurboLayerEncoder::DecideMeans(uint32_t layer, Records& records) {
+  const bool decide = options_.key_mean == KeyMeanPolicy::kAuto;
+  means_.clear();
+  for (uint32_t stride = decide ? KeyMeanStride(spec_.tokens) : 1;; stride = 1) {
+    KeyMeanGain gain;
+    for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+      HeadSums sums;
+      for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+        if (absl::Status s = AddKeys(layer, head, tile, stride, sums); !s.ok()) return s;
+      }
+      const KeyMeanEstimator keys = Estimate(sums);
+      gain.Add(keys);
+      means_.push_back(keys.SaneMean());
+    }
+    const bool first_look = decide && stride == KeyMeanStride(spec_.tokens);
+    if (first_look && !gain.Pays(mean_cost_)) {
+      means_.clear();
+      return absl::OkStatus();
+    }
+    if (stride == 1) break;
+    means_.clear();
+  }
+  const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
+  records.means.resize(size_t{bytes} * spec_.kv_heads);
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    uint8_t* record = records.means.data() + size_t{head} * bytes;
+    WriteRecord(means_[head].data(), spec_.head_dim, record);
+    means_[head] = ReadRecord(ViewRecord(record, spec_.head_dim));
+  }
+  return absl::OkStatus();
+}
+
+// Fills residual_; returns the tokens whose key lost the mean.
+absl::StatusOr<uint64_t> TurboLayerEncoder::TakeMeansOff(uint32_t layer, uint32_t head, uint32_t tile) {
+  const uint32_t d = spec_.head_dim, first = tile * kTileTokens;
+  const float* mean = means_[head].data();
+  TurboEncodeRows rows = RowsOf(keys_, layer, head, tile);
+  rows.counted = Counted(tile);
+  if (!IsOrdinaryMean(mean, d)) {
+    absl::Status s = ReadFiniteRows(keys_.tensor, keys_.name, layer, head, first, rows.tokens, rows_.data());
+    if (!s.ok()) return s;
+    return TakeMeanOff(spec_.rope, spec_.phases, d, mean, spec_.first_position + first, rows_.data(), rows.tokens, rows.counted,
+                       residual_.data());
+  }
+  if (turns_.empty()) {
+    turns_.resize(size_t{spec_.tokens} * d);
+    for (uint32_t t = 0; t < spec_.tokens; ++t) {
+      float* turn = turns_.data() + size_t{t} * d;
+      Directions(phases_.data(), spec_.first_position + t, d / 2, turn, turn + d / 2);
     }
   }
-}
-
-// Adds a tile's keys to the sums that tell whether means are worth taking off.
-void TurboLayerEncoder::SumKeys(uint32_t layer, uint32_t head, uint32_t tile) {
-  const TensorView& k = keys_.tensor;
-  const int64_t bytes = k.dtype == Dtype::kF32 ? 4 : 2;
-  const uint32_t first = tile * kTileTokens;
-  const TurboEncodeRows rows = {
-      static_cast<const uint8_t*>(k.data) + bytes * (layer * k.stride[0] + head * k.stride[1] + first * k.stride[2]),
-      bytes * k.stride[2], TileTokenCount(spec_, tile)};
-  const KeyPairs pairs = {spec_.rope.pairing == RopePairing::kHalf ? spec_.rope.dims / 2u : 0, &turns_[tile], &turns_.back()};
-  std::array<float, kMaxHeadDim> sum{};
-  float energy = 0;
-  SumKeysAvx512(plain_keys_, rows, raw_tokens_ > first ? raw_tokens_ - first : 0, pairs, sum.data(), &energy);
-  energy_ += energy;
-  for (uint32_t j = 0; j < spec_.head_dim; ++j) head_sum_[j] += sum[j];
-}
-
-// The head is complete: by how much would its keys' energy fall?
-void TurboLayerEncoder::AddRemovedEnergy() {
-  const uint32_t counted = spec_.tokens - raw_tokens_;
-  for (double& sum : head_sum_) removed_ += counted > 0 ? sum * sum / counted : 0;
-  head_sum_ = {};
+  PairNumbers pairs;
+  for (uint32_t p = 0; p < d / 2; ++p) {
+    const PairCoordinates pair = CoordinatesOf(pairs_, p);
+    pairs.first[p] = mean[pair.first];
+    pairs.second[p] = mean[pair.second];
+  }
+#if defined(__x86_64__)
+  return TakeMeanOffAvx512(keys_.shape, rows, pairs_, pairs, turns_.data() + size_t{first} * d,
+                           static_cast<float>(HalfSquare(mean, d)), residual_.data());
+#else
+  return 0;
+#endif
 }
 
 // As LayerEncoder does it, of which this is the part for tiles that need more than one look.
-TurboLayerEncoder::TileSide TurboLayerEncoder::EncodeByReference(Side& side, uint32_t tokens, uint64_t counted,
-                                                                 const TilePlanes<uint8_t>& planes, uint8_t* scales) {
+TurboLayerEncoder::TileSide TurboLayerEncoder::EncodeByReference(Side& side, const float* rows, uint32_t tokens,
+                                                                 uint64_t counted, const TilePlanes<uint8_t>& planes,
+                                                                 uint8_t* scales) {
   const uint32_t d = spec_.head_dim;
   const auto clear = [&] {
     std::memset(scales, 0, kTileTokens);
@@ -152,100 +260,132 @@ TurboLayerEncoder::TileSide TurboLayerEncoder::EncodeByReference(Side& side, uin
   };
   clear();
   TileSide out;
-  out.range = side.reference.Encode(rows_.data(), tokens, counted, planes, scales);
+  out.range = side.reference.Encode(rows, tokens, counted, planes, scales);
   const uint64_t misfits =
-      options_.escapes ? side.reference.Misfits(rows_.data(), tokens, counted, planes, scales, out.range) : 0;
+      options_.escapes ? side.reference.Misfits(rows, tokens, counted, planes, scales, out.range) : 0;
   if (misfits != 0) {
     counted &= ~misfits;
     clear();
-    out.range = side.reference.Encode(rows_.data(), tokens, counted, planes, scales);
+    out.range = side.reference.Encode(rows, tokens, counted, planes, scales);
   }
   out.escapes = Lowest(tokens) & ~counted;
   return out;
 }
 
-absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& side, uint32_t layer, uint32_t head,
-                                                                          uint32_t tile, uint64_t counted,
+absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& side, uint32_t layer, uint32_t head, uint32_t tile,
                                                                           const TilePlanes<uint8_t>& planes,
                                                                           uint8_t* scales,
                                                                           std::vector<uint8_t>& escapes) {
-  const TensorView& tensor = side.tensor;
-  const uint32_t first = tile * kTileTokens, tokens = TileTokenCount(spec_, tile);
-  const int64_t bytes = tensor.dtype == Dtype::kF32 ? 4 : 2;
-  TurboEncodeRows rows = {static_cast<const uint8_t*>(tensor.data) +
-                              bytes * (layer * tensor.stride[0] + head * tensor.stride[1] + first * tensor.stride[2]),
-                          bytes * tensor.stride[2], tokens, counted};
-  if (counted == Lowest(tokens)) rows.counted = ~uint64_t{0};
+  const uint32_t tokens = TileTokenCount(spec_, tile);
+  const uint64_t counted = Counted(tile);
+  const bool without_mean = &side == &keys_ && !means_.empty();
+  TurboEncodeRows rows = RowsOf(side, layer, head, tile);
+  uint64_t means = 0;
+  if (without_mean) {
+    const absl::StatusOr<uint64_t> taken = TakeMeansOff(layer, head, tile);
+    if (!taken.ok()) return taken.status();
+    means = *taken;
+    rows.next = rows.data + kTileTokens * rows.token_bytes;
+    rows.data = reinterpret_cast<const uint8_t*>(residual_.data());
+    rows.token_bytes = 4 * int64_t{spec_.head_dim};
+  }
+  if (counted != Lowest(tokens)) rows.counted = counted;
   tile_.crumbs = planes.payload;
   tile_.refine1 = planes.refine1;
   tile_.refine0 = planes.refine0;
   TileSide out;
   out.escapes = Lowest(tokens) & ~counted;
   alignas(64) int32_t steps[kTileTokens];
-  const bool finite = TurboEncodeAvx512(side.shape, rows, tile_);
+  const bool finite = TurboEncodeAvx512(without_mean ? float_keys_ : side.shape, rows, tile_);
   bool fits = finite;
   if (finite) {
     ScaleStepsAvx512(tables_, tile_, steps);
-    fits = StoreSteps(steps, tokens, scales, out.range);
+    const StoredSteps stored = StoreSteps(steps, tokens, scales);
+    out.range = stored.range;
     const float most = *std::max_element(tile_.error, tile_.error + kTileTokens);
-    fits = fits && (most < side.most_error || !options_.escapes);
+    fits = stored.fit && ((stored.ordinary && most < side.most_error) || !options_.escapes);
   }
-  if (fits && out.escapes == 0) return out;
-  absl::Status s = ReadFiniteRows(tensor, side.name, layer, head, first, tokens, rows_.data());
-  if (!s.ok()) return s;
-  if (!fits) out = EncodeByReference(side, tokens, counted, planes, scales);
+  if (!fits || out.escapes != 0) {
+    absl::Status s = ReadFiniteRows(side.tensor, side.name, layer, head, tile * kTileTokens, tokens, rows_.data());
+    if (!s.ok()) return s;
+    const float* coded = without_mean ? residual_.data() : rows_.data();
+    if (!fits) out = EncodeByReference(side, coded, tokens, counted, planes, scales);
+  }
   for (uint32_t t = 0; t < tokens; ++t) {
     if ((out.escapes >> t & 1) == 0) continue;
     const size_t end = escapes.size();
     escapes.resize(end + VectorRecordBytes(spec_.head_dim));
     WriteRecord(rows_.data() + t * spec_.head_dim, spec_.head_dim, escapes.data() + end);
   }
+  out.means = means & ~out.escapes;
   return out;
 }
 
-absl::StatusOr<bool> TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes,
-                                               std::vector<uint8_t>& escapes) {
+// `watch`: whether means would pay is found out on the way; false if so, as soon as it shows.
+absl::StatusOr<bool> TurboLayerEncoder::EncodeTiles(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, bool watch,
+                                                    Records& records) {
+  constexpr uint32_t kFirstLook = 4;  // tiles
   const LayerLayout& shape = layout.layer(layer);
   const BaseTileLayout& at = shape.base_tile;
-  const bool may_have_means = options_.key_mean != KeyMeanPolicy::kNever;
-  energy_ = removed_ = 0;
+  KeyMeanGain gain;
   for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    HeadSums sums;
     for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
       const auto place = [&](PlaneKind kind) -> uint8_t* {
         if (shape.TileBytes(kind) == 0) return nullptr;
         return bytes + layout.SegmentOffset(layer, kind) + layout.TileOffset(layer, kind, head, tile);
       };
-      const uint32_t first = tile * kTileTokens, tokens = TileTokenCount(spec_, tile);
-      const uint32_t raw = raw_tokens_ > first ? raw_tokens_ - first : 0;
-      const uint64_t counted = Lowest(tokens) & ~Lowest(raw);
       uint8_t* base = place(PlaneKind::kBase);
       TileHead tile_head{};
-      tile_head.tokens = static_cast<uint16_t>(tokens);
-      tile_head.first_escape = static_cast<uint32_t>(escapes.size() / VectorRecordBytes(spec_.head_dim));
+      tile_head.tokens = static_cast<uint16_t>(TileTokenCount(spec_, tile));
+      tile_head.first_escape = static_cast<uint32_t>(records.escapes.size() / VectorRecordBytes(spec_.head_dim));
       const absl::StatusOr<TileSide> key =
-          EncodeSide(keys_, layer, head, tile, counted,
+          EncodeSide(keys_, layer, head, tile,
                      {base + at.k_payload, place(PlaneKind::kKeyRefine1), place(PlaneKind::kKeyRefine0), nullptr},
-                     base + at.k_scales, escapes);
+                     base + at.k_scales, records.escapes);
       if (!key.ok()) return key.status();
       const absl::StatusOr<TileSide> value =
-          EncodeSide(values_, layer, head, tile, counted,
+          EncodeSide(values_, layer, head, tile,
                      {base + at.v_payload, place(PlaneKind::kValueRefine1), place(PlaneKind::kValueRefine0), nullptr},
-                     base + at.v_scales, escapes);
+                     base + at.v_scales, records.escapes);
       if (!value.ok()) return value.status();
-      if (may_have_means) SumKeys(layer, head, tile);
       tile_head.k_exponent = key->range.base;
       tile_head.k_shift = key->range.shift;
       tile_head.k_escapes = key->escapes;
+      tile_head.k_mean = key->means;
       tile_head.v_exponent = value->range.base;
       tile_head.v_shift = value->range.shift;
       tile_head.v_escapes = value->escapes;
       std::memcpy(base, &tile_head, sizeof tile_head);
+      if (!watch) continue;
+      if (absl::Status s = AddKeys(layer, head, tile, KeyMeanStride(spec_.tokens), sums); !s.ok()) return s;
+      if (head == 0 && tile + 1 == kFirstLook) {
+        KeyMeanGain so_far;
+        so_far.Add(Estimate(sums));
+        if (so_far.Pays(mean_cost_)) return false;
+      }
     }
-    AddRemovedEnergy();
+    if (watch) gain.Add(Estimate(sums));
+    if (watch && head == 0 && gain.Pays(mean_cost_)) return false;
   }
-  // The reference takes means off where that removes a tenth of the energy, at least. What is not finite is for it, too.
-  constexpr double kSurelyTooLittle = .095;
-  return !may_have_means || removed_ <= kSurelyTooLittle * energy_;
+  return !watch || !gain.Pays(mean_cost_);
+}
+
+absl::Status TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records) {
+  records = {};
+  means_.clear();
+  bool watch = options_.key_mean == KeyMeanPolicy::kAuto && !expects_means_;
+  for (;; watch = false) {
+    if (options_.key_mean != KeyMeanPolicy::kNever && !watch) {
+      if (absl::Status s = DecideMeans(layer, records); !s.ok()) return s;
+    }
+    const absl::StatusOr<bool> done = EncodeTiles(layer, layout, bytes, watch, records);
+    if (!done.ok()) return done.status();
+    if (*done) break;
+    records = {};
+  }
+  expects_means_ = !means_.empty();
+  return absl::OkStatus();
 }
 
 }  // namespace polarkv::cpu

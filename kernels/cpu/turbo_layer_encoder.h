@@ -9,9 +9,11 @@
 #include "absl/status/statusor.h"
 #include "codec/block_layout.h"
 #include "codec/encode_options.h"
+#include "codec/key_mean.h"
 #include "codec/side_encoder.h"
 #include "codec/tensor_view.h"
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/key_mean_encode.h"
 #include "kernels/cpu/turbo_encode.h"
 
 namespace polarkv::cpu {
@@ -20,16 +22,21 @@ namespace polarkv::cpu {
 class TurboLayerEncoder {
  public:
   // Whether `set` has a fast body for such a block. What is wrong with the arguments is for the caller to find.
-  static bool Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
-                    InstructionSet set);
+  static bool Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set);
 
   // `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block, which escape. All must outlive the encoder.
   TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
                     uint32_t raw_tokens);
 
-  // Writes the layer's tiles to their places in `bytes`, every byte of them, and appends its escape records. False if key
-  // means might pay for themselves: the reference must decide that. INVALID_ARGUMENT: a number is not finite.
-  absl::StatusOr<bool> Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, std::vector<uint8_t>& escapes);
+  // What a layer has besides tiles.
+  struct Records {
+    std::vector<uint8_t> means;  // [kv_head] records, or none
+    std::vector<uint8_t> escapes;
+  };
+
+  // Writes the layer's tiles to their places in `bytes`, every byte of them. Layers in order. INVALID_ARGUMENT: a number is not
+  // finite.
+  absl::Status Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records);
 
  private:
   // One side of the block.
@@ -43,31 +50,49 @@ class TurboLayerEncoder {
     float most_error;  // a token with less is no misfit, whatever the rounding of its scale
     SideEncoder reference;
   };
+  // Keys of a head, turned back to position 0 and summed, in the order of KeyPairs.
+  struct HeadSums {
+    std::array<double, kMaxHeadDim / 2> first{}, second{};
+    double energy = 0;
+    uint64_t count = 0;
+  };
   struct TileSide {
     ScaleRange range;
     uint64_t escapes = 0;
+    uint64_t means = 0;
   };
 
-  absl::StatusOr<TileSide> EncodeSide(Side& side, uint32_t layer, uint32_t head, uint32_t tile, uint64_t counted,
-                                      const TilePlanes<uint8_t>& planes, uint8_t* scales, std::vector<uint8_t>& escapes);
-  TileSide EncodeByReference(Side& side, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
-                             uint8_t* scales);
-  void SumKeys(uint32_t layer, uint32_t head, uint32_t tile);
-  void AddRemovedEnergy();
+  TurboEncodeRows RowsOf(const Side& side, uint32_t layer, uint32_t head, uint32_t tile) const;
+  uint64_t Counted(uint32_t tile) const;
+  absl::StatusOr<bool> EncodeTiles(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, bool watch, Records& records);
+  absl::StatusOr<TileSide> EncodeSide(Side& side, uint32_t layer, uint32_t head, uint32_t tile, const TilePlanes<uint8_t>& planes,
+                                      uint8_t* scales, std::vector<uint8_t>& escapes);
+  TileSide EncodeByReference(Side& side, const float* rows, uint32_t tokens, uint64_t counted,
+                             const TilePlanes<uint8_t>& planes, uint8_t* scales);
+  absl::Status DecideMeans(uint32_t layer, Records& records);
+  absl::Status AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums);
+  KeyMeanEstimator Estimate(const HeadSums& sums) const;
+  absl::StatusOr<uint64_t> TakeMeansOff(uint32_t layer, uint32_t head, uint32_t tile);
 
   const BlockSpec& spec_;
   EncodeOptions options_;
   uint32_t raw_tokens_;
-  alignas(64) std::array<std::array<int16_t, kMaxHeadDim>, 2> negated_;
+  alignas(64) std::array<uint16_t, kMaxHeadDim> sign_bits16_;
+  alignas(64) std::array<uint32_t, kMaxHeadDim> sign_bits32_;
   ScaleTables tables_;
-  std::vector<Turns> turns_;  // of each tile's first token; last: from one token to the next
-  TurboEncoderShape plain_keys_;  // without signs
-  alignas(64) std::array<uint32_t, kMaxHeadDim> no_signs_{};
   Side keys_, values_;
-  std::array<double, kMaxHeadDim> head_sum_{};  // of keys turned back to position 0
-  double energy_ = 0, removed_ = 0;             // of the layer's keys
+  TurboEncoderShape float_keys_;  // of keys without their mean
+  // Key means.
+  double mean_cost_ = 0;  // bits a key coordinate
+  KeyPairs pairs_;
+  std::array<uint64_t, kMaxHeadDim / 2> phases_{};  // by pair
+  std::vector<PairNumbers> tile_turns_;             // to each tile's first token
+  std::vector<float> turns_;                        // [tokens][cosines, sines], once they are needed
+  std::vector<std::array<float, kMaxHeadDim>> means_;  // by head, as decoded; empty if the layer has none
+  bool expects_means_ = false;                         // the layer before has them
   TurboEncodedTile tile_;
   std::array<float, kTileTokens * kMaxHeadDim> rows_;
+  alignas(64) std::array<float, kTileTokens * kMaxHeadDim> residual_;  // keys without their mean
 };
 
 }  // namespace polarkv::cpu

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "codec/code_order.h"
+#include "kernels/cuda/element_type.h"
 #include "kernels/cuda/permute_tables.h"
 
 namespace polarkv::cuda {
@@ -22,8 +22,6 @@ struct PageLayer {
   uint32_t tokens = 0;
   uint32_t escape_records = 0;
 };
-
-enum class ElementType : uint32_t { kF16, kBF16, kF32 };
 
 struct AttentionBatch {
   uint32_t sequences = 0;

@@ -77,6 +77,63 @@ struct DeviceWarp {
   }
   static __device__ __forceinline__ bool And(bool a, bool b) { return a && b; }
 
+  static __device__ __forceinline__ uint32_t ShuffleXor(uint32_t x, int mask) {
+    return __shfl_xor_sync(0xFFFFFFFFu, x, mask);
+  }
+  static __device__ __forceinline__ int32_t ShuffleXor(int32_t x, int mask) {
+    return __shfl_xor_sync(0xFFFFFFFFu, x, mask);
+  }
+  static __device__ __forceinline__ uint32_t Max(uint32_t a, uint32_t b) { return max(a, b); }
+  static __device__ __forceinline__ int32_t Max(int32_t a, int32_t b) { return max(a, b); }
+  static __device__ __forceinline__ int32_t MaxOverWarp(int32_t x) { return __reduce_max_sync(0xFFFFFFFFu, x); }
+  static __device__ __forceinline__ uint32_t Ballot(bool condition) { return __ballot_sync(0xFFFFFFFFu, condition); }
+  static __device__ __forceinline__ int32_t Select(bool condition, int32_t yes, int32_t no) {
+    return condition ? yes : no;
+  }
+  static __device__ __forceinline__ bool Not(bool a) { return !a; }
+  static __device__ __forceinline__ void Sync() { __syncwarp(); }
+  // Rounded to nearest even, subnormal numbers included.
+  static __device__ __forceinline__ float SquareRoot(float x) { return __fsqrt_rn(x); }
+  static __device__ __forceinline__ float DivideRounded(float a, float b) { return __fdiv_rn(a, b); }
+  static __device__ __forceinline__ float FloatOfBits(uint32_t x) { return __uint_as_float(x); }
+  static __device__ __forceinline__ float LowHalf(uint32_t x) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(x)));
+  }
+  static __device__ __forceinline__ float HighHalf(uint32_t x) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(x >> 16)));
+  }
+  // c + two signed halves of `a` times bytes 0 and 1 (low) or 2 and 3 (high) of `bytes`.
+  static __device__ __forceinline__ int32_t DotLow(uint32_t a, uint32_t bytes, int32_t c) {
+    return __dp2a_lo(static_cast<int>(a), static_cast<int>(bytes), c);
+  }
+  static __device__ __forceinline__ int32_t DotHigh(uint32_t a, uint32_t bytes, int32_t c) {
+    return __dp2a_hi(static_cast<int>(a), static_cast<int>(bytes), c);
+  }
+  // c + the products of four signed bytes.
+  static __device__ __forceinline__ int32_t DotFour(uint32_t a, uint32_t b, int32_t c) {
+    return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
+  }
+  static __device__ __forceinline__ int32_t LoadInt(const int32_t* from, uint32_t index) { return from[index]; }
+  static __device__ __forceinline__ void StoreInt(int32_t* to, uint32_t index, int32_t x) { to[index] = x; }
+  static __device__ __forceinline__ void StoreByte(uint8_t* to, uint32_t index, uint32_t x) {
+    to[index] = static_cast<uint8_t>(x);
+  }
+  static __device__ __forceinline__ uint32_t LoadShort(const uint8_t* from, uint32_t byte_offset) {
+    return *reinterpret_cast<const uint16_t*>(from + byte_offset);
+  }
+  static __device__ __forceinline__ void StoreWordIf(bool condition, uint8_t* to, uint32_t byte_offset, uint32_t x) {
+    if (condition) *reinterpret_cast<uint32_t*>(to + byte_offset) = x;
+  }
+  static __device__ __forceinline__ void StoreVectorIf(bool condition, uint8_t* to, uint32_t byte_offset,
+                                                       const Words4<DeviceWarp>& x) {
+    if (condition) *reinterpret_cast<uint4*>(to + byte_offset) = make_uint4(x.w[0], x.w[1], x.w[2], x.w[3]);
+  }
+  // By one lane; `x` is the same in all.
+  template <class T>
+  static __device__ __forceinline__ void StoreOnce(T* to, T x) {
+    if (Lane() == 0) *to = x;
+  }
+
   // `byte_offset` is a multiple of the loaded size.
   static __device__ __forceinline__ Words4<DeviceWarp> LoadVector(const uint8_t* from, uint32_t byte_offset) {
     const uint4 words = *reinterpret_cast<const uint4*>(from + byte_offset);

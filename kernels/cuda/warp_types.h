@@ -12,7 +12,10 @@
 //   F32 Fma, Max, Min, Exp2, Log2, Divide, ToFloat(I32), I32 Round(F32); bit casts AsF32, AsU32, AsI32, BitsOf
 //   I64 Wide(U32)
 //   U32 Lane(); Select(condition, x, y) of F32 and U32; Bool And(Bool, Bool)
-//   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere)
+//   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere); StoreOnce: one lane
+//   and of the encoders and decoders: Max, ShuffleXor, Select of U32 and I32, MaxOverWarp(I32), Ballot, Not; SquareRoot and
+//   DivideRounded (IEEE); FloatOfBits, LowHalf, HighHalf; DotLow, DotHigh (DP2A), DotFour (DP4A); Sync between a warp's
+//   stores and loads of shared memory
 // Control flow is uniform over the warp.
 #ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_
 #define POLARKV_KERNELS_CUDA_WARP_TYPES_H_

@@ -46,7 +46,7 @@ void AddUnsupported(std::vector<BlockDefect>& all) {
     all.push_back(InHeader(std::move(name), kUnsupported, "unsupported block: " + message, std::move(change)));
   };
   add("version", "format version 1, this build reads version 2", [](BlockHeader& h) { h.version = 1; });
-  add("features", "feature bits 0x0004 are not known to this build", [](BlockHeader& h) { h.features = 4; });
+  add("features", "feature bits 0x0008 are not known to this build", [](BlockHeader& h) { h.features = 8; });
   add("k-codec", "k_codec 7 is not known to this build", [](BlockHeader& h) { h.k_codec = 7; });
   add("v-codec", "v_codec 0 is not known to this build", [](BlockHeader& h) { h.v_codec = 0; });
   add("codebook", "codebook 2, this build has codebook 1", [](BlockHeader& h) { h.codebook = 2; });
@@ -54,7 +54,6 @@ void AddUnsupported(std::vector<BlockDefect>& all) {
   add("rope-pairing", "rope_pairing 3 is not known to this build", [](BlockHeader& h) { h.rope_pairing = 3; });
   add("rotation-kind", "rotation_kind 2 is not known to this build", [](BlockHeader& h) { h.rotation_kind = 2; });
   add("head-dim", "head_dim 112 is not one of 64, 80, 96, 128, 192, 256", [](BlockHeader& h) { h.head_dim = 112; });
-  add("profile", "it names a profile, this build knows none", [](BlockHeader& h) { h.profile_digest[15] = 1; });
 }
 
 void AddRanges(std::vector<BlockDefect>& all) {
@@ -88,6 +87,9 @@ void AddRanges(std::vector<BlockDefect>& all) {
       [](BlockHeader& h) { h.extension_bytes = 64; });
   add("phases-without-layers", "a phase table without a layer table",
       [](BlockHeader& h) { h.features = kFeaturePhaseTable; });
+  add("profile-without-digest", "a profile without a digest", [](BlockHeader& h) { h.features = kFeatureProfile; });
+  add("digest-without-profile", "the digest of a profile without its feature bit",
+      [](BlockHeader& h) { h.profile_digest[15] = 1; });
   add("reserved-header", "reserved header bytes are not zero", [](BlockHeader& h) { h.reserved = 1; });
   add("planes", "planes is 3, the codecs have 2", [](BlockHeader& h) { h.planes = 3; });
   add("total-bytes", "total_bytes is 3073, a block of this shape has 2944",

@@ -73,6 +73,10 @@ void AddExtensionDefects(std::vector<BlockDefect>& all) {
     h.rope_base = 0;
     h.rope_dims = 0;
   }));
+  all.push_back(InHeader("phases-beside-profile", "a phase table beside a profile, which has its own", [](BlockHeader& h) {
+    h.features |= kFeatureProfile;
+    h.profile_digest[0] = 1;
+  }));
   all.push_back(InHeader("extension-length", "extension_bytes is 256, this block's features need 320",
                          [](BlockHeader& h) { h.extension_bytes = 256; }));
   all.push_back(InHeader("many-planes", "planes is 7; valid: 1 to 6", [](BlockHeader& h) { h.planes = 7; }));

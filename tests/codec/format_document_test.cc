@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "codec/block_layout.h"
+#include "codec/key_mean_profile.h"
 #include "codec/namespace_descriptor.h"
 #include "tests/codec/block_defects.h"
 
@@ -117,6 +118,18 @@ TEST(FormatDocument, LayerTableIsTheStruct) {
   const std::vector<Row> rows = Table("| offset | size | type | layer field |");
   EXPECT_EQ(rows.size(), members.size() + 2);
   ExpectStruct(rows, members, sizeof(LayerEntry));
+}
+
+TEST(FormatDocument, ProfileTableIsTheStruct) {
+  const std::map<std::string, Member> members = {
+      MEMBER(ProfileHeader, magic),       MEMBER(ProfileHeader, version),   MEMBER(ProfileHeader, rope_pairing),
+      MEMBER(ProfileHeader, reserved0),   MEMBER(ProfileHeader, total_bytes), MEMBER(ProfileHeader, layers),
+      MEMBER(ProfileHeader, kv_heads),    MEMBER(ProfileHeader, head_dim),  MEMBER(ProfileHeader, rope_dims),
+      MEMBER(ProfileHeader, rope_base),   MEMBER(ProfileHeader, reserved1), MEMBER(ProfileHeader, body_xxh3),
+      MEMBER(ProfileHeader, header_xxh3)};
+  const std::vector<Row> rows = Table("| offset | size | type | profile field |");
+  EXPECT_EQ(rows.size(), members.size());
+  ExpectStruct(rows, members, sizeof(ProfileHeader));
 }
 #undef MEMBER
 

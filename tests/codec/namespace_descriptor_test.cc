@@ -63,7 +63,6 @@ TEST(NamespaceDescriptor, EveryFieldOutOfRangeIsNamed) {
       {"shards is 16", [](auto& d) { d.shards = 16; }},
       {"k_codec is 7", [](auto& d) { d.codec.k = static_cast<CodecId>(7); }},
       {"v_codec is 0", [](auto& d) { d.codec.v = static_cast<CodecId>(0); }},
-      {"profile_digest is set", [](auto& d) { d.profile_digest[0] = 1; }},
       {"a block of 32 layers, 4 heads and 65536 tokens would have", [](auto& d) { d.block_tokens = 65536; }},
   };
   ASSERT_TRUE(ValidateNamespaceDescriptor(Good()).ok());

@@ -51,7 +51,7 @@ class BlockMaker {
   void FillRecords(uint32_t layer) {
     const LayerLayout& shape = layout_.layer(layer);
     uint8_t* segment = bytes_.data() + layout_.SegmentOffset(layer, PlaneKind::kBase);
-    if (shape.key_mean) FillArea(segment, spec_.kv_heads, shape.first_tile);
+    if (shape.first_tile != 0) FillArea(segment, spec_.kv_heads, shape.first_tile);
     FillArea(segment + shape.first_escape, shape.escapes, shape.segment_bytes[0] - shape.first_escape);
   }
 

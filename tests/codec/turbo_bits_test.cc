@@ -67,7 +67,7 @@ Encoded EncodeByTheText(uint32_t bits, KvSide side, uint64_t rotation_seed, cons
   while (dim % (2 * block) == 0) block *= 2;
   const float n = std::sqrt(Sum(y, y));
   const float gain = static_cast<float>(1664 * std::sqrt(static_cast<double>(dim) / static_cast<double>(block))) / n;
-  for (float& value : y) value = std::nearbyint(value * gain);
+  for (float& value : y) value = static_cast<float>(std::nearbyint(double{value} * gain));
   uint64_t state = rotation_seed, word = 0;
   for (size_t j = 0; j < dim; ++j) {
     if (j % 64 == 0) {

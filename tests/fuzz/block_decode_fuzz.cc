@@ -11,6 +11,7 @@
 #include "codec/reference_codec.h"
 #include "kernels/cpu/cpu_attention.h"
 #include "kernels/cpu/cpu_decode.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/fuzz/block_input.h"
 
 namespace polarkv {
@@ -52,6 +53,12 @@ void Decode(const BlockView& view) {
   const size_t size = layers * spec.kv_heads * spec.tokens * spec.head_dim;
   if (size > kMaxNumbers) return;
   std::vector<float> k(size), v(size);
+  for (uint32_t layer = view.layer_begin(); layer < view.layer_end(); ++layer) {
+    if (view.CheckMeans(layer).ok()) continue;
+    // Means in a profile that is not at hand: not to be decoded, and not to be taken for zero.
+    if (!absl::IsFailedPrecondition(reference::DecodeBlock(view, k, v))) std::abort();
+    return;
+  }
   if (!reference::DecodeBlock(view, k, v).ok()) std::abort();
   if (!AllFinite(k) || !AllFinite(v)) std::abort();
   for (const cpu::InstructionSet set : cpu::kInstructionSets) {
@@ -70,8 +77,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto input = testing::ReadBlockInput(data, size, testing::Reseal::kSegments);
   if (!input) return 0;
   for (const BlockSelection& selection : {BlockSelection{}, input->selection}) {
-    const absl::StatusOr<BlockView> view = BlockView::ParseSelection(input->block, selection, VerifyPayload::kYes);
-    if (view.ok()) Decode(*view);
+    static const KeyMeanProfilePtr profile = testing::SampleProfile();
+    for (const KeyMeanProfilePtr& given : {KeyMeanProfilePtr(), profile}) {
+      const absl::StatusOr<BlockView> view =
+          BlockView::ParseSelection(input->block, selection, VerifyPayload::kYes, given);
+      if (view.ok()) Decode(*view);
+    }
   }
   return 0;
 }

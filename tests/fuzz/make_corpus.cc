@@ -1,5 +1,5 @@
 // Writes the fuzzers' seed corpus; the same files every time. Run by hand when the format changes, never by a test.
-// Usage: make_corpus FOLDER (block/ and tensors/ in it)
+// Usage: make_corpus FOLDER (block/, profile/ and tensors/ in it)
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/codec/block_defects.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/codec/test_block.h"
 
 namespace {
@@ -70,8 +71,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
     return 2;
   }
-  const fs::path folder = fs::path(argv[1]) / "block";
+  const fs::path folder = fs::path(argv[1]) / "block", profiles = fs::path(argv[1]) / "profile";
   fs::create_directories(folder);
+  fs::create_directories(profiles);
   bool ok = WriteTensors(fs::path(argv[1]) / "tensors");
   // Whole blocks of every codec, resealed to every depth after mutation.
   uint8_t how_far = 0;
@@ -87,6 +89,14 @@ int main(int argc, char** argv) {
   ok &= Write(folder / "layered", {3, 0, 0, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredDefectSpec()));
   ok &= Write(folder / "layers-differ", {3, 1, 4, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredSpec()));
   ok &= Write(folder / "layers-differ-header", {2, 0, 0, 0xFF}, polarkv::testing::MakeBlock(polarkv::testing::LayeredSpec()));
+  // Key means in a profile, and the profile.
+  BlockSpec profiled = polarkv::testing::LayeredDefectSpec();
+  const polarkv::KeyMeanProfilePtr profile = polarkv::testing::SampleProfile();
+  profiled.rope = profile->shape().rope;
+  profiled.phases.clear();
+  profiled.profile_digest = profile->digest();
+  ok &= Write(folder / "profiled", {3, 0, 0, 0xFF}, polarkv::testing::MakeBlock(profiled));
+  ok &= Write(profiles / "sample", {1}, {profile->bytes().begin(), profile->bytes().end()});
   // Several layers, heads and tiles, with a selection of some of them.
   BlockSpec spec = polarkv::testing::SmallSpec({CodecId::kTurbo3, CodecId::kTurbo2});
   ok &= Write(folder / "two-layers", {3, 1, 2, 1}, polarkv::testing::MakeBlock(spec));

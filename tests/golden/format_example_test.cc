@@ -1,31 +1,34 @@
 // Replays the worked example at the end of codec/FORMAT.md: its hexdump is what encoding its input gives.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "codec/reference_codec.h"
+#include "tests/codec/profile_samples.h"
 
 namespace polarkv {
 namespace {
 
-// The text between "```hexdump" and "```", and the prose after it.
+// The text between a line `fence` and "```", and the prose after it.
 struct Example {
   std::vector<uint8_t> bytes;
   std::string prose;
 };
 
 // Lines of an offset and up to sixteen bytes; '*' repeats the line before it up to the next offset.
-Example ReadExample() {
+Example ReadExample(const std::string& fence = "```hexdump") {
   std::ifstream in(POLARKV_SOURCE_DIR "/codec/FORMAT.md");
   Example example;
   bool inside = false, after = false;
   for (std::string line; std::getline(in, line);) {
-    if (line == "```hexdump") {
+    if (line == fence) {
       inside = true;
     } else if (inside && line == "```") {
       inside = false;
@@ -80,6 +83,15 @@ std::string ThreeNumbers(const std::array<float, 64>& x) {
   char text[64];
   std::snprintf(text, sizeof text, "%.9g, %.9g, %.9g", x[0], x[1], x[2]);
   return text;
+}
+
+TEST(FormatExample, TheProfileIsWhatItsNumbersGive) {
+  const Example example = ReadExample("```hexdump profile");
+  const KeyMeanProfilePtr profile = testing::SampleProfile();
+  EXPECT_TRUE(std::ranges::equal(example.bytes, profile->bytes()));
+  std::ifstream in(POLARKV_SOURCE_DIR "/codec/FORMAT.md");
+  const std::string document{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  EXPECT_NE(document.find("its digest is\n" + ProfileDigestText(profile->digest())), std::string::npos);
 }
 
 TEST(FormatExample, DecodesToTheNumbersInTheText) {

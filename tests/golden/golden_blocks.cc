@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "codec/reference_codec.h"
+#include "tests/codec/profile_samples.h"
 
 namespace polarkv::testing {
 namespace {
@@ -67,12 +68,27 @@ GoldenBlock ScaledRopeBlock() {
   return block;
 }
 
+// Key means that are in a profile, of its second head; a few tokens are nearer to it than to zero.
+GoldenBlock ProfiledBlock() {
+  GoldenBlock block = {"profiled-d64", Spec({CodecId::kTurbo4, CodecId::kTurbo2}, 64, 1, 6), GoldenInput::kBiased,
+                       {KeyMeanPolicy::kAlways, 0, false, GoldenProfile().get()}};
+  block.spec.first_kv_head = 1;
+  block.spec.rope = GoldenProfile()->shape().rope;
+  block.spec.profile_digest = GoldenProfile()->digest();
+  return block;
+}
+
 int TokenExponent(GoldenInput input, uint32_t token) {
   constexpr int kExponents[] = {120, 0, -140, 0};
   return input == GoldenInput::kExtreme ? kExponents[token % 4] : 0;
 }
 
 }  // namespace
+
+KeyMeanProfilePtr GoldenProfile() {
+  static const auto* const profile = new KeyMeanProfilePtr(SampleProfile());
+  return *profile;
+}
 
 const std::vector<GoldenBlock>& GoldenBlocks() {
   using enum CodecId;
@@ -99,6 +115,7 @@ const std::vector<GoldenBlock>& GoldenBlocks() {
       {"escapes-d128", Spec({kTrellis2, kTurbo5}, 128, 1, 66), kBell, {KeyMeanPolicy::kNever, 4, true}},
       LayersBlock(),
       ScaledRopeBlock(),
+      ProfiledBlock(),
   };
   static const auto* with_each_codec = [] {
     auto* all = new std::vector<GoldenBlock>(*blocks);

@@ -30,6 +30,9 @@ struct GoldenBlock {
 
 const std::vector<GoldenBlock>& GoldenBlocks();
 
+// The profile that the blocks which name one name; others ignore it.
+KeyMeanProfilePtr GoldenProfile();
+
 // [layers][kv_heads][tokens][head_dim], F32; `side` 0: K, 1: V.
 std::vector<float> GoldenTensor(const GoldenBlock& block, uint32_t side);
 

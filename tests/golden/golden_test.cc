@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tests/codec/block_defects.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/golden/golden_blocks.h"
 
 namespace polarkv {
@@ -24,6 +25,7 @@ using testing::ReadBytes;
 
 const fs::path kGood = fs::path(POLARKV_SOURCE_DIR) / "tests/golden/v2";
 const fs::path kBad = fs::path(POLARKV_SOURCE_DIR) / "tests/golden/bad";
+const fs::path kProfiles = fs::path(POLARKV_SOURCE_DIR) / "tests/golden/profile";
 
 std::set<std::string> FilesIn(const fs::path& folder) {
   std::set<std::string> names;
@@ -34,7 +36,7 @@ std::set<std::string> FilesIn(const fs::path& folder) {
 TEST(GoldenBlocks, AreReadAsTheyWereWritten) {
   for (const GoldenBlock& block : GoldenBlocks()) {
     const std::vector<uint8_t> bytes = ReadBytes(kGood / (block.name + ".pkv"));
-    const absl::StatusOr<BlockView> view = BlockView::Parse(bytes, VerifyPayload::kYes);
+    const absl::StatusOr<BlockView> view = BlockView::Parse(bytes, VerifyPayload::kYes, testing::GoldenProfile());
     ASSERT_TRUE(view.ok()) << block.name << ": " << view.status();
     // The encoder's own choices apart.
     BlockSpec spec = view->spec();
@@ -55,7 +57,7 @@ TEST(GoldenBlocks, AreReadAsTheyWereWritten) {
 TEST(GoldenBlocks, DecodeToTheSameBits) {
   for (const GoldenBlock& block : GoldenBlocks()) {
     const std::vector<uint8_t> bytes = ReadBytes(kGood / (block.name + ".pkv"));
-    const std::vector<float> decoded = testing::DecodeGolden(BlockView::Parse(bytes, VerifyPayload::kYes).value());
+    const std::vector<float> decoded = testing::DecodeGolden(BlockView::Parse(bytes, VerifyPayload::kYes, testing::GoldenProfile()).value());
     const std::vector<uint8_t> expected = ReadBytes(kGood / (block.name + ".f32"));
     ASSERT_FALSE(decoded.empty()) << block.name;
     ASSERT_EQ(expected.size(), decoded.size() * sizeof(float)) << block.name;
@@ -97,7 +99,7 @@ TEST(BadBlocks, AreRejectedWithTheirMessages) {
     const fs::path path = kBad / (defect.name + ".pkv");
     ASSERT_TRUE(fs::exists(path)) << path;
     const std::vector<uint8_t> bytes = ReadBytes(path);
-    const absl::Status status = BlockView::Parse(bytes, VerifyPayload::kYes).status();
+    const absl::Status status = BlockView::Parse(bytes, VerifyPayload::kYes, testing::GoldenProfile()).status();
     EXPECT_EQ(status.code(), defect.code) << defect.name;
     EXPECT_EQ(std::string(status.message()), defect.message) << defect.name;
   }
@@ -109,9 +111,27 @@ TEST(BadBlocks, NoFileIsLeftOver) {
   EXPECT_EQ(FilesIn(kBad), expected);
 }
 
+TEST(GoldenProfiles, AreReadAndWrittenAsTheyWere) {
+  const std::vector<uint8_t> bytes = ReadBytes(kProfiles / "good.pkm");
+  const KeyMeanProfilePtr profile = KeyMeanProfile::Parse(bytes).value();
+  EXPECT_EQ(profile->digest(), testing::GoldenProfile()->digest());
+  EXPECT_TRUE(std::ranges::equal(bytes, testing::GoldenProfile()->bytes()));
+}
+
+TEST(GoldenProfiles, BadOnesAreRejectedWithTheirMessages) {
+  std::set<std::string> expected = {"good.pkm"};
+  for (const testing::ProfileDefect& defect : testing::AllProfileDefects()) {
+    expected.insert(defect.name + ".pkm");
+    const absl::Status status = KeyMeanProfile::Parse(ReadBytes(kProfiles / (defect.name + ".pkm"))).status();
+    EXPECT_EQ(status.code(), defect.code) << defect.name;
+    EXPECT_EQ(std::string(status.message()), defect.message) << defect.name;
+  }
+  EXPECT_EQ(FilesIn(kProfiles), expected);
+}
+
 TEST(GoldenFiles, StaySmall) {
   uintmax_t total = 0;
-  for (const fs::path& folder : {kGood, kBad}) {
+  for (const fs::path& folder : {kGood, kBad, kProfiles}) {
     for (const auto& entry : fs::directory_iterator(folder)) total += entry.file_size();
   }
   EXPECT_LT(total, uintmax_t{2} << 20);

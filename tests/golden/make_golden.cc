@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/codec/block_defects.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/golden/golden_blocks.h"
 
 namespace {
@@ -27,7 +28,9 @@ bool WriteGood(const fs::path& folder) {
   bool ok = true;
   for (const polarkv::testing::GoldenBlock& block : polarkv::testing::GoldenBlocks()) {
     const std::vector<uint8_t> bytes = polarkv::testing::EncodeGolden(block);
-    const polarkv::BlockView view = polarkv::BlockView::Parse(bytes, polarkv::VerifyPayload::kYes).value();
+    const polarkv::BlockView view = polarkv::BlockView::Parse(bytes, polarkv::VerifyPayload::kYes,
+                                                                   polarkv::testing::GoldenProfile())
+                                        .value();
     ok &= Write(folder / (block.name + ".pkv"), bytes);
     ok &= Write(folder / (block.name + ".f32"), polarkv::testing::DecodeGolden(view));
   }
@@ -42,6 +45,15 @@ bool WriteBad(const fs::path& folder) {
   return ok;
 }
 
+bool WriteProfiles(const fs::path& folder) {
+  const auto good = polarkv::testing::GoldenProfile();
+  bool ok = Write(folder / "good.pkm", std::vector<uint8_t>(good->bytes().begin(), good->bytes().end()));
+  for (const polarkv::testing::ProfileDefect& defect : polarkv::testing::AllProfileDefects()) {
+    ok &= Write(folder / (defect.name + ".pkm"), defect.bytes);
+  }
+  return ok;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -52,7 +64,9 @@ int main(int argc, char** argv) {
   const fs::path folder = argv[1];
   fs::create_directories(folder / "v2");
   fs::create_directories(folder / "bad");
+  fs::create_directories(folder / "profile");
   const bool good = WriteGood(folder / "v2");
   const bool bad = WriteBad(folder / "bad");
-  return good && bad ? 0 : 1;
+  const bool profiles = WriteProfiles(folder / "profile");
+  return good && bad && profiles ? 0 : 1;
 }

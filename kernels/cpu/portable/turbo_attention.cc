@@ -9,7 +9,6 @@ HWY_BEFORE_NAMESPACE();
 namespace polarkv::cpu::POLARKV_TARGET {
 namespace {
 
-constexpr uint32_t kRowsTogether = 4;
 constexpr uint32_t kTilesAhead = 4;  // memory is asked for, to the second cache
 
 using ScoreBody = void (*)(const TileSide&, const TurboQuery*, RowScores*);

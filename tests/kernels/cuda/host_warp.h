@@ -181,6 +181,82 @@ struct HostWarp {
     return EachLane<bool>([&](size_t lane) { return a[lane] && b[lane]; });
   }
 
+  static U32 ShuffleXor(const U32& x, int mask) { return Exchange(x, mask); }
+  static I32 ShuffleXor(const I32& x, int mask) { return Exchange(x, mask); }
+  static U32 Max(const U32& a, const U32& b) {
+    return EachLane<uint32_t>([&](size_t lane) { return std::max(a[lane], b[lane]); });
+  }
+  static I32 Max(const I32& a, const I32& b) {
+    return EachLane<int32_t>([&](size_t lane) { return std::max(a[lane], b[lane]); });
+  }
+  static int32_t MaxOverWarp(const I32& x) { return *std::max_element(x.v.begin(), x.v.end()); }
+  static uint32_t Ballot(const Bool& condition) {
+    uint32_t mask = 0;
+    for (size_t lane = 0; lane < 32; ++lane) mask |= (condition[lane] ? 1u : 0u) << lane;
+    return mask;
+  }
+  static I32 Select(const Bool& condition, const I32& yes, const I32& no) {
+    return EachLane<int32_t>([&](size_t lane) { return condition[lane] ? yes[lane] : no[lane]; });
+  }
+  static Bool Not(const Bool& a) {
+    return EachLane<bool>([&](size_t lane) { return !a[lane]; });
+  }
+  static void Sync() {}
+  static F32 SquareRoot(const F32& x) {
+    return EachLane<float>([&](size_t lane) { return std::sqrt(x[lane]); });
+  }
+  static F32 DivideRounded(const F32& a, const F32& b) { return a / b; }
+  static F32 FloatOfBits(const U32& x) {
+    return EachLane<float>([&](size_t lane) { return std::bit_cast<float>(x[lane]); });
+  }
+  static F32 LowHalf(const U32& x) {
+    return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(x[lane])); });
+  }
+  static F32 HighHalf(const U32& x) { return LowHalf(x >> 16); }
+  static I32 DotLow(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes, c); }
+  static I32 DotHigh(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes >> 16, c); }
+  static I32 DotFour(const U32& a, const U32& b, const I32& c) {
+    return EachLane<int32_t>([&](size_t lane) {
+      int32_t sum = c[lane];
+      for (int i = 0; i < 4; ++i) {
+        sum += static_cast<int8_t>(a[lane] >> (8 * i)) * static_cast<int8_t>(b[lane] >> (8 * i));
+      }
+      return sum;
+    });
+  }
+  static I32 LoadInt(const int32_t* from, const U32& index) {
+    return EachLane<int32_t>([&](size_t lane) { return from[index[lane]]; });
+  }
+  static void StoreInt(int32_t* to, const U32& index, const I32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
+  }
+  static void StoreByte(uint8_t* to, const U32& index, const U32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = static_cast<uint8_t>(x[lane]);
+  }
+  static U32 LoadShort(const uint8_t* from, const U32& byte_offset) {
+    return EachLane<uint32_t>([&](size_t lane) {
+      uint16_t loaded;
+      std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
+      return loaded;
+    });
+  }
+  static void StoreWordIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const U32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (condition[lane]) std::memcpy(to + byte_offset[lane], &x[lane], 4);
+    }
+  }
+  static void StoreVectorIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const Words4<HostWarp>& x) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (!condition[lane]) continue;
+      EXPECT_EQ(byte_offset[lane] % 16, 0u);
+      for (size_t i = 0; i < 4; ++i) std::memcpy(to + byte_offset[lane] + 4 * i, &x.w[i][lane], 4);
+    }
+  }
+  template <class T>
+  static void StoreOnce(T* to, T x) {
+    *to = x;
+  }
+
   static Words4<HostWarp> LoadVector(const uint8_t* from, const U32& byte_offset) {
     Words4<HostWarp> loaded;
     for (size_t lane = 0; lane < 32; ++lane) {
@@ -238,6 +314,18 @@ struct HostWarp {
   }
 
  private:
+  template <class T>
+  static Lanes<T> Exchange(const Lanes<T>& x, int mask) {
+    return EachLane<T>([&](size_t lane) { return x[lane ^ static_cast<size_t>(mask)]; });
+  }
+  // The lower bytes of `bytes`.
+  static I32 DotTwo(const U32& a, const U32& bytes, const I32& c) {
+    return EachLane<int32_t>([&](size_t lane) {
+      return c[lane] + static_cast<int16_t>(a[lane]) * static_cast<int8_t>(bytes[lane]) +
+             static_cast<int16_t>(a[lane] >> 16) * static_cast<int8_t>(bytes[lane] >> 8);
+    });
+  }
+
   // mma.sync.aligned.m16n8k32.row.col.s32.s8.{s8,u8}.s32, fragments as in the PTX manual.
   template <class B>
   static void Mma(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,

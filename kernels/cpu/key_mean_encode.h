@@ -1,0 +1,50 @@
+// Key means in the encoder: sums of keys, and keys without their mean; the arithmetic of codec/key_mean.h, to the bit.
+//
+// Plain structs and pointers only, for the reason that turbo_attention.h gives.
+#ifndef POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_
+#define POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_
+
+#include <cstdint>
+
+#include "kernels/cpu/turbo_encode.h"
+
+namespace polarkv::cpu {
+
+// Which coordinates RoPE turns together. Pair number p, 16 a register: with distance 0 coordinates 2 p and 2 p + 1; else, r
+// and l being p / 16 and p % 16, coordinate 32 (r / 2) + 2 l + r % 2 and the one `distance` (a multiple of 32) beyond, for
+// r < distance / 16, after which 2 p and 2 p + 1 follow, which nothing turns.
+struct KeyPairs {
+  uint32_t distance = 0;
+};
+struct PairCoordinates {
+  uint32_t first, second;
+};
+inline PairCoordinates CoordinatesOf(const KeyPairs& pairs, uint32_t p) {
+  const uint32_t r = p / 16, l = p % 16;
+  if (r >= pairs.distance / 16) return {2 * p, 2 * p + 1};
+  const uint32_t first = 32 * (r / 2) + 2 * l + r % 2;
+  return {first, first + pairs.distance};
+}
+
+// Cosines and sines by pair, or the two coordinates of pairs.
+struct PairNumbers {
+  alignas(64) float first[128];
+  alignas(64) float second[128];
+};
+
+// Directions of phase[p] * position turns, of d / 2 pairs (a multiple of 16); phases of pairs that nothing turns are 0.
+void DirectionsAvx512(const uint64_t* phases, uint64_t position, uint32_t pairs, float* cosine, float* sine);
+
+// Sums of every stride-th of the rows, the first included, those of `rows.counted`, each turned back by `step` before the one
+// before it is added; and their energy.
+void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t stride, const KeyPairs& pairs,
+                   const PairNumbers& step, PairNumbers& sum, float* energy);
+
+// Residual [tokens][head_dim], 64-byte aligned: the keys, without the turned mean if their product with it is above
+// `half_square`, which the result tells of each. turns: [tokens][cosines, sines by pair].
+uint64_t TakeMeanOffAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, const KeyPairs& pairs,
+                           const PairNumbers& mean, const float* turns, float half_square, float* residual);
+
+}  // namespace polarkv::cpu
+
+#endif  // POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_

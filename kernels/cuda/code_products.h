@@ -1,0 +1,47 @@
+// Inner products of codes' images with the rotated coordinates and with themselves; exact in 32 bits.
+#ifndef POLARKV_KERNELS_CUDA_CODE_PRODUCTS_H_
+#define POLARKV_KERNELS_CUDA_CODE_PRODUCTS_H_
+
+#include "kernels/cuda/code_words.h"
+
+namespace polarkv::cuda {
+
+template <class W>
+struct CodeProducts {
+  typename W::I32 with_row = 0;    // <y, C>
+  typename W::I32 with_itself = 0; // <C, C>
+};
+
+// `images`: of four lower halves' codes, and in `high` of the upper halves', of the words `y` in that order: two signed
+// coordinates each.
+template <int kKind, class W>
+POLARKV_WARP_FUNCTION void AddProducts(const CodeOperand<kKind, W>& images, const typename W::U32 (&y)[4],
+                                       CodeProducts<W>& products) {
+  using U32 = typename W::U32;
+  POLARKV_UNROLL
+  for (int i = 0; i < CodeOperand<kKind, W>::kAddends; ++i) {
+    const U32 first = W::Permute(images.low[i], images.high[i], U32(0x5140u));
+    const U32 second = W::Permute(images.low[i], images.high[i], U32(0x7362u));
+    products.with_row = W::DotLow(y[0], first, products.with_row);
+    products.with_row = W::DotHigh(y[1], first, products.with_row);
+    products.with_row = W::DotLow(y[2], second, products.with_row);
+    products.with_row = W::DotHigh(y[3], second, products.with_row);
+    // (a + b)^2 of two addends: twice the mixed product.
+    POLARKV_UNROLL
+    for (int j = 0; j < CodeOperand<kKind, W>::kAddends; ++j) {
+      products.with_itself = W::DotFour(images.low[i], images.low[j], products.with_itself);
+      products.with_itself = W::DotFour(images.high[i], images.high[j], products.with_itself);
+    }
+  }
+}
+
+// Over the two lanes of a token.
+template <class W>
+POLARKV_WARP_FUNCTION void SumOverToken(CodeProducts<W>& products) {
+  products.with_row = products.with_row + W::ShuffleXor(products.with_row, 16);
+  products.with_itself = products.with_itself + W::ShuffleXor(products.with_itself, 16);
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_CODE_PRODUCTS_H_

@@ -1,0 +1,77 @@
+#include "kernels/cuda/encode_args.h"
+
+#include <algorithm>
+
+#include "codec/lane_vectors.h"
+#include "codec/rotation.h"
+
+namespace polarkv::cuda {
+namespace {
+
+bool IsTurboKind(CodeKind kind) { return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4; }
+
+// Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h), ordinary tokens by .01,
+// .035 and .13. Below these no rounding of a scale to its step makes a misfit.
+float MostErrorOfAFit(CodeKind kind) { return kind == kTurbo4 ? .05f : kind == kTurbo3 ? .12f : .45f; }
+
+bool IsAligned(const TokenRows& rows) {
+  const int64_t bytes = ElementBytes(rows.type);
+  const auto multiple = [&](int64_t stride) { return stride * bytes % 16 == 0; };
+  return reinterpret_cast<uintptr_t>(rows.k) % 16 == 0 && reinterpret_cast<uintptr_t>(rows.v) % 16 == 0 &&
+         multiple(rows.layer_stride) && multiple(rows.head_stride) && multiple(rows.token_stride) &&
+         multiple(rows.page_stride);
+}
+
+}  // namespace
+
+const char* EncodeErrorText(EncodeError error) {
+  switch (error) {
+    case EncodeError::kNone:
+      return "no error";
+    case EncodeError::kUnsupportedShape:
+      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2, turbo3 or turbo4; at least one block, layer and head, "
+             "at most 65535 layers and heads";
+    case EncodeError::kMisalignedRows:
+      return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";
+    case EncodeError::kNoDevice:
+      return "no CUDA device, or no kernel for its architecture (sm_80 and later)";
+    case EncodeError::kLaunchFailed:
+      return "the launch failed; the stream's earlier work may have";
+  }
+  return "";
+}
+
+EncodeError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch) {
+  const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
+  if (!dim || !IsTurboKind(codec.key_kind) || !IsTurboKind(codec.value_kind) || batch.blocks == 0 ||
+      batch.tiles_per_block == 0 || batch.layers == 0 || batch.kv_heads == 0 || batch.layers > 65535 ||
+      batch.kv_heads > 65535 || uint64_t{batch.blocks} * batch.tiles_per_block > 0x7FFFFFFF) {
+    return EncodeError::kUnsupportedShape;
+  }
+  return IsAligned(batch.rows) ? EncodeError::kNone : EncodeError::kMisalignedRows;
+}
+
+EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, KvSide side) {
+  EncodeArgs args{};
+  args.rows = batch.rows;
+  args.places = batch.places;
+  args.blocks = batch.blocks;
+  args.tiles_per_block = batch.tiles_per_block;
+  args.layers = batch.layers;
+  args.kv_heads = batch.kv_heads;
+  args.side = side == KvSide::kKey ? 0 : 1;
+  // Turbo codes of 2 to 4 bits have their crumbs in the base plane; see codec/block_layout.h.
+  const uint32_t crumbs = kTileTokens / 4 * codec.head_dim;
+  args.scales = sizeof(TileHead) + args.side * kTileTokens;
+  args.payload = sizeof(TileHead) + 2 * kTileTokens + args.side * crumbs;
+  args.tile_bytes = sizeof(TileHead) + 2 * kTileTokens + 2 * crumbs;
+  const auto signs = RotationSigns(codec.rotation_seed);
+  for (uint32_t j = 0; j < codec.head_dim; ++j) args.signs[j / 32] |= (signs[j] < 0 ? 1u : 0u) << j % 32;
+  args.gain = RotationGain(codec.head_dim);
+  args.rotated_norm = RotatedNorm(codec.head_dim);
+  args.most_error = MostErrorOfAFit(side == KvSide::kKey ? codec.key_kind : codec.value_kind);
+  std::ranges::copy(kOctaveThresholds, args.octave);
+  return args;
+}
+
+}  // namespace polarkv::cuda

@@ -1,0 +1,80 @@
+// A quarter of a tile, 16 tokens of one side, by one warp: rows in its shared memory -> words of the tile's planes, and what
+// the tile's end (finish_tile.h) needs of each token.
+#ifndef POLARKV_KERNELS_CUDA_ENCODE_QUARTER_H_
+#define POLARKV_KERNELS_CUDA_ENCODE_QUARTER_H_
+
+#include "kernels/cuda/code_products.h"
+#include "kernels/cuda/encode_args.h"
+#include "kernels/cuda/finish_tile.h"
+#include "kernels/cuda/packed_rotation.h"
+#include "kernels/cuda/quarter_planes.h"
+#include "kernels/cuda/turbo_levels.h"
+
+namespace polarkv::cuda {
+
+// From the products to the token's scale and error.
+template <class W, int kSide>
+POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>& facts, const CodeProducts<W>& products,
+                                       typename W::Bool counted, typename W::U32 token, TileScratch& scratch) {
+  using F32 = typename W::F32;
+  using I32 = typename W::I32;
+  const F32 with_row = W::ToFloat(products.with_row), with_itself = W::ToFloat(products.with_itself);
+  F32 scale, error;
+  if constexpr (kSide == 0) {
+    scale = W::DivideRounded(facts.norm * F32(args.rotated_norm), with_row);
+    const F32 ratio = W::DivideRounded(F32(args.rotated_norm), with_row);
+    error = ratio * ratio * with_itself - F32(1.0f);
+  } else {
+    const F32 length = W::SquareRoot(with_itself);
+    scale = W::DivideRounded(facts.norm, length);
+    error = F32(2.0f) - W::DivideRounded(with_row * F32(2.0f), length * F32(args.rotated_norm));
+  }
+  const auto scaled = W::And(W::And(counted, facts.finite), facts.norm > F32(0.0f));
+  const I32 step = ScaleStepOf<W>(args.octave, scale, facts.exponent);
+  // Near the ends of the floats' range what is read back is rounded or saturated as this estimate does not know.
+  const auto ordinary = W::And(W::And(facts.exponent > I32(-100), I32(125) > facts.exponent),
+                               F32(args.most_error) > error);
+  const auto doubtful = W::And(scaled, W::Not(ordinary));
+  W::StoreInt(scratch.step, token, W::Select(scaled, step, I32(kNoScale)));
+  W::StoreInt(scratch.state, token,
+              W::Select(facts.finite, W::Select(doubtful, I32(kDoubtful), I32(0)), I32(kNotFinite)));
+}
+
+// `stage` holds the quarter's rows; of values it is overwritten. `counted`: tokens of the tile that are coded.
+template <class W, int kDim, ElementType kType, int kBits, int kSide>
+POLARKV_WARP_FUNCTION void EncodeQuarter(const EncodeArgs& args, const PermuteTables<kBits>& tables, uint32_t quarter,
+                                         uint64_t counted, uint8_t* stage, const SidePlanes& planes,
+                                         TileScratch& scratch) {
+  using U32 = typename W::U32;
+  const StagedRow<W, kDim, kType> staged(stage);
+  const RowFacts<W> facts = MeasureRow<W, kDim, kType>(staged);
+  PackedRow<W, kDim> row;
+  RoundRow<W, kDim, kType>(staged, facts, args.gain, args.signs, row);
+  HadamardPacked<W, kDim>(row);
+
+  const auto counted16 = static_cast<uint32_t>(counted >> (16 * quarter) & 0xFFFF);
+  const auto counts = (W::ShiftRight(U32(counted16), QuarterToken<W>()) & 1u) > U32(0u);
+  const U32 keep = W::Select(counts, U32(0xFFFFFFFFu), U32(0u));
+  QuarterPlanes<W, kDim, kType, kBits, kSide> out(planes, quarter, stage, keep);
+  CodeProducts<W> products;
+  W::Sync();  // all rows have been read
+  POLARKV_UNROLL
+  for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
+    CodeBits<W> bits[8];
+    U32 y[8];
+    POLARKV_UNROLL
+    for (uint32_t k = 0; k < 8; ++k) {
+      const U32 coordinates = row.v[i][k] + 0x80008000u;
+      bits[k] = CodesOf<kBits, W>(coordinates);
+      y[k] = coordinates ^ 0x80008000u;
+    }
+    out.Add(i, bits, y, tables, products);
+  }
+  out.Finish();
+  SumOverToken<W>(products);
+  RecordToken<W, kSide>(args, facts, products, counts, QuarterToken<W>() + 16 * quarter, scratch);
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_ENCODE_QUARTER_H_

@@ -1,0 +1,99 @@
+// A launch of kernels/cuda/encode.h on the host: the same warp programs, tile after tile, on emulated lanes.
+#ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_H_
+#define POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_H_
+
+#include <array>
+#include <cstring>
+
+#include "codec/turbo_codebook.h"
+#include "kernels/cuda/encode_tile.h"
+#include "tests/kernels/cuda/host_warp.h"
+
+namespace polarkv::cuda {
+
+template <int kDim, ElementType kType, int kBits, int kSide>
+void EncodeSideOnHost(const EncodeArgs& args) {
+  using Stage = RowStage<kDim, kType>;
+  int8_t image[16];
+  for (size_t i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
+  const PermuteTables<kBits> tables = MakePermuteTables<kBits>(image);
+  EncodeCursor at{};
+  for (at.block = 0; at.block < args.blocks; ++at.block) {
+    for (at.layer = 0; at.layer < args.layers; ++at.layer) {
+      for (at.head = 0; at.head < args.kv_heads; ++at.head) {
+        for (at.tile = 0; at.tile < args.tiles_per_block; ++at.tile) {
+          const EncodedPlace& place = args.places[at.block];
+          TileTask task;
+          if (!FindTileTask(args, place, at, task)) continue;
+          TileScratch scratch;
+          std::memset(&scratch, 0xA5, sizeof scratch);
+          const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
+          for (uint32_t quarter = 0; quarter < kQuarters; ++quarter) {
+            alignas(16) std::array<uint8_t, Stage::kBytes> stage;
+            stage.fill(0xA5);
+            for (uint32_t lane = 0; lane < 32; ++lane) {
+              Stage::Fill(lane, QuarterRows{args, place, at, quarter * kQuarterTokens, task.tokens},
+                          [&](uint32_t offset, const uint8_t* from) {
+                            EXPECT_LE(offset + 16, Stage::kBytes);
+                            EXPECT_EQ(reinterpret_cast<uintptr_t>(from) % 16, 0u);
+                            if (from == nullptr) {
+                              std::memset(stage.data() + offset, 0, 16);
+                            } else {
+                              std::memcpy(stage.data() + offset, from, 16);
+                            }
+                          });
+            }
+            EncodeQuarter<HostWarp, kDim, kType, kBits, kSide>(args, tables, quarter, counted, stage.data(),
+                                                               FindSidePlanes<kDim>(args, place, at, task), scratch);
+          }
+          FinishTile<HostWarp>(args, task, scratch);
+        }
+      }
+    }
+  }
+}
+
+// Of the numbers' types only the loads depend; so emulation has all codecs and head dims with bf16, and each type once.
+template <int kDim, ElementType kType>
+inline constexpr bool kEmulated = kType == ElementType::kBF16 || kDim == 128;
+
+template <int kDim, ElementType kType, int kSide>
+EncodeError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
+  if constexpr (kEmulated<kDim, kType>) {
+    if (kind == kTurbo4) {
+      EncodeSideOnHost<kDim, kType, kTurbo4, kSide>(args);
+      return EncodeError::kNone;
+    }
+    if constexpr (kType == ElementType::kBF16) {
+      kind == kTurbo3 ? EncodeSideOnHost<kDim, kType, kTurbo3, kSide>(args)
+                      : EncodeSideOnHost<kDim, kType, kTurbo2, kSide>(args);
+      return EncodeError::kNone;
+    }
+  }
+  return EncodeError::kUnsupportedShape;
+}
+
+template <int kDim, ElementType kType>
+EncodeError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  const EncodeError error = EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
+  if (error != EncodeError::kNone) return error;
+  return EncodeBitsOnHost<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue));
+}
+
+template <int kDim>
+EncodeError EncodeDimOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  if (batch.rows.type == ElementType::kF16) return EncodeTypedOnHost<kDim, ElementType::kF16>(codec, batch);
+  if (batch.rows.type == ElementType::kBF16) return EncodeTypedOnHost<kDim, ElementType::kBF16>(codec, batch);
+  return EncodeTypedOnHost<kDim, ElementType::kF32>(codec, batch);
+}
+
+inline EncodeError EncodeOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  if (const EncodeError error = CheckEncode(codec, batch); error != EncodeError::kNone) return error;
+  if (codec.head_dim == 64) return EncodeDimOnHost<64>(codec, batch);
+  if (codec.head_dim == 128) return EncodeDimOnHost<128>(codec, batch);
+  return EncodeDimOnHost<256>(codec, batch);
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_H_
