@@ -68,7 +68,7 @@ class Records {
   Records(const BlockView& block, bool rotated, InstructionSet set)
       : block_(block),
         rotated_(rotated),
-        turns_fast_(!rotated && set == InstructionSet::kAvx512 && block.spec().rope.dims % 32 == 0),
+        turns_fast_(!rotated && HasAvx512(set) && block.spec().rope.dims % 32 == 0),
         signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   static bool Any(const TilePart& part) { return (part.escapes | part.means) != 0; }
@@ -221,7 +221,7 @@ class SideDecoder {
   // rows_ to the output; the dtype's 32 numbers divide every head_dim but 80.
   void Store(size_t count, uint8_t* out) const {
 #if defined(__x86_64__)
-    if (set_ == InstructionSet::kAvx512 && count % 32 == 0) {
+    if (HasAvx512(set_) && count % 32 == 0) {
       return NarrowAvx512(rows_.data(), count, static_cast<uint32_t>(dtype_), out);
     }
 #endif
