@@ -18,9 +18,11 @@
 #include "codec/rotation.h"
 #include "codec/tile_decoder.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
-#include "kernels/cpu/turbo_decode.h"
+#include "kernels/cpu/key_mean_rows.h"
+#include "kernels/cpu/turbo_bodies.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -63,8 +65,11 @@ void ForEachTile(const BlockView& block, DecodeTile decode) {
 // What is not in a tile's codes: escaped tokens, and the mean that was taken off keys.
 class Records {
  public:
-  Records(const BlockView& block, KvSide side, bool rotated)
-      : block_(block), side_(side), rotated_(rotated), signs_(RotationSigns(block.spec().rotation_seed)) {}
+  Records(const BlockView& block, bool rotated, InstructionSet set)
+      : block_(block),
+        rotated_(rotated),
+        turns_fast_(!rotated && HasAvx512(set) && block.spec().rope.dims % 32 == 0),
+        signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   static bool Any(const TilePart& part) { return (part.escapes | part.means) != 0; }
 
@@ -72,40 +77,69 @@ class Records {
   void Apply(const TilePart& part, uint32_t layer, uint32_t head, uint32_t tile, float* rows) const {
     const BlockSpec& spec = block_.spec();
     const std::array<float, kMaxHeadDim> mean = ReadRecord(block_.KeyMean(layer, head));
+    // The codes of some codecs with scales are not rotated.
+    const bool rotated = rotated_ && TraitsOf(part.codec).rotates;
     uint32_t escape = part.first_escape;
-    for (uint32_t t = 0; t < TileTokenCount(spec, tile); ++t) {
+    const uint32_t tokens = TileTokenCount(spec, tile);
+    uint64_t means = part.means & ~part.escapes & (~uint64_t{0} >> (kTileTokens - tokens));
+    if (turns_fast_) {
+      AddMeans(mean, spec.first_position + tile * uint64_t{kTileTokens}, means, rows);
+      means = 0;
+    }
+    for (uint32_t t = 0; t < tokens; ++t) {
       float* row = rows + t * spec.head_dim;
       if ((part.escapes >> t & 1) != 0) {
         std::array<float, kMaxHeadDim> raw = ReadRecord(block_.EscapeRecord(layer, escape++));
-        if (rotated_) Rotate(raw.data());
+        if (rotated) Rotate(raw.data());
         std::copy_n(raw.begin(), spec.head_dim, row);
-      } else if ((part.means >> t & 1) != 0) {
+      } else if ((means >> t & 1) != 0) {
         float turned[kMaxHeadDim];
         const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
         TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned);
-        if (rotated_) Rotate(turned);
+        if (rotated) Rotate(turned);
         for (uint32_t j = 0; j < spec.head_dim; ++j) row[j] = SaturateToFloat(double{row[j]} + turned[j]);
       }
     }
   }
 
  private:
+  void AddMeans([[maybe_unused]] const std::array<float, kMaxHeadDim>& mean, [[maybe_unused]] uint64_t position,
+                [[maybe_unused]] uint64_t tokens, [[maybe_unused]] float* rows) const {
+#if defined(__x86_64__)
+    const BlockSpec& spec = block_.spec();
+    const TurnedMean turned = {mean.data(), spec.phases.data(), static_cast<uint32_t>(spec.phases.size()), spec.head_dim,
+                               spec.rope.pairing == RopePairing::kInterleaved};
+    AddMeanAvx512(turned, position, tokens, rows);
+#endif
+  }
+
   void Rotate(float* x) const {
     const uint32_t d = block_.spec().head_dim;
-    for (uint32_t j = 0; j < d; ++j) x[j] *= signs_[j] * RotationScale(d);
-    HadamardBlocks(x, d, RotationBlock(d), 1);
+    double wide[kMaxHeadDim];  // sums of floats may exceed the largest one
+    for (uint32_t j = 0; j < d; ++j) wide[j] = double{x[j]} * (signs_[j] * RotationScale(d));
+    HadamardBlocks(wide, d, RotationBlock(d), 1);
+    for (uint32_t j = 0; j < d; ++j) x[j] = SaturateToFloat(wide[j]);
   }
 
   const BlockView& block_;
-  KvSide side_;
   bool rotated_;
+  bool turns_fast_;  // registers of pairs
   std::array<float, kMaxHeadDim> signs_;
 };
 
 
-bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4 &&
-         head_dim % 64 == 0;
+// How a codec's codes are read; kNone: not by a fast body.
+CodeKind KindOf(const TilePart& part) {
+  constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};
+  constexpr CodeKind kTrellis[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
+  if (IsTrellis(part.codec)) return kTrellis[TrellisBits(part.codec) - 1];
+  return IsTurbo(part.codec) ? kTurbo[part.bits - 1] : CodeKind::kNone;
+}
+
+TurboTable TableOf(CodecId codec, uint32_t bits) {
+  constexpr int kOffset = TurboDecoderShape::kImageOffset;
+  if (!IsTrellis(codec)) return MakeTurboTable(TurboCodebookFor(codec, bits), kOffset);
+  return MakeTrellisTable(TrellisCodebookFor(TrellisBits(codec)), TrellisBits(codec), kOffset);
 }
 
 // Decodes one side of a block tile by tile.
@@ -117,7 +151,7 @@ class SideDecoder {
         dtype_(dtype),
         rotated_(rotated),
         set_(set),
-        records_(block, side, rotated),
+        records_(block, rotated, set),
         reference_(side, block.spec().head_dim, block.spec().rotation_seed),
         reader_(side, block.spec().head_dim) {
     const BlockSpec& spec = block.spec();
@@ -143,32 +177,31 @@ class SideDecoder {
     const TilePart part = FindTilePart(block_, side_, layer, head, tile);
     // Numbers of a refused block may have masks where the codec has no scales: nothing to be trusted there.
     const bool records = Records::Any(part) && TraitsOf(part.codec).has_scales;
-    const bool fast = HasFastBody(part.codec, d, set_);
-    if (fast && !records) return DecodeFast(part, tokens, dtype_, out);
-    if (fast) {
-      DecodeFast(part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
+    const CodeKind kind = KindOf(part);
+    TurboDecodeBody* fast = kind != CodeKind::kNone ? TurboDecodeBodyFor(set_, d) : nullptr;
+    if (fast != nullptr && !records) return DecodeFast(*fast, kind, part, tokens, dtype_, out);
+    if (fast != nullptr) {
+      DecodeFast(*fast, kind, part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
     } else if (rotated_ && TraitsOf(part.codec).rotates) {
       ReadRotated(part, tokens);
     } else {
       reference_.Decode(part, block_.spec().rope, tokens, rows_.data());
     }
     if (records) records_.Apply(part, layer, head, tile, rows_.data());
-    StoreFloats(rows_.data(), size_t{tokens} * d, dtype_, out);
+    Store(size_t{tokens} * d, out);
   }
 
  private:
-  void DecodeFast(const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
-    if (shape_.bits != part.bits || codec_ != part.codec) {
-      shape_.bits = part.bits;
+  void DecodeFast(TurboDecodeBody& body, CodeKind kind, const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
+    if (shape_.kind != kind || codec_ != part.codec) {
+      shape_.kind = kind;
       codec_ = part.codec;
-      shape_.table = MakeTurboTable(TurboCodebookFor(part.codec, part.bits), TurboDecoderShape::kImageOffset);
+      shape_.table = TableOf(part.codec, part.bits);
     }
     shape_.rotated = rotated_;
     shape_.dtype = static_cast<uint32_t>(dtype);
     TurboDecodeTile to;
-    to.crumbs = part.planes.payload;
-    to.refine1 = part.planes.refine1;
-    to.refine0 = part.planes.refine0;
+    PlacePlanes(part, to);
     to.tokens = tokens;
     to.rows = out;
     const double constant = rotated_ ? 1.0 : double{RotationScale(shape_.head_dim)};
@@ -182,9 +215,31 @@ class SideDecoder {
       const bool zero = part.scales[t] == 0 || (part.escapes >> t & 1) != 0;
       to.factor[t] = zero ? 0.0f : SaturateToFloat(octave_[step & (kScaleSteps - 1)] * constant * power);
     }
+    body(shape_, to);
+  }
+
+  // rows_ to the output; the dtype's 32 numbers divide every head_dim but 80.
+  void Store(size_t count, uint8_t* out) const {
 #if defined(__x86_64__)
-    TurboDecodeAvx512(shape_, to);
+    if (HasAvx512(set_) && count % 32 == 0) {
+      return NarrowAvx512(rows_.data(), count, static_cast<uint32_t>(dtype_), out);
+    }
 #endif
+    StoreFloats(rows_.data(), count, dtype_, out);
+  }
+
+  void PlacePlanes(const TilePart& part, TurboDecodeTile& to) const {
+    const uint32_t base = block_.layout().layer(block_.layer_begin()).base_tile.bytes, refine = 8 * shape_.head_dim;
+    uint32_t count = 0;
+    const auto place = [&](const uint8_t* plane, uint32_t stride) {
+      to.plane[count] = plane;
+      to.stride[count++] = stride;
+    };
+    place(part.planes.payload, base);
+    const bool after_crumbs = part.codec == CodecId::kTurbo5 || part.codec == CodecId::kTrellis3;
+    if (after_crumbs) place(part.planes.payload + 2 * refine, base);
+    place(part.planes.refine1, part.planes.refine1 != nullptr ? refine : 0);
+    place(part.planes.refine0, part.planes.refine0 != nullptr ? refine : 0);
   }
 
   void ReadRotated(const TilePart& part, uint32_t tokens) {

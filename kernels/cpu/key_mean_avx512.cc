@@ -1,5 +1,5 @@
 // Compiled for AVX-512; called only where the machine has it (see turbo_attention.h on ODR).
-#include "kernels/cpu/key_mean_encode.h"
+#include "kernels/cpu/key_mean_rows.h"
 
 #include <immintrin.h>
 
@@ -176,6 +176,46 @@ void DirectionsAvx512(const uint64_t* phases, uint64_t position, uint32_t pairs,
     const __m512 along = _mm512_mask_mov_ps(c, odd, s), across = _mm512_mask_mov_ps(s, odd, c);
     _mm512_storeu_ps(cosine + i, _mm512_mask_xor_ps(along, odd ^ upper, along, minus_zero));
     _mm512_storeu_ps(sine + i, _mm512_mask_xor_ps(across, upper, across, minus_zero));
+  }
+}
+
+void AddMeanAvx512(const TurnedMean& turned, uint64_t position, uint64_t tokens, float* rows) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  const auto limit = [](__m512 x) __attribute__((always_inline)) {
+    constexpr int kLesserMagnitude = 0x02;  // the sign of x, the minimum of magnitudes
+    return _mm512_range_ps(x, _mm512_set1_ps(0x1.fffffep127f), kLesserMagnitude);
+  };
+  const auto add = [&](float* row, __m512 x) __attribute__((always_inline)) {
+    _mm512_storeu_ps(row, limit(_mm512_add_ps(_mm512_loadu_ps(row), x)));
+  };
+  alignas(64) float cosine[128], sine[128];
+  for (; tokens != 0; tokens &= tokens - 1) {
+    const auto t = static_cast<uint32_t>(__builtin_ctzll(tokens));
+    float* row = rows + t * turned.head_dim;
+    DirectionsAvx512(turned.phases, position + t, turned.pairs, cosine, sine);
+    for (uint32_t p = 0; p < turned.pairs; p += 16) {
+      const float* at = turned.mean + (turned.interleaved ? 2 * p : p);
+      __m512 a = _mm512_loadu_ps(at), b = _mm512_loadu_ps(turned.interleaved ? at + 16 : at + turned.pairs);
+      if (turned.interleaved) {
+        const __m512 first = a;
+        a = _mm512_permutex2var_ps(first, even, b);
+        b = _mm512_permutex2var_ps(first, odd, b);
+      }
+      const __m512 c = _mm512_load_ps(cosine + p), s = _mm512_load_ps(sine + p);
+      const __m512 x = limit(_mm512_fmsub_ps(c, a, _mm512_mul_ps(s, b)));
+      const __m512 y = limit(_mm512_fmadd_ps(s, a, _mm512_mul_ps(c, b)));
+      if (turned.interleaved) {
+        add(row + 2 * p, _mm512_permutex2var_ps(x, low, y));
+        add(row + 2 * p + 16, _mm512_permutex2var_ps(x, high, y));
+      } else {
+        add(row + p, x);
+        add(row + turned.pairs + p, y);
+      }
+    }
+    for (uint32_t j = 2 * turned.pairs; j < turned.head_dim; j += 16) add(row + j, _mm512_loadu_ps(turned.mean + j));
   }
 }
 

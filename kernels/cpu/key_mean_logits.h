@@ -8,7 +8,6 @@
 
 #include "codec/block_format.h"
 #include "codec/block_view.h"
-#include "kernels/cpu/instruction_set.h"
 
 namespace polarkv::cpu {
 
@@ -17,7 +16,10 @@ namespace polarkv::cpu {
 // after it, A cos((b + .5) phase) is common to both and B sin((b + .5) phase) differs in sign.
 class KeyMeanLogits {
  public:
-  KeyMeanLogits(uint32_t rows, InstructionSet set) : rows_(rows), avx512_(set >= InstructionSet::kAvx512) {}
+  explicit KeyMeanLogits(uint32_t rows) : rows_(rows) {}
+
+  // Needs InstructionSet::kAvx512.
+  void UseAvx512(bool use) { avx512_ = use; }
 
   // From now on the tiles of this block's head. q: [rows][head_dim].
   void Start(const BlockView& block, uint32_t layer, uint32_t kv_head, const float* q);
@@ -35,7 +37,7 @@ class KeyMeanLogits {
   void SumFma(uint32_t row, float* natural) const;
 
   uint32_t rows_, pairs_ = 0;
-  bool avx512_;
+  bool avx512_ = false;
   uint64_t first_position_ = 0;
   uint32_t tile_ = UINT32_MAX;  // that cosine_now_ and sine_now_ are of
   std::vector<uint64_t> phases_;

@@ -8,7 +8,7 @@
 
 #include "codec/block_format.h"
 #include "kernels/cpu/avx512_rows.h"
-#include "kernels/cpu/turbo_words_avx512.h"
+#include "kernels/cpu/code_lines_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -20,24 +20,26 @@ static_assert(kImageOffset == TurboDecoderShape::kImageOffset);
 alignas(64) constexpr uint16_t kUpperHalves[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
                                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
 
-// Lines of the base plane and the refinement planes that hold the same rows: kBits of them count.
-template <int kBits>
-[[gnu::always_inline]] inline void DecodeLine(const __m512i table[4], const TurboDecodeTile& tile, uint32_t group, uint32_t line, __m512i bytes[4][2]) {
-  const uint32_t refine = 512 * group + 64 * line;
-  Decode<kBits>(table, tile.crumbs + 1024 * group + 64 * line, kBits >= 3 ? tile.refine1 + refine : nullptr,
-                kBits == 4 ? tile.refine0 + refine : nullptr, bytes);
+// The images of a line: [nibble word][high nibbles], each dword four codes of one row.
+template <CodeKind kKind>
+[[gnu::always_inline]] inline void DecodeLine(const CodeLines<kKind>& lines, uint32_t group, uint32_t line, __m512i bytes[4][2]) {
+  ForEachPair(lines, FullLine(group, line), [&](uint32_t i, __m512i a, __m512i b) __attribute__((always_inline)) {
+    bytes[i / 2][i % 2] = a;
+    bytes[2 + i / 2][i % 2] = b;
+  });
 }
 
 // images: [64 tokens][kDim]
-template <int kBits, int kDim>
-void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, uint8_t* images) {
+template <CodeKind kKind, int kDim>
+void UnpackKeys(const TileSide& side, uint8_t* images) {
+  const CodeLines<kKind> lines(side);
   // Bytes of a chunk as they come, codes {15,11,7,3}, {13,9,5,1}, {14,10,6,2}, {12,8,4,0}, into ascending order.
   const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(15, 7, 11, 3, 14, 6, 10, 2, 13, 5, 9, 1, 12, 4, 8, 0));
   constexpr uint32_t kGroups = kDim / 64;
   for (uint32_t group = 0; group < kGroups; ++group) {
     for (uint32_t line = 0; line < 8; ++line) {  // 4 * half of the quarters + lane quarter
       __m512i bytes[4][2];
-      DecodeLine<kBits>(table, tile, group, line, bytes);
+      DecodeLine(lines, group, line, bytes);
       const uint32_t chunk = line % 4 * kGroups + group;
       for (uint32_t vector = 0; vector < 2; ++vector) {
         const __m512i w0 = bytes[2 * vector][0], w1 = bytes[2 * vector][1];
@@ -70,13 +72,14 @@ void UnpackKeys(const __m512i table[4], const TurboDecodeTile& tile, uint8_t* im
   TransposeLanes(split, out);
 }
 
-template <int kBits, int kDim>
-void UnpackValues(const __m512i table[4], const TurboDecodeTile& tile, uint8_t* images) {
+template <CodeKind kKind, int kDim>
+void UnpackValues(const TileSide& side, uint8_t* images) {
+  const CodeLines<kKind> lines(side);
   for (uint32_t group = 0; group < kDim / 64; ++group) {
     for (uint32_t quarter = 0; quarter < 4; ++quarter) {
       __m512i bytes[2][4][2];
-      DecodeLine<kBits>(table, tile, group, quarter, bytes[0]);
-      DecodeLine<kBits>(table, tile, group, 4 + quarter, bytes[1]);
+      DecodeLine(lines, group, quarter, bytes[0]);
+      DecodeLine(lines, group, 4 + quarter, bytes[1]);
       for (uint32_t dword = 0; dword < 4; ++dword) {
         const uint32_t w = dword / 2, high = dword % 2;
         const __m512i in[4] = {bytes[0][w][high], bytes[1][w][high], bytes[0][2 + w][high], bytes[1][2 + w][high]};
@@ -270,33 +273,67 @@ void WriteRowsAs(const TurboDecoderShape& shape, const TurboDecodeTile& tile, co
   WriteRows<Dtype::kBF16, kDim, kRotated, false>(shape, tile, images);
 }
 
-template <int kBits, int kDim>
-void DecodeTile(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
-  alignas(64) uint8_t images[kTileTokens * kDim];
-  __m512i table[4];
-  LoadTable(shape.table, table);
-  if (shape.keys) {
-    UnpackKeys<kBits, kDim>(table, tile, images);
-  } else {
-    UnpackValues<kBits, kDim>(table, tile, images);
+template <int kDim>
+void UnpackTile(CodeKind kind, bool keys, const TileSide& side, uint8_t* images) {
+  const auto unpack = [&]<CodeKind kKind>() { keys ? UnpackKeys<kKind, kDim>(side, images) : UnpackValues<kKind, kDim>(side, images); };
+  switch (kind) {
+    case CodeKind::kTurbo1:
+      return unpack.template operator()<CodeKind::kTurbo1>();
+    case CodeKind::kTurbo2:
+      return unpack.template operator()<CodeKind::kTurbo2>();
+    case CodeKind::kTurbo3:
+      return unpack.template operator()<CodeKind::kTurbo3>();
+    case CodeKind::kTurbo4:
+      return unpack.template operator()<CodeKind::kTurbo4>();
+    case CodeKind::kTurbo5:
+      return unpack.template operator()<CodeKind::kTurbo5>();
+    case CodeKind::kTrellis1:
+      return unpack.template operator()<CodeKind::kTrellis1>();
+    case CodeKind::kTrellis2:
+      return unpack.template operator()<CodeKind::kTrellis2>();
+    default:
+      return unpack.template operator()<CodeKind::kTrellis3>();
   }
-  shape.rotated ? WriteRowsAs<kDim, true>(shape, tile, images) : WriteRowsAs<kDim, false>(shape, tile, images);
 }
 
-template <int kBits>
-void ForDim(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
-  if (shape.head_dim == 64) return DecodeTile<kBits, 64>(shape, tile);
-  if (shape.head_dim == 128) return DecodeTile<kBits, 128>(shape, tile);
-  if (shape.head_dim == 192) return DecodeTile<kBits, 192>(shape, tile);
-  DecodeTile<kBits, 256>(shape, tile);
+template <int kDim>
+void DecodeTile(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
+  alignas(64) uint8_t images[kTileTokens * kDim];
+  TileSide side;
+  side.head_dim = kDim;
+  side.table = &shape.table;
+  for (uint32_t i = 0; i < kMaxCodePlanes; ++i) {
+    side.at.plane[i] = tile.plane[i];
+    side.ahead.plane[i] = tile.plane[i] + tile.stride[i];
+  }
+  UnpackTile<kDim>(shape.kind, shape.keys, side, images);
+  shape.rotated ? WriteRowsAs<kDim, true>(shape, tile, images) : WriteRowsAs<kDim, false>(shape, tile, images);
 }
 
 }  // namespace
 
+void NarrowAvx512(const float* from, size_t count, uint32_t dtype, uint8_t* to) {
+  const auto narrow = [&]<Dtype kDtype>() {
+    for (size_t i = 0; i < count; i += 32) {
+      const __m512 low = Limit<kDtype>(_mm512_loadu_ps(from + i)), high = Limit<kDtype>(_mm512_loadu_ps(from + i + 16));
+      if constexpr (kDtype == Dtype::kF32) {
+        _mm512_storeu_ps(to + 4 * i, low);
+        _mm512_storeu_ps(to + 4 * i + 64, high);
+      } else {
+        _mm512_storeu_si512(to + 2 * i, Narrow<kDtype, false>(low, high));
+      }
+    }
+  };
+  if (static_cast<Dtype>(dtype) == Dtype::kF32) return narrow.template operator()<Dtype::kF32>();
+  if (static_cast<Dtype>(dtype) == Dtype::kF16) return narrow.template operator()<Dtype::kF16>();
+  narrow.template operator()<Dtype::kBF16>();
+}
+
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile) {
-  if (shape.bits == 2) return ForDim<2>(shape, tile);
-  if (shape.bits == 3) return ForDim<3>(shape, tile);
-  ForDim<4>(shape, tile);
+  if (shape.head_dim == 64) return DecodeTile<64>(shape, tile);
+  if (shape.head_dim == 128) return DecodeTile<128>(shape, tile);
+  if (shape.head_dim == 192) return DecodeTile<192>(shape, tile);
+  DecodeTile<256>(shape, tile);
 }
 
 }  // namespace polarkv::cpu

@@ -8,6 +8,11 @@
 
 namespace polarkv::cpu {
 
+// AtomPlace of codec/code_order.h.
+struct TrellisPlace {
+  uint32_t base_word, refine_word, vector;
+};
+
 // What the tiles of one side of a block share.
 struct TurboEncoderShape {
   uint32_t bits = 0;      // 2, 3 or 4
@@ -17,6 +22,7 @@ struct TurboEncoderShape {
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
   const uint16_t* sign_bits16 = nullptr;
   const uint32_t* sign_bits32 = nullptr;
+  const TrellisPlace* places = nullptr;  // of trellis codes: [atom][row], as KeyAtom or ValueAtom say
   float gain = 0;                 // RotationGain(head_dim)
   float rotated_norm = 0;         // RotatedNorm(head_dim)
 };

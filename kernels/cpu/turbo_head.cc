@@ -130,16 +130,21 @@ float RoundQuery(const float* x, uint32_t head_dim, float scale, int32_t* words,
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const CodecPair codec = block.layout().layer(layer).codec;
   if (set >= InstructionSet::kAvx512) return true;
-  return TurboAttendBodyFor(set) != nullptr && HasPortableBody(codec.k) && HasPortableBody(codec.v);
+  return TurboAttendBodyFor(set, block.spec().head_dim, 1) != nullptr && HasPortableBody(codec.k) && HasPortableBody(codec.v);
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
-    : attend_(TurboAttendBodyFor(set)),
+    : TurboHead(head_dim, rotation_seed, rows, TurboAttendBodyFor(set, head_dim, rows)) {
+  means_.UseAvx512(set >= InstructionSet::kAvx512);
+}
+
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend)
+    : attend_(attend),
       head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),
       outputs_(size_t{rows} * 2 * head_dim),
-      means_(rows, set),
+      means_(rows),
       added_(size_t{rows} * kTileTokens),
       probability_(size_t{rows} * kTileTokens),
       queries_(rows),

@@ -11,12 +11,16 @@
 #include "codec/rotation.h"
 #include "codec/tensor_rows.h"
 #include "codec/tile_matrix.h"
+#include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
+#include "kernels/cpu/trellis_encode.h"
 
 namespace polarkv::cpu {
 namespace {
 
-bool HasFastBody(CodecId codec) { return IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4; }
+bool HasFastBody(CodecId codec) {
+  return IsTrellis(codec) || (IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4);
+}
 
 // RoPE's pairs fit registers of 16 (turbo_encode.h, KeyPairs).
 bool PairsFit(const Rope& rope) {
@@ -34,7 +38,24 @@ uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{
 
 // Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h); ordinary tokens by
 // .01, .035 and .13. Below these no rounding of a scale to 1/32 octave makes a misfit.
-float MostErrorOfAFit(uint32_t bits) { return bits == 4 ? .05f : bits == 3 ? .12f : .45f; }
+// Of trellis codes misfits err by .11, .39 and 1.7 at 3, 2 and 1 bits; ordinary tokens by .03, .1 and .43.
+float MostErrorOfAFit(CodecId codec) {
+  if (IsTrellis(codec)) return TrellisBits(codec) == 3 ? .09f : TrellisBits(codec) == 2 ? .33f : 1.4f;
+  return TurboBits(codec) == 4 ? .05f : TurboBits(codec) == 3 ? .12f : .45f;
+}
+
+std::vector<TrellisPlace> TrellisPlaces(KvSide side, uint32_t head_dim) {
+  const bool keys = side == KvSide::kKey;
+  const uint32_t rows = keys ? kTileTokens : head_dim, atoms = (keys ? head_dim : kTileTokens) / 16;
+  std::vector<TrellisPlace> places;
+  for (uint32_t atom = 0; atom < atoms; ++atom) {
+    for (uint32_t row = 0; row < rows; ++row) {
+      const AtomPlace place = keys ? KeyAtom(head_dim, row, atom) : ValueAtom(head_dim, row, atom);
+      places.push_back({place.base_word, place.refine_word, place.vector});
+    }
+  }
+  return places;
+}
 
 // Scales below 2^-100 may read back as subnormal numbers, which err more than their codes do.
 constexpr int kLeastStep = -100 * kScaleSteps;
@@ -76,18 +97,29 @@ ScaleTables MakeScaleTables() {
 
 bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set) {
   const bool uniform = std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
-  return set == InstructionSet::kAvx512 && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
+  return HasAvx512(set) && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
          spec.head_dim != 0 && spec.head_dim % 64 == 0 && spec.head_dim <= kMaxHeadDim && k.stride[3] == 1 &&
          v.stride[3] == 1 && PairsFit(spec.rope);
+}
+
+TurboLayerEncoder::TileBody* TurboLayerEncoder::BodyOf([[maybe_unused]] CodecId codec) {
+#if defined(__x86_64__)
+  return IsTrellis(codec) ? TrellisEncodeAvx512 : TurboEncodeAvx512;
+#else
+  return nullptr;
+#endif
 }
 
 TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorView& rows)
     : tensor(rows),
       codec(side == KvSide::kKey ? spec.codec.k : spec.codec.v),
       name(side == KvSide::kKey ? "k" : "v"),
-      most_error(MostErrorOfAFit(TurboBits(codec))),
+      encode(BodyOf(codec)),
+      places(IsTrellis(codec) ? TrellisPlaces(side, spec.head_dim) : std::vector<TrellisPlace>()),
+      most_error(MostErrorOfAFit(codec)),
       reference(spec, codec, side) {
-  shape.bits = TurboBits(codec);
+  shape.bits = IsTrellis(codec) ? TrellisBits(codec) : TurboBits(codec);
+  shape.places = places.data();
   shape.head_dim = spec.head_dim;
   shape.keys = side == KvSide::kKey;
   shape.dtype = static_cast<uint32_t>(rows.dtype);
@@ -254,7 +286,7 @@ TurboLayerEncoder::TileSide TurboLayerEncoder::EncodeByReference(Side& side, con
   const uint32_t d = spec_.head_dim;
   const auto clear = [&] {
     std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, size_t{16} * d);
+    std::memset(planes.payload, 0, size_t{TraitsOf(side.codec).payload_per_dim} * d);
     if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, size_t{8} * d);
     if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, size_t{8} * d);
   };
@@ -296,7 +328,7 @@ absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& 
   TileSide out;
   out.escapes = Lowest(tokens) & ~counted;
   alignas(64) int32_t steps[kTileTokens];
-  const bool finite = TurboEncodeAvx512(without_mean ? float_keys_ : side.shape, rows, tile_);
+  const bool finite = side.encode(without_mean ? float_keys_ : side.shape, rows, tile_);
   bool fits = finite;
   if (finite) {
     ScaleStepsAvx512(tables_, tile_, steps);

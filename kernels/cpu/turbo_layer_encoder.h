@@ -13,7 +13,7 @@
 #include "codec/side_encoder.h"
 #include "codec/tensor_view.h"
 #include "kernels/cpu/instruction_set.h"
-#include "kernels/cpu/key_mean_encode.h"
+#include "kernels/cpu/key_mean_rows.h"
 #include "kernels/cpu/turbo_encode.h"
 
 namespace polarkv::cpu {
@@ -39,6 +39,9 @@ class TurboLayerEncoder {
   absl::Status Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records);
 
  private:
+  using TileBody = bool(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile);
+  static TileBody* BodyOf(CodecId codec);
+
   // One side of the block.
   struct Side {
     Side(const BlockSpec& spec, KvSide side, const TensorView& tensor);
@@ -47,6 +50,8 @@ class TurboLayerEncoder {
     CodecId codec;
     const char* name;
     TurboEncoderShape shape;
+    TileBody* encode;
+    std::vector<TrellisPlace> places;  // of trellis codes
     float most_error;  // a token with less is no misfit, whatever the rounding of its scale
     SideEncoder reference;
   };

@@ -90,7 +90,9 @@ class CpuDecode : public ::testing::TestWithParam<InstructionSet> {
 
 TEST_P(CpuDecode, AllShapes) {
   SCOPED_TRACE(testing::SeedText(seed_));
-  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "k=fp16,v=turbo4"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "k=fp16,v=turbo4",
+                            "k=turbo5,v=turbo1", "k=turbo1,v=turbo5", "k=trellis3,v=trellis2", "k=trellis2,v=trellis1",
+                            "k=trellis1,v=trellis3"}) {
     for (uint32_t head_dim : kHeadDims) {
       for (uint32_t tokens : {1u, 63u, 64u, 130u}) {
         const BlockSpec spec = Spec(codec, head_dim, tokens);
@@ -111,6 +113,25 @@ TEST_P(CpuDecode, EveryMagnitude) {
     }
     const std::vector<uint8_t> bytes = testing::Encode(spec, kv);
     ExpectTheReferencesNumbers(testing::Parse(bytes));
+  }
+}
+
+// Keys that lack their head's mean, and tokens stored raw.
+TEST_P(CpuDecode, KeyMeansAndEscapes) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint16_t dims : {uint16_t{128}, uint16_t{64}, uint16_t{48}}) {
+      for (const float unit : {1.0f, 0x1p-100f, 0x1p124f}) {
+        BlockSpec spec = Spec("k=trellis3,v=turbo4", 128, 100);
+        if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, dims};
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        for (float& x : kv.k) x = (std::clamp(x, -1.9f, 1.9f) + 4) * unit;
+        const std::vector<uint8_t> bytes =
+            testing::Encode(spec, kv, EncodeOptions{KeyMeanPolicy::kAlways});
+        ASSERT_TRUE(testing::Parse(bytes).layout().layer(1).key_mean);
+        ExpectTheReferencesNumbers(testing::Parse(bytes));
+      }
+    }
   }
 }
 

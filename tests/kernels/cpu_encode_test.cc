@@ -13,6 +13,7 @@
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/rotation.h"
+#include "codec/trellis_code.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/instruction_sets.h"
 
@@ -72,13 +73,15 @@ class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
 };
 
 constexpr Dtype kDtypes[] = {Dtype::kF16, Dtype::kBF16, Dtype::kF32};
-constexpr const char* kCodecs[] = {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3"};
+constexpr const char* kCodecs[] = {"turbo4",   "turbo3",   "turbo2",   "k=turbo4,v=turbo2", "k=turbo2,v=turbo3",
+                                   "trellis1", "trellis2", "trellis3", "k=trellis3,v=turbo2"};
 
 TEST_P(CpuEncode, GaussianTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
   for (const char* codec : kCodecs) {
     for (uint32_t head_dim : kHeadDims) {
       for (uint32_t tokens : {1u, 15u, 16u, 17u, 63u, 64u, 65u, 200u}) {
+        if (IsTrellis(ParseCodecPair(codec)->k) && tokens % 16 != 1) continue;  // their search takes long
         const BlockSpec spec = Spec(codec, head_dim, tokens);
         const testing::Kv kv = testing::GaussianKv(spec, seed_);
         const Dtype dtype = kDtypes[(tokens + head_dim / 16) % 3];
@@ -136,7 +139,7 @@ std::vector<float> Wild(const BlockSpec& spec, Dtype dtype, std::mt19937& random
 TEST_P(CpuEncode, WildTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
   std::mt19937 random(seed_);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
     for (uint32_t head_dim : kHeadDims) {
       for (Dtype dtype : kDtypes) {
         const BlockSpec spec = Spec(codec, head_dim, 130);
@@ -186,11 +189,56 @@ TEST_P(CpuEncode, BiasedKeys) {
   }
 }
 
+// Blocks that are long enough for a sample to decide, with layers of both kinds, of any magnitude; and means by order.
+TEST_P(CpuEncode, BiasedLayersAmongOthers) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint32_t biased_layers : {0b0110u, 0b1001u}) {
+      for (const int exponent : {0, -110, 120}) {
+        BlockSpec spec = Spec(exponent == 0 ? "turbo4" : "k=trellis3,v=turbo2", 64, exponent == 0 ? 530 : 70);
+        spec.layers = 4;
+        spec.kv_heads = exponent == 0 ? 1 : 2;
+        spec.first_position = exponent == 0 ? 2 : 5000;
+        if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, 64};
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        const size_t layer = kv.k.size() / 4;
+        const std::vector<float> mean(64, 2.0f);
+        for (size_t t = 0; t < kv.k.size() / 64; ++t) {
+          float turned[kMaxHeadDim] = {};
+          const uint64_t position = spec.first_position + t % spec.tokens;
+          if ((biased_layers >> (64 * t / layer) & 1) != 0)
+            TurnToPosition(spec.rope, RopePhases(spec.rope), position, mean.data(), 64, turned);
+          for (uint32_t j = 0; j < 64; ++j) kv.k[64 * t + j] = std::ldexp(kv.k[64 * t + j] + turned[j], exponent);
+        }
+        for (const Dtype dtype : {Dtype::kF32, Dtype::kBF16}) {
+          ExpectTheReferencesBytes(spec, {kv.k, dtype}, {kv.v, dtype});
+        }
+        options_.key_mean = KeyMeanPolicy::kAlways;
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kF32}, {kv.v, Dtype::kF16});
+        options_.key_mean = KeyMeanPolicy::kAuto;
+      }
+    }
+  }
+}
+
+TEST_P(CpuEncode, WildTensorsWithMeansByOrder) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  std::mt19937 random(seed_);
+  options_.key_mean = KeyMeanPolicy::kAlways;
+  for (const char* codec : {"turbo4", "trellis2"}) {
+    for (Dtype dtype : kDtypes) {
+      BlockSpec spec = Spec(codec, 128, 130);
+      spec.rope = {RopePairing::kHalf, 10000.0f, 128};
+      ExpectTheReferencesBytes(spec, {Wild(spec, dtype, random), dtype}, {Wild(spec, dtype, random), dtype});
+    }
+  }
+}
+
 // Tokens that codes serve badly, more or less so, here and there; and scales that do not fit the steps of one octave in 32.
 TEST_P(CpuEncode, MisfitTokens) {
   SCOPED_TRACE(testing::SeedText(seed_));
   const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
     for (const bool escapes : {true, false}) {
       for (const uint64_t first_position : {uint64_t{0}, uint64_t{2}, uint64_t{64}}) {
         BlockSpec spec = Spec(codec, 128, 200);

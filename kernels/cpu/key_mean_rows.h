@@ -1,8 +1,9 @@
-// Key means in the encoder: sums of keys, and keys without their mean; the arithmetic of codec/key_mean.h, to the bit.
+// Key means: sums of keys, keys without their mean, and with it again; the arithmetic of codec/key_mean.h and
+// codec/rope_phase.h, to the bit.
 //
 // Plain structs and pointers only, for the reason that turbo_attention.h gives.
-#ifndef POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_
-#define POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_
+#ifndef POLARKV_KERNELS_CPU_KEY_MEAN_ROWS_H_
+#define POLARKV_KERNELS_CPU_KEY_MEAN_ROWS_H_
 
 #include <cstdint>
 
@@ -45,6 +46,19 @@ void SumKeysAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, 
 uint64_t TakeMeanOffAvx512(const TurboEncoderShape& shape, const TurboEncodeRows& rows, const KeyPairs& pairs,
                            const PairNumbers& mean, const float* turns, float half_square, float* residual);
 
+// A mean and how RoPE turns it. `pairs` leading pairs are turned, a multiple of 16.
+struct TurnedMean {
+  const float* mean = nullptr;  // [head_dim]
+  const uint64_t* phases = nullptr;
+  uint32_t pairs = 0;
+  uint32_t head_dim = 0;
+  bool interleaved = false;  // pairs (2 p, 2 p + 1), else (p, p + pairs)
+};
+
+// Adds the mean, turned to its position, to each of the tokens whose bit is set; rows: [tokens][head_dim], token 0 at `position`.
+// Magnitudes beyond the largest float become that.
+void AddMeanAvx512(const TurnedMean& turned, uint64_t position, uint64_t tokens, float* rows);
+
 }  // namespace polarkv::cpu
 
-#endif  // POLARKV_KERNELS_CPU_KEY_MEAN_ENCODE_H_
+#endif  // POLARKV_KERNELS_CPU_KEY_MEAN_ROWS_H_
