@@ -34,6 +34,9 @@ inline constexpr int kMaxTileExponent = 127;
 inline constexpr int kScaleStepsPerOctave = 64;
 inline constexpr int kMinScaleStep = -256 * kScaleStepsPerOctave;
 inline constexpr int kMaxScaleStep = 128 * kScaleStepsPerOctave - 1;
+inline constexpr bool ScaleRangeInBounds(int base, int shift) {
+  return (base + 1) * (1 << shift) >= kMinScaleStep && (base + 255) * (1 << shift) <= kMaxScaleStep;
+}
 inline constexpr uint8_t kMaxTileShift = 5;
 
 // Bits of BlockHeader::features.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "codec/band_table.h"
 
 namespace polarkv {
 namespace {
@@ -10,7 +11,6 @@ namespace {
 uint64_t Padded(uint64_t bytes) { return (bytes + kSegmentAlignment - 1) / kSegmentAlignment * kSegmentAlignment; }
 
 uint32_t ScaleBytes(const CodecTraits& codec) { return codec.has_scales ? kTileTokens : 0; }
-uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim) { return codec.payload_per_dim * head_dim; }
 // One bit a coordinate.
 uint32_t BitPlaneBytes(uint32_t head_dim) { return kTileTokens * head_dim / 8; }
 uint32_t ResidualTileBytes(uint32_t head_dim) { return kResidualNormBytes + BitPlaneBytes(head_dim); }
@@ -25,8 +25,10 @@ BaseTileLayout MakeBaseTile(const CodecTraits& k, const CodecTraits& v, uint32_t
   return tile;
 }
 
-// `head_tiles` tiles in each plane. Lengths are computed in 64 bits; they fit 32 where the whole block is in its limit.
-LayerLayout MakeLayer(const BlockSpec& spec, const LayerPart& part) {
+}  // namespace
+
+// Lengths are computed in 64 bits; they fit 32 where the whole block is in its limit.
+LayerLayout MakeLayerLayout(const BlockSpec& spec, const LayerPart& part) {
   const CodecTraits& k = TraitsOf(part.codec.k);
   const CodecTraits& v = TraitsOf(part.codec.v);
   const uint64_t head_tiles = uint64_t{spec.kv_heads} * spec.tiles();
@@ -43,8 +45,11 @@ LayerLayout MakeLayer(const BlockSpec& spec, const LayerPart& part) {
                       k.refine_planes >= 2 ? refine : 0,
                       v.refine_planes >= 2 ? refine : 0,
                       k.residual_plane ? ResidualTileBytes(spec.head_dim) : 0};
-  const uint64_t first_tile = part.key_mean && !spec.HasProfile() ? Padded(spec.kv_heads * record) : 0;
+  const uint64_t first_band = part.key_mean && !spec.HasProfile() ? Padded(spec.kv_heads * record) : 0;
+  const uint64_t bands = IsBanded(part.codec.k) ? Padded(spec.kv_heads * uint64_t{BandTableBytes(spec.head_dim)}) : 0;
+  const uint64_t first_tile = first_band + bands;
   const uint64_t first_escape = first_tile + head_tiles * layer.base_tile.bytes;
+  layer.first_band = static_cast<uint32_t>(first_band);
   layer.first_tile = static_cast<uint32_t>(first_tile);
   layer.first_escape = static_cast<uint32_t>(first_escape);
   for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
@@ -57,8 +62,6 @@ LayerLayout MakeLayer(const BlockSpec& spec, const LayerPart& part) {
   }
   return layer;
 }
-
-}  // namespace
 
 uint32_t ExtensionBytes(const BlockSpec& spec) {
   const uint64_t layer_table = spec.HasLayerTable() ? spec.layers * sizeof(LayerEntry) : 0;
@@ -75,11 +78,11 @@ absl::StatusOr<BlockLayout> BlockLayout::Make(const BlockSpec& spec) {
     layout.offset_of_.push_back(0);
     for (uint32_t layer = 0; layer < spec.layers; ++layer) {
       layout.shape_of_.push_back(static_cast<uint16_t>(layer));
-      layout.shapes_.push_back(MakeLayer(spec, spec.layer_parts[layer]));
+      layout.shapes_.push_back(MakeLayerLayout(spec, spec.layer_parts[layer]));
       layout.offset_of_.push_back(layout.offset_of_.back() + layout.shapes_.back().bytes);
     }
   } else {
-    layout.shapes_.push_back(MakeLayer(spec, LayerPart{spec.codec}));
+    layout.shapes_.push_back(MakeLayerLayout(spec, LayerPart{spec.codec}));
   }
   for (const LayerLayout& shape : layout.shapes_) layout.plane_mask_ |= shape.planes;
   layout.index_.fill(-1);

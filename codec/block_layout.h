@@ -37,14 +37,16 @@ struct BaseTileLayout {
 inline constexpr uint32_t kResidualNormBytes = 2 * kTileTokens;
 
 // Where things are in the segments of one layer. The base segment: [mean key of each head] if the layer has key means
-// that are not a profile's, [kv_head][tile] tiles, escape records. Other segments: [kv_head][tile].
+// that are not a profile's, [band table of each head] if its keys are in bands (band_table.h), [kv_head][tile] tiles, escape
+// records. Other segments: [kv_head][tile].
 struct LayerLayout {
   CodecPair codec;
   bool key_mean = false;
   uint32_t escapes = 0;
   PlaneMask planes = 0;  // which PlaneKinds the layer has
   BaseTileLayout base_tile;
-  uint32_t first_tile = 0;     // in the base segment; the mean keys are before it, VectorRecordBytes each
+  uint32_t first_band = 0;     // in the base segment; the mean keys are before it, VectorRecordBytes each
+  uint32_t first_tile = 0;     // in the base segment; the band tables are before it, BandTableBytes each
   uint32_t first_escape = 0;   // in the base segment; VectorRecordBytes each
   std::array<uint32_t, kMaxPlanes> tile_bytes{};      // by PlaneKind; 0: the layer lacks it
   std::array<uint32_t, kMaxPlanes> segment_bytes{};   // likewise
@@ -53,6 +55,9 @@ struct LayerLayout {
 
   uint32_t TileBytes(PlaneKind kind) const { return tile_bytes[static_cast<uint32_t>(kind)]; }
 };
+
+// A layer of a valid spec, with such a part.
+LayerLayout MakeLayerLayout(const BlockSpec& spec, const LayerPart& part);
 
 class BlockLayout {
  public:

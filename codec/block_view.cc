@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "codec/band_table.h"
 #include "codec/block_extension.h"
 #include "codec/block_header.h"
 #include "codec/key_mean_profile.h"
@@ -147,9 +148,23 @@ absl::Status CheckRecords(const BlockView& view, uint32_t layer) {
       return Damaged(absl::StrCat("layer ", layer, ": padding after the ", name, "s is not zero"));
     return absl::OkStatus();
   };
-  const uint32_t means = layout.first_tile != 0 ? view.spec().kv_heads : 0;
-  if (absl::Status s = check(segment.first(layout.first_tile), means, "key mean"); !s.ok()) return s;
+  const uint32_t means = layout.first_band != 0 ? view.spec().kv_heads : 0;
+  if (absl::Status s = check(segment.first(layout.first_band), means, "key mean"); !s.ok()) return s;
   return check(segment.subspan(layout.first_escape), layout.escapes, "escape record");
+}
+
+absl::Status CheckBands(const BlockView& view, uint32_t layer) {
+  const LayerLayout& layout = view.layout().layer(layer);
+  if (!IsBanded(layout.codec.k)) return absl::OkStatus();
+  for (uint32_t head = 0; head < view.spec().kv_heads; ++head) {
+    if (const char* defect = BandTableDefect(view.BandTableOf(layer, head), layout.codec.k, view.spec().head_dim))
+      return Damaged(absl::StrCat("band table ", head, " of layer ", layer, ": ", defect));
+  }
+  const uint32_t end = layout.first_band + view.spec().kv_heads * BandTableBytes(view.spec().head_dim);
+  const auto padding = view.Segment(layer, PlaneKind::kBase).first(layout.first_tile).subspan(end);
+  if (std::ranges::any_of(padding, [](uint8_t byte) { return byte != 0; }))
+    return Damaged(absl::StrCat("layer ", layer, ": padding after the band tables is not zero"));
+  return absl::OkStatus();
 }
 
 absl::Status CheckPayload(const BlockView& view) {
@@ -165,6 +180,7 @@ absl::Status CheckPayload(const BlockView& view) {
     // Right after the checksum pass: the tiles are in the cache.
     if (absl::Status s = CheckTiles(view, layer); !s.ok()) return s;
     if (absl::Status s = CheckRecords(view, layer); !s.ok()) return s;
+    if (absl::Status s = CheckBands(view, layer); !s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -272,6 +288,12 @@ VectorRecord BlockView::KeyMean(uint32_t layer, uint32_t kv_head) const {
   if (!HasLayer(layer) || kv_head >= spec_.kv_heads || !layout_.layer(layer).key_mean) return {};
   if (spec_.HasProfile()) return profile_ ? profile_->Mean(layer, spec_.first_kv_head + kv_head) : VectorRecord{};
   return RecordAt(layer, uint64_t{kv_head} * VectorRecordBytes(spec_.head_dim));
+}
+
+std::span<const uint8_t> BlockView::BandTableOf(uint32_t layer, uint32_t kv_head) const {
+  if (!HasLayer(layer) || kv_head >= spec_.kv_heads || !IsBanded(layout_.layer(layer).codec.k)) return {};
+  const uint64_t bytes = BandTableBytes(spec_.head_dim);
+  return Segment(layer, PlaneKind::kBase).subspan(layout_.layer(layer).first_band + kv_head * bytes, bytes);
 }
 
 VectorRecord BlockView::EscapeRecord(uint32_t layer, uint32_t index) const {

@@ -77,6 +77,8 @@ class BlockView {
   // FAILED_PRECONDITION: the layer's key means are in a profile that this view was not given.
   absl::Status CheckMeans(uint32_t layer) const;
   const KeyMeanProfilePtr& profile() const { return profile_; }  // null: not given, or of no use for this block
+  // The band table of a head (band_table.h). Empty when the layer's keys are not in bands, or it is not held.
+  std::span<const uint8_t> BandTableOf(uint32_t layer, uint32_t kv_head) const;
   // Escape record `index` of a layer: the first of a tile is TileHead::first_escape, those of its keys come before those
   // of its values, both by ascending token. Empty when the layer has not so many, or is not held.
   VectorRecord EscapeRecord(uint32_t layer, uint32_t index) const;

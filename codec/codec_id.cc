@@ -4,6 +4,8 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "codec/band_table.h"
+#include "codec/outlier_channels.h"
 
 namespace polarkv {
 namespace {
@@ -11,33 +13,41 @@ namespace {
 using enum CodecKind;
 
 constexpr bool kYes = true, kNo = false;
-// id, kind, half bits, payload per dim, refine planes, residual plane, keys only, rotates, has scales
+// id, kind, eighths of a bit, payload per dim, refine planes, residual plane, keys only, rotates, has scales
 constexpr std::array kNamedTraits = {
-    CodecTraits{CodecId::kFp16, kFp16, 32, 128, 0, kNo, kNo, kNo, kNo},
-    CodecTraits{CodecId::kTurbo2, kTurbo, 4, 16, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTurbo3, kTurbo, 6, 16, 1, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTurbo4, kTurbo, 8, 16, 2, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTurbo1, kTurbo, 2, 8, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTurbo5, kTurbo, 10, 24, 2, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTrellis1, kTrellis, 2, 8, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTrellis2, kTrellis, 4, 16, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kTrellis3, kTrellis, 6, 24, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kDeep1_5, kDeep, 3, 12, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kDeep2, kDeep, 4, 16, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kDeep2_5, kDeep, 5, 20, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kDeep3, kDeep, 6, 24, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kPolarRecursive, kPolarRecursive, 7, 28, 0, kNo, kNo, kYes, kYes},
-    CodecTraits{CodecId::kQjl1, kQjl, 2, 8, 0, kNo, kYes, kYes, kYes},
-    CodecTraits{CodecId::kQjl2, kQjl, 4, 16, 0, kNo, kYes, kYes, kYes},
-    CodecTraits{CodecId::kQjl4, kQjl, 8, 32, 0, kNo, kYes, kYes, kYes},
-    CodecTraits{CodecId::kTurbo1Qjl, kTurboQjl, 4, 8, 0, kYes, kYes, kYes, kYes},
-    CodecTraits{CodecId::kTurbo2Qjl, kTurboQjl, 6, 16, 0, kYes, kYes, kYes, kYes},
-    CodecTraits{CodecId::kTurbo3Qjl, kTurboQjl, 8, 16, 1, kYes, kYes, kYes, kYes},
-    CodecTraits{CodecId::kTurbo4Qjl, kTurboQjl, 10, 16, 2, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kFp16, kFp16, 128, 128, 0, kNo, kNo, kNo, kNo},
+    CodecTraits{CodecId::kTurbo2, kTurbo, 16, 16, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTurbo3, kTurbo, 24, 16, 1, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTurbo4, kTurbo, 32, 16, 2, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTurbo1, kTurbo, 8, 8, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTurbo5, kTurbo, 40, 24, 2, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTrellis1, kTrellis, 8, 8, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTrellis2, kTrellis, 16, 16, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kTrellis3, kTrellis, 24, 24, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kDeep1_5, kDeep, 12, 12, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kDeep2, kDeep, 16, 16, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kDeep2_5, kDeep, 20, 20, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kDeep3, kDeep, 24, 24, 0, kNo, kNo, kYes, kYes},
+    CodecTraits{CodecId::kPolarRecursive, kPolarRecursive, 31, 31, 0, kNo, kNo, kYes, kNo},
+    CodecTraits{CodecId::kQjl1, kQjl, 8, 8, 0, kNo, kYes, kYes, kYes},
+    CodecTraits{CodecId::kQjl2, kQjl, 16, 16, 0, kNo, kYes, kYes, kYes},
+    CodecTraits{CodecId::kQjl4, kQjl, 32, 32, 0, kNo, kYes, kYes, kYes},
+    CodecTraits{CodecId::kTurbo1Qjl, kTurboQjl, 16, 8, 0, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kTurbo2Qjl, kTurboQjl, 24, 16, 0, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kTurbo3Qjl, kTurboQjl, 32, 16, 1, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kTurbo4Qjl, kTurboQjl, 40, 16, 2, kYes, kYes, kYes, kYes},
+    CodecTraits{CodecId::kBand2, kBand, 16, 16, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand2_5, kBand, 20, 20, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand3, kBand, 24, 24, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kBand4, kBand, 32, 32, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl1Outliers, kQjlOutliers, 12, 8, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl2Outliers, kQjlOutliers, 24, 16, 0, kNo, kYes, kNo, kYes},
+    CodecTraits{CodecId::kQjl4Outliers, kQjlOutliers, 48, 32, 0, kNo, kYes, kNo, kYes},
 };
 constexpr std::array<std::string_view, kNamedTraits.size()> kNames = {
     "fp16",  "turbo2", "turbo3", "turbo4", "turbo1", "turbo5", "trellis1", "trellis2", "trellis3", "deep1.5", "deep2",
-    "deep2.5", "deep3", "polarR", "qjl1",  "qjl2",   "qjl4",   "turbo1q",  "turbo2q",  "turbo3q",  "turbo4q"};
+    "deep2.5", "deep3", "polarR", "qjl1",  "qjl2",   "qjl4",   "turbo1q",  "turbo2q",  "turbo3q",  "turbo4q",
+    "band2", "band2.5", "band3", "band4", "qjl1o", "qjl2o", "qjl4o"};
 
 constexpr size_t kPolarCodecs = 28;  // r, t >= 1, r + t <= 8
 constexpr size_t kCodecCount = kNamedTraits.size() + kPolarCodecs;
@@ -51,8 +61,8 @@ constexpr std::array<CodecTraits, kCodecCount> MakeTraits() {
     for (uint32_t angle = 1; radius + angle <= 8; ++angle) {
       // Codes of a pair: r + t bits for 2 coordinates; four fp16 parameters a pair on top, 4 bytes a coordinate.
       const auto bits = static_cast<uint8_t>(radius + angle);
-      all[next++] = {PolarCodec(radius, angle), kPolar, bits, static_cast<uint8_t>(4 + 4 * bits), 0, kNo, kNo, kNo,
-                     kNo};
+      all[next++] = {PolarCodec(radius, angle), kPolar, static_cast<uint8_t>(4 * bits), static_cast<uint8_t>(4 + 4 * bits),
+                     0, kNo, kNo, kNo, kNo};
     }
   }
   return all;
@@ -131,6 +141,17 @@ std::span<const CodecId> AllCodecs() { return kIds; }
 bool IsKnownCodec(uint8_t id) { return kIndex[id] < kCodecCount; }
 
 const CodecTraits& TraitsOf(CodecId id) { return kTraits[kIndex[static_cast<uint8_t>(id)]]; }
+
+uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim) {
+  const uint32_t bytes = codec.payload_per_dim * head_dim;
+  if (codec.kind == kQjlOutliers) return bytes + OutlierBytes(codec.payload_per_dim / 8);
+  return codec.kind == kBand ? bytes / kBandBytesPerBit * kBandBytesPerBit : bytes;
+}
+
+uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim) {
+  constexpr uint32_t kAlignment = 64;
+  return (CodeBytes(codec, head_dim) + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 std::string_view CodecName(CodecId id) {
   const size_t index = kIndex[static_cast<uint8_t>(id)];

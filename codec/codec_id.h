@@ -21,7 +21,9 @@ enum class CodecKind : uint8_t {
   kPolar,           // radius and angle of RoPE pairs (PolarQuant)
   kPolarRecursive,  // rotated, angles of pairs of pairs .. of 16 coordinates (recursive PolarQuant)
   kQjl,             // signs of a rotated and projected key (QJL)
-  kTurboQjl         // kTurbo, then the signs of what it leaves over
+  kQjlOutliers,     // the same, with outlier channels sketched apart
+  kTurboQjl,        // kTurbo, then the signs of what it leaves over
+  kBand             // bands of RoPE pairs of like variance, each at bits of its own
 };
 
 // All that the layout of a block knows of a codec. This table is the one place where codecs differ for readers that do
@@ -29,8 +31,8 @@ enum class CodecKind : uint8_t {
 struct CodecTraits {
   CodecId id;
   CodecKind kind;
-  uint8_t half_bits;         // of codes, a coordinate, refinement and residual included; in halves of a bit
-  uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, divided by head_dim
+  uint8_t eighth_bits;       // of codes, a coordinate, refinement and residual included; in eighths of a bit, at head_dim 128
+  uint8_t payload_per_dim;   // bytes of one side's payload in a base-plane tile, for each coordinate; see CodeBytes
   uint8_t refine_planes;     // 0 to 2, of 8 * head_dim bytes a tile
   bool residual_plane;       // has PlaneKind::kKeyResidual
   bool keys_only;
@@ -47,6 +49,11 @@ bool IsKnownCodec(uint8_t id);
 const CodecTraits& TraitsOf(CodecId id);
 // Lower-case name: "fp16", "turbo2", "deep1.5", "polar44", "polarR", "turbo3q", ...; "unknown" for others.
 std::string_view CodecName(CodecId id);
+
+// Bytes of one side's codes in a base-plane tile: payload_per_dim * head_dim, of bands what is a multiple of a bit for all
+// coordinates of a band; with outlier channels, and what those take. Its payload: the same, rounded up to 64 by zeros.
+uint32_t CodeBytes(const CodecTraits& codec, uint32_t head_dim);
+uint32_t PayloadBytes(const CodecTraits& codec, uint32_t head_dim);
 
 // Keys and values choose their codec independently.
 struct CodecPair {

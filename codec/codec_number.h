@@ -31,6 +31,13 @@ enum class CodecId : uint8_t {
   kTurbo2Qjl = 21,
   kTurbo3Qjl = 22,
   kTurbo4Qjl = 23,
+  kBand2 = 24,
+  kBand2_5 = 25,
+  kBand3 = 26,
+  kBand4 = 27,
+  kQjl1Outliers = 28,
+  kQjl2Outliers = 29,
+  kQjl4Outliers = 30,
   kPolar44 = 100
 };
 

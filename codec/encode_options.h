@@ -15,6 +15,13 @@ enum class KeyMeanPolicy : uint8_t {
   kAlways,  // wherever the keys' codec has scales
 };
 
+// Whether keys of codecs in bands are in bands.
+enum class BandPolicy : uint8_t {
+  kAuto,    // in the layers where the coding gain of the pairs' variances is at least 1 dB, and more than the tables cost;
+            // others have the plain codec of as many bits
+  kAlways,
+};
+
 struct EncodeOptions {
   KeyMeanPolicy key_mean = KeyMeanPolicy::kAuto;
   // Tokens at the beginning of a sequence (positions 0, 1, ..) that are stored raw: attention sinks, whose keys and values
@@ -22,6 +29,7 @@ struct EncodeOptions {
   uint32_t raw_first_tokens = 4;
   // Whether tokens whose codes err by much more than their codec should are stored raw.
   bool escapes = true;
+  BandPolicy bands = BandPolicy::kAuto;
   // The model's mean keys: what is taken off keys then, except with kNever, and blocks name it. Null: each block has its
   // own means, where they pay. Used during the call alone.
   const KeyMeanProfile* profile = nullptr;

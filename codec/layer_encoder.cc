@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "codec/band_planner.h"
 #include "codec/key_mean_profile.h"
 #include "codec/rope_phase.h"
 #include "codec/tensor_rows.h"
@@ -17,6 +18,9 @@ uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{
 uint32_t TileTokens(const BlockSpec& spec, uint32_t tile) {
   return std::min(kTileTokens, spec.tokens - tile * kTileTokens);
 }
+
+// Bands are worth their tables if they save more bits than those take, and so much besides (in decibels).
+constexpr double kLeastBandGain = 1.0, kDecibelsPerBit = 6.0206;
 
 }  // namespace
 
@@ -101,6 +105,35 @@ void LayerEncoder::TakeProfileMeans(uint32_t layer, EncodedLayer& out) {
   out.part.key_mean = true;
 }
 
+// Divides each head's keys, as they will be coded, into bands; or gives the layer the plain codec of as many bits.
+absl::Status LayerEncoder::DecideBands(const TensorView& k, uint32_t layer, EncodedLayer& out) {
+  if (!IsBanded(shape_.codec.k)) return absl::OkStatus();
+  const uint32_t bytes = BandTableBytes(spec_.head_dim);
+  double gain = 0;
+  out.bands.resize(size_t{bytes} * spec_.kv_heads);
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    BandPlanner planner(spec_.rope, spec_.head_dim);
+    for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
+      const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
+      absl::Status s = ReadFiniteRows(k, "k", layer, head, first, tokens, rows_.data());
+      if (!s.ok()) return s;
+      const uint64_t counted = Lowest(tokens) & ~RawFirst(tile, tokens, shape_.codec.k);
+      TakeMeansOff(head, spec_.first_position + first, tokens, counted);
+      for (uint32_t t = 0; t < tokens; ++t) {
+        if ((counted >> t & 1) != 0) planner.Add(residual_.data() + t * spec_.head_dim);
+      }
+    }
+    WriteBandTable(planner.Plan(shape_.codec.k), spec_.head_dim, out.bands.data() + size_t{head} * bytes);
+    gain += planner.CodingGain() / spec_.kv_heads;
+  }
+  const double cost = 8.0 * bytes / (static_cast<double>(spec_.head_dim) * spec_.tokens);
+  if (options_.bands == BandPolicy::kAlways || gain >= kLeastBandGain + kDecibelsPerBit * cost) return absl::OkStatus();
+  out.bands.clear();
+  shape_ = MakeLayerLayout(spec_, LayerPart{{PlainCodecOf(shape_.codec.k), shape_.codec.v}});
+  keys_ = SideEncoder(spec_, shape_.codec.k, KvSide::kKey);
+  return absl::OkStatus();
+}
+
 // Fills residual_ and returns the tokens whose key is smaller without the mean.
 uint64_t LayerEncoder::TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted) {
   const std::array<float, kMaxHeadDim> none{};
@@ -136,7 +169,7 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
   if (misfits != 0) {
     counted &= ~misfits;
     std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, size_t{traits.payload_per_dim} * spec_.head_dim);
+    std::memset(planes.payload, 0, PayloadBytes(traits, spec_.head_dim));
     if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(refine1));
     if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(refine0));
     if (planes.residual != nullptr) std::memset(planes.residual, 0, shape_.TileBytes(PlaneKind::kKeyResidual));
@@ -158,12 +191,14 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
 
 absl::Status LayerEncoder::Encode(const TensorView& k, const TensorView& v, uint32_t layer, EncodedLayer& out) {
   out = {};
+  if (absl::Status s = DecideMeans(k, layer, out); !s.ok()) return s;
+  if (absl::Status s = DecideBands(k, layer, out); !s.ok()) return s;
   out.part.codec = shape_.codec;
   for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
     out.tiles[kind].resize(size_t{shape_.tile_bytes[kind]} * spec_.tiles() * spec_.kv_heads);
   }
-  if (absl::Status s = DecideMeans(k, layer, out); !s.ok()) return s;
   for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    if (!out.bands.empty()) keys_.UseBands(out.bands.data() + size_t{head} * BandTableBytes(spec_.head_dim));
     for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
       const uint32_t first = tile * kTileTokens, tokens = TileTokens(spec_, tile);
       TileHead head_bytes{};

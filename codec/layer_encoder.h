@@ -21,14 +21,15 @@ struct EncodedLayer {
   LayerPart part;
   std::array<std::vector<uint8_t>, kMaxPlanes> tiles;  // by PlaneKind: [kv_head][tile]
   std::vector<uint8_t> means;                          // [kv_head] records, if part.key_mean and there is no profile
+  std::vector<uint8_t> bands;                          // [kv_head] tables, if the keys' codec is in bands
   std::vector<uint8_t> escapes;                        // part.escapes records
 };
 
 // Holds scratch memory: one thread at a time.
 class LayerEncoder {
  public:
-  // `spec` has the phases of its RoPE, and is settled with the options' profile (SettleProfile). `shape`: of the layer
-  // without means and escapes. Both must outlive the encoder.
+  // `spec` has the phases of its RoPE, is settled with the options' profile (SettleProfile), and must outlive the encoder.
+  // `shape`: of the layer without means and escapes.
   LayerEncoder(const BlockSpec& spec, const LayerLayout& shape, const EncodeOptions& options);
 
   // INVALID_ARGUMENT: a number is not finite.
@@ -38,13 +39,14 @@ class LayerEncoder {
   absl::Status DecideMeans(const TensorView& k, uint32_t layer, EncodedLayer& out);
   absl::StatusOr<KeyMeanEstimator> SumKeys(const TensorView& k, uint32_t layer, uint32_t head, uint32_t stride);
   void TakeProfileMeans(uint32_t layer, EncodedLayer& out);
+  absl::Status DecideBands(const TensorView& k, uint32_t layer, EncodedLayer& out);
   void EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_t tokens, EncodedLayer& out, TileHead& head_bytes);
   uint64_t TakeMeansOff(uint32_t head, uint64_t first_position, uint32_t tokens, uint64_t counted);
   uint64_t RawFirst(uint32_t tile, uint32_t tokens, CodecId codec) const;
   uint8_t* Tile(EncodedLayer& out, PlaneKind kind, uint32_t head, uint32_t tile) const;
 
   const BlockSpec& spec_;
-  const LayerLayout& shape_;
+  LayerLayout shape_;
   EncodeOptions options_;
   SideEncoder keys_, values_;
   std::vector<std::array<float, kMaxHeadDim>> means_;      // by head, as decoded; empty if the layer has none

@@ -1,16 +1,19 @@
 #include "codec/recursive_polar.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include "codec/half_float.h"
 #include "codec/polar_coordinates.h"
 
 namespace polarkv {
 namespace {
 
-constexpr uint32_t kFirstLevelBits = 4, kUpperLevelBits = 2, kAngleBits = 46;
+constexpr uint32_t kFirstLevelBits = 4, kUpperLevelBits = 2;
+constexpr int kTopBinade = 14;  // of the tile's largest radius as stored
 
 // Levels 2 to 4: Lloyd-Max for the density of an angle between the radii of 2, 4 and 8 coordinates on each side,
 // proportional to sin(2 psi)^(2^(l-1) - 1). A code is the number of thresholds (in 1/65536 turn) reached.
@@ -35,13 +38,32 @@ uint32_t UpperCode(const UpperLevel& level, float angle) {
   return code;
 }
 
+// Angles of group `group` of a tile, a string of 46 bits; `bytes` in all.
+uint64_t LoadAngles(const uint8_t* angles, uint32_t bytes, uint32_t group) {
+  const uint32_t bit = group * kPolarGroupAngleBits, first = bit / 8;
+  uint64_t word = 0;
+  std::memcpy(&word, angles + first, std::min(8u, bytes - first));
+  return word >> bit % 8 & ((uint64_t{1} << kPolarGroupAngleBits) - 1);
+}
+
+// Into bits that are zero.
+void StoreAngles(uint8_t* angles, uint32_t bytes, uint32_t group, uint64_t code) {
+  const uint32_t bit = group * kPolarGroupAngleBits, first = bit / 8, count = std::min(8u, bytes - first);
+  uint64_t word = 0;
+  std::memcpy(&word, angles + first, count);
+  word |= code << bit % 8;
+  std::memcpy(angles + first, &word, count);
+}
+
+uint32_t AngleBytes(uint32_t head_dim) { return kTileTokens * head_dim / kPolarGroup * kPolarGroupAngleBits / 8; }
+
 }  // namespace
 
-uint64_t EncodePolarGroup(const PolarGroup& x, float to_radius_code) {
-  uint64_t code = 0;
+PolarGroupCode EncodePolarGroup(const PolarGroup& x) {
+  PolarGroupCode code;
   uint32_t shift = 0;
   const auto put = [&](uint32_t bits, uint32_t value) {
-    code |= uint64_t{value} << shift;
+    code.angles |= uint64_t{value} << shift;
     shift += bits;
   };
   PolarGroup radii;
@@ -57,26 +79,26 @@ uint64_t EncodePolarGroup(const PolarGroup& x, float to_radius_code) {
     }
     count /= 2;
   }
-  const float radius = radii[0] * to_radius_code + 0.5f;
-  return code | uint64_t{static_cast<uint32_t>(std::min(radius, kMaxGroupRadius))} << kAngleBits;
+  code.radius = radii[0];
+  return code;
 }
 
-PolarGroup DecodePolarGroup(uint64_t code) {
+PolarGroup DecodePolarGroup(const PolarGroupCode& code) {
   PolarGroup x = {};
-  x[0] = static_cast<float>(code >> kAngleBits & 1023);
-  uint32_t shift = kAngleBits;
+  x[0] = code.radius;
+  uint32_t shift = kPolarGroupAngleBits;
   for (uint32_t level = 3; level-- > 0;) {
     const uint32_t count = 4u >> level;  // angles of this level
     shift -= count * kUpperLevelBits;
     for (uint32_t i = count; i-- > 0;) {  // radius i becomes 2i and 2i + 1: from above, so that none is overwritten
-      const uint32_t angle = static_cast<uint32_t>(code >> (shift + i * kUpperLevelBits) & 3);
+      const uint32_t angle = static_cast<uint32_t>(code.angles >> (shift + i * kUpperLevelBits) & 3);
       const float radius = x[i];
       x[2 * i] = radius * kUpperLevels[level].cosine[angle];
       x[2 * i + 1] = radius * kUpperLevels[level].cosine[3 - angle];
     }
   }
   for (uint32_t i = kPolarGroup / 2; i-- > 0;) {
-    const uint32_t angle = static_cast<uint32_t>(code >> (i * kFirstLevelBits) & 15);
+    const uint32_t angle = static_cast<uint32_t>(code.angles >> (i * kFirstLevelBits) & 15);
     const float radius = x[i];
     x[2 * i] = radius * kFirstLevelCosine[angle];
     x[2 * i + 1] = radius * FirstLevelSine(angle);
@@ -87,44 +109,56 @@ PolarGroup DecodePolarGroup(uint64_t code) {
 void ReadRecursivePolar(KvSide side, uint32_t head_dim, const uint8_t* payload, float* matrix) {
   const uint32_t token_stride = side == KvSide::kKey ? 1 : head_dim;
   const uint32_t coordinate_stride = side == KvSide::kKey ? kTileTokens : 1;
+  const uint32_t groups = head_dim / kPolarGroup;
+  const uint8_t* angles = payload + PolarGroupRadiusBytes(head_dim);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
-    for (uint32_t first = 0; first < head_dim; first += kPolarGroup, payload += kPolarGroupBytes) {
-      uint64_t code = 0;
-      std::memcpy(&code, payload, kPolarGroupBytes);
-      const PolarGroup x = DecodePolarGroup(code);
-      for (uint32_t j = 0; j < kPolarGroup; ++j) matrix[t * token_stride + (first + j) * coordinate_stride] = x[j];
+    for (uint32_t g = 0; g < groups; ++g) {
+      const uint32_t group = t * groups + g;
+      uint16_t radius;
+      std::memcpy(&radius, payload + 2 * group, 2);
+      const PolarGroup x = DecodePolarGroup({LoadAngles(angles, AngleBytes(head_dim), group), HalfToFloat(radius)});
+      for (uint32_t j = 0; j < kPolarGroup; ++j) {
+        matrix[t * token_stride + (g * kPolarGroup + j) * coordinate_stride] = x[j];
+      }
     }
   }
 }
 
 ScaleRange RecursivePolarTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,
-                                             const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
-  const uint32_t head_dim = rotation_.head_dim();
-  const uint32_t groups = head_dim / kPolarGroup;
+                                             const TilePlanes<uint8_t>& planes, uint8_t*) const {
+  const uint32_t head_dim = rotation_.head_dim(), groups = head_dim / kPolarGroup;
+  const float rotated_norm = RotatedNorm(head_dim);
   const auto tile = std::make_unique<RotatedTile>();
   rotation_.Rotate(rows, tokens, counted, *tile);
-  std::vector<PolarGroup> x(groups);
+  uint8_t* angles = planes.payload + PolarGroupRadiusBytes(head_dim);
+  std::vector<float> radii(tokens * groups);  // but for the tokens' exponents
+  bool any = false;
+  int top = 0;  // binade of the largest radius
   for (uint32_t t = 0; t < tokens; ++t) {
-    if ((counted >> t & 1) == 0) continue;
     const LaneFloats* y = tile->y[t / kQuantizerLanes];
-    float largest = 0;
+    const LaneNorms& norms = tile->norms[t / kQuantizerLanes];
+    const float per_image = norms.norm[t % kQuantizerLanes] / rotated_norm;
     for (uint32_t g = 0; g < groups; ++g) {
-      float square = 0;
-      for (uint32_t j = 0; j < kPolarGroup; ++j) {
-        x[g][j] = y[g * kPolarGroup + j][t % kQuantizerLanes];
-        square = std::fma(x[g][j], x[g][j], square);
-      }
-      largest = std::max(largest, std::sqrt(square));
-    }
-    const float to_radius_code = largest > 0 ? kMaxGroupRadius / largest : 0;
-    for (uint32_t g = 0; g < groups; ++g) {
-      const uint64_t code = EncodePolarGroup(x[g], to_radius_code);
-      std::memcpy(planes.payload + (t * groups + g) * kPolarGroupBytes, &code, kPolarGroupBytes);
+      PolarGroup x;
+      for (uint32_t j = 0; j < kPolarGroup; ++j) x[j] = y[g * kPolarGroup + j][t % kQuantizerLanes];
+      const PolarGroupCode code = EncodePolarGroup(x);
+      const float radius = code.radius * per_image;
+      radii[t * groups + g] = radius;
+      StoreAngles(angles, AngleBytes(head_dim), t * groups + g, code.angles);
+      if (!(radius > 0)) continue;
+      const int binade = std::ilogb(radius) + norms.exponent[t % kQuantizerLanes];
+      top = any ? std::max(top, binade) : binade;
+      any = true;
     }
   }
-  std::vector<float> images(size_t{kTileTokens} * head_dim);
-  ReadRecursivePolar(rotation_.side(), head_dim, planes.payload, images.data());
-  return rotation_.StoreImageScales(*tile, images.data(), tokens, scales);
+  const int exponent = any ? top - kTopBinade : 0;
+  for (uint32_t i = 0; i < tokens * groups; ++i) {
+    const uint32_t t = i / groups;
+    const int lift = tile->norms[t / kQuantizerLanes].exponent[t % kQuantizerLanes] - exponent;
+    const uint16_t half = FloatToHalf(static_cast<float>(std::ldexp(double{radii[i]}, lift)));
+    std::memcpy(planes.payload + 2 * i, &half, 2);
+  }
+  return {static_cast<int16_t>(exponent), 0};
 }
 
 }  // namespace polarkv

@@ -35,6 +35,7 @@ void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t
     uint8_t* segment = bytes + layout.SegmentOffset(layer, static_cast<PlaneKind>(kind));
     if (kind == 0) {
       std::ranges::copy(encoded.means, segment);
+      std::ranges::copy(encoded.bands, segment + shape.first_band);
       std::ranges::copy(encoded.escapes, segment + shape.first_escape);
       segment += shape.first_tile;
     }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "codec/half_tile.h"
+#include "codec/outlier_sketch.h"
 #include "codec/polar_tile.h"
 #include "codec/turbo_codebook.h"
 
@@ -27,8 +28,11 @@ double OrdinaryError(CodecId codec) {
                    : codec == CodecId::kDeep2_5 ? .04
                                                 : .02;
       break;
-    case CodecKind::kPolarRecursive:
-      distortion = .032;
+    case CodecKind::kBand:  // without a spectrum; with one they err less
+      distortion = codec == CodecId::kBand2     ? .089
+                   : codec == CodecId::kBand2_5 ? .058
+                   : codec == CodecId::kBand3   ? .0275
+                                                : .0095;
       break;
     default:
       distortion = kTurboDistortion[TurboBits(codec) - 1];
@@ -77,26 +81,41 @@ uint64_t ScaleOutliers(const float* rows, uint32_t tokens, uint64_t counted, uin
 
 }  // namespace
 
-SideEncoder::SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side) : spec_(spec), codec_(codec) {
-  if (!TraitsOf(codec).rotates) return;
-  rotated_ = MakeRotatedTileEncoder(codec, side, spec.head_dim, spec.rotation_seed);
+SideEncoder::SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side) : spec_(&spec), codec_(codec) {
+  if (IsBanded(codec)) {
+    auto banded = std::make_unique<BandTileEncoder>(spec.rope, spec.head_dim);
+    banded_ = banded.get();
+    rotated_ = std::move(banded);
+  } else if (HasOutlierChannels(codec)) {
+    rotated_ = std::make_unique<OutlierTileEncoder>(codec, spec.head_dim);
+  } else if (TraitsOf(codec).rotates) {
+    rotated_ = MakeRotatedTileEncoder(codec, side, spec.head_dim, spec.rotation_seed);
+  } else {
+    return;
+  }
   decoder_ = std::make_unique<TileDecoder>(side, spec.head_dim, spec.rotation_seed);
   decoded_ = std::make_unique<float[]>(kMaxTileCodes);
+}
+
+void SideEncoder::UseBands(const uint8_t* table) {
+  bands_ = table;
+  banded_->SetBands(ReadBandTable(table, codec_, spec_->head_dim));
 }
 
 ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                                uint8_t* scales) const {
   if (rotated_ != nullptr) return rotated_->Encode(rows, tokens, counted, planes, scales);
-  const int exponent = codec_ == CodecId::kFp16 ? EncodeHalfTile(rows, tokens, spec_.head_dim, planes.payload)
-                                                : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_.head_dim,
-                                                                  spec_.rope, planes.payload);
+  const int exponent = codec_ == CodecId::kFp16 ? EncodeHalfTile(rows, tokens, spec_->head_dim, planes.payload)
+                                                : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_->head_dim,
+                                                                  spec_->rope, planes.payload);
   return {static_cast<int16_t>(exponent), 0};
 }
 
 uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                               const uint8_t* scales, ScaleRange range) {
   const CodecKind kind = TraitsOf(codec_).kind;
-  if (rotated_ == nullptr || kind == CodecKind::kQjl || kind == CodecKind::kTurboQjl) {
+  if (!TraitsOf(codec_).has_scales) return 0;
+  if (kind == CodecKind::kQjl || kind == CodecKind::kQjlOutliers || kind == CodecKind::kTurboQjl) {
     return 0;  // a sketch's error says nothing about its scores
   }
   TilePart part{};
@@ -106,18 +125,19 @@ uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t count
   part.scales = scales;
   part.planes = {planes.payload, planes.refine1, planes.refine0, planes.residual};
   part.escapes = ~counted;
-  part.rotation_seed = spec_.rotation_seed;
-  decoder_->Decode(part, spec_.rope, tokens, decoded_.get());
+  part.rotation_seed = spec_->rotation_seed;
+  part.bands = bands_;
+  decoder_->Decode(part, spec_->rope, tokens, decoded_.get());
   const double ordinary = OrdinaryError(codec_);
   const double limit = std::max(4 * ordinary, ordinary + kTolerableExcess);
-  uint64_t misfits = range.shift > 1 ? ScaleOutliers(rows, tokens, counted, spec_.head_dim) : 0;
+  uint64_t misfits = range.shift > 1 ? ScaleOutliers(rows, tokens, counted, spec_->head_dim) : 0;
   for (uint32_t t = 0; t < tokens; ++t) {
     if ((counted >> t & 1) == 0) continue;
-    const float* row = rows + t * spec_.head_dim;
-    const float* read = decoded_.get() + t * spec_.head_dim;
+    const float* row = rows + t * spec_->head_dim;
+    const float* read = decoded_.get() + t * spec_->head_dim;
     double error = 0;
-    for (uint32_t j = 0; j < spec_.head_dim; ++j) error += (double{row[j]} - read[j]) * (double{row[j]} - read[j]);
-    if (error > limit * SquaredNorm(row, spec_.head_dim)) misfits |= uint64_t{1} << t;
+    for (uint32_t j = 0; j < spec_->head_dim; ++j) error += (double{row[j]} - read[j]) * (double{row[j]} - read[j]);
+    if (error > limit * SquaredNorm(row, spec_->head_dim)) misfits |= uint64_t{1} << t;
   }
   return misfits;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "codec/band_code.h"
 #include "codec/block_spec.h"
 #include "codec/rotated_tile.h"
 #include "codec/tile_decoder.h"
@@ -16,6 +17,9 @@ class SideEncoder {
  public:
   // `spec` must outlive the encoder.
   SideEncoder(const BlockSpec& spec, CodecId codec, KvSide side);
+
+  // For codecs in bands, before each head: its table, in the bytes of a block, which must outlive its use.
+  void UseBands(const uint8_t* table);
 
   // Encodes `tokens` (1..64) contiguous finite rows into zeroed planes and scales. Tokens whose bit in `counted` is
   // clear take no part; all take part in codecs without scales. Returns base and shift of the scales, or the exponent
@@ -29,9 +33,11 @@ class SideEncoder {
                    const uint8_t* scales, ScaleRange range);
 
  private:
-  const BlockSpec& spec_;
+  const BlockSpec* spec_;
   CodecId codec_;
-  std::unique_ptr<RotatedTileEncoder> rotated_;  // null for codecs that do not rotate
+  std::unique_ptr<RotatedTileEncoder> rotated_;  // null for fp16 and for RoPE pairs
+  BandTileEncoder* banded_ = nullptr;            // the same, of codecs in bands
+  const uint8_t* bands_ = nullptr;
   std::unique_ptr<TileDecoder> decoder_;
   std::unique_ptr<float[]> decoded_;
 };

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/outlier_channels.h"
+
 namespace polarkv {
 namespace {
 
@@ -57,6 +59,8 @@ struct DefectNames {
   const char* escaped_scale;
   const char* value;
   const char* parameter;
+  const char* group_radius;
+  const char* payload_end;
 };
 constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "k_shift is above 5",
@@ -67,7 +71,9 @@ constexpr DefectNames kKeyDefects = {"k_exponent out of range",
                                      "the key of a padding token is marked as escaped",
                                      "the K scale of an escaped token is not zero",
                                      "an fp16 K value is not finite",
-                                     "a polar K step or radius is negative or not finite"};
+                                     "a polar K step or radius is negative or not finite",
+                                     "a radius of 16 K coordinates is negative or not finite",
+                                     "K payload bytes after the codes are not zero"};
 constexpr DefectNames kValueDefects = {"v_exponent out of range",
                                        "v_shift is above 5",
                                        "the V scales' base is out of range",
@@ -77,7 +83,9 @@ constexpr DefectNames kValueDefects = {"v_exponent out of range",
                                        "the value of a padding token is marked as escaped",
                                        "the V scale of an escaped token is not zero",
                                        "an fp16 V value is not finite",
-                                       "a polar V step or radius is negative or not finite"};
+                                       "a polar V step or radius is negative or not finite",
+                                       "a radius of 16 V coordinates is negative or not finite",
+                                       "V payload bytes after the codes are not zero"};
 
 struct Side {
   CodecId codec;
@@ -90,25 +98,29 @@ struct Side {
 
 bool ExponentInRange(int exponent) { return exponent >= kMinTileExponent && exponent <= kMaxTileExponent; }
 
-const char* ScaledSideDefect(const Side& side, uint32_t tokens, const DefectNames& names) {
+const char* ScaledSideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
   if (side.shift > kMaxTileShift) return names.shift;
-  if ((side.exponent + 1) * (1 << side.shift) < kMinScaleStep || (side.exponent + 255) * (1 << side.shift) > kMaxScaleStep)
-    return names.base;
+  if (!ScaleRangeInBounds(side.exponent, side.shift)) return names.base;
   if (!AllZero(side.scales.subspan(tokens))) return names.padding_scale;
   if ((side.escapes & PaddingMask(tokens)) != 0) return names.padding_escape;
   for (uint64_t rest = side.escapes; rest != 0; rest &= rest - 1) {
     if (side.scales[static_cast<size_t>(std::countr_zero(rest))] != 0) return names.escaped_scale;
   }
+  if (HasOutlierChannels(side.codec)) return OutlierDefect(side.payload, head_dim, tokens, side.escapes);
   return nullptr;
 }
 
 const char* SideDefect(const Side& side, uint32_t head_dim, uint32_t tokens, const DefectNames& names) {
-  if (!side.scales.empty()) return ScaledSideDefect(side, tokens, names);
+  if (!side.scales.empty()) return ScaledSideDefect(side, head_dim, tokens, names);
   if (!ExponentInRange(side.exponent)) return names.exponent;
   if (side.shift != 0) return names.unused_shift;
   if (side.escapes != 0) return names.unscaled_escape;
   if (side.codec == CodecId::kFp16 && !AllFinite(side.payload)) return names.value;
   if (IsPolarPair(side.codec) && !PolarParametersSane(side.payload.first(4 * head_dim))) return names.parameter;
+  if (side.codec == CodecId::kPolarRecursive && !AllFiniteNonNegative(side.payload.first(8 * head_dim))) {
+    return names.group_radius;
+  }
+  if (!AllZero(side.payload.subspan(CodeBytes(TraitsOf(side.codec), head_dim)))) return names.payload_end;
   return nullptr;
 }
 

@@ -6,8 +6,10 @@
 #include <cstring>
 #include <vector>
 
+#include "codec/band_code.h"
 #include "codec/deep_code.h"
 #include "codec/half_float.h"
+#include "codec/outlier_sketch.h"
 #include "codec/polar_coordinates.h"
 #include "codec/polar_tile.h"
 #include "codec/recursive_polar.h"
@@ -54,6 +56,7 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
   part.bits = HasTurboCodes(part.codec) ? HeldBits(TurboBits(part.codec), part.planes) : 0;
   part.escapes = key ? head.k_escapes : head.v_escapes;
   part.rotation_seed = block.spec().rotation_seed;
+  if (key && IsBanded(part.codec)) part.bands = block.BandTableOf(layer, kv_head).data();
   part.means = key && shape.key_mean ? head.k_mean : 0;
   part.first_escape = head.first_escape + (key ? 0 : static_cast<uint32_t>(std::popcount(head.k_escapes)));
   return part;
@@ -67,9 +70,15 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
   const CodecTraits& codec = TraitsOf(part.codec);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     out.factor[t] = codec.has_scales ? ScaleValue(part.range, part.scales[t]) : std::ldexp(1.0, part.exponent);
+  }
+  ReadValues(part, rope, out);
+  for (uint32_t t = 0; t < kTileTokens; ++t) {
     if ((part.escapes >> t & 1) != 0) out.factor[t] = 0;
   }
-  switch (codec.kind) {
+}
+
+void TileMatrixReader::ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+  switch (TraitsOf(part.codec).kind) {
     case CodecKind::kTurbo:
       return ReadTurbo(part, out);
     case CodecKind::kTurboQjl:
@@ -77,6 +86,8 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
       return AddResidual(part, out);
     case CodecKind::kQjl:
       return ReadQjl(part, out);
+    case CodecKind::kQjlOutliers:
+      return OutlierSketch(part.codec, matrix_.head_dim()).Read(part.planes.payload, out.value.data(), out.factor.data());
     case CodecKind::kDeep:
       return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload,
                       out.value.data());
@@ -84,6 +95,8 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
       return ReadRecursivePolar(matrix_.side(), matrix_.head_dim(), part.planes.payload, out.value.data());
     case CodecKind::kTrellis:
       return trellis_[TrellisBits(part.codec) - 1].ReadImages(part.planes.payload, out.value.data());
+    case CodecKind::kBand:
+      return ReadBanded(part, rope, out);
     case CodecKind::kPolar:
       return ReadPolar(part, rope, out);
     default:
@@ -118,6 +131,11 @@ void TileMatrixReader::AddResidual(const TilePart& part, TileMatrix& out) const 
       out.value[j * kTileTokens + t] += norm * estimate[j * kTileTokens + t];
     }
   }
+}
+
+void TileMatrixReader::ReadBanded(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+  const BandTable bands = ReadBandTable(part.bands, part.codec, matrix_.head_dim());
+  ReadBands(bands, rope, matrix_.head_dim(), part.planes.payload, out.value.data());
 }
 
 void TileMatrixReader::ReadHalf(const TilePart& part, TileMatrix& out) const {

@@ -34,6 +34,7 @@ struct TilePart {
   uint64_t means;          // keys, bit i: the head's mean key is to be added to token i
   uint32_t first_escape;   // this side's first escape record in the layer
   uint64_t rotation_seed;  // sketches depend on it
+  const uint8_t* bands;    // the head's band table, of keys in bands
 };
 
 // The view must hold the layer. Nothing is trusted but the header, which the view has validated.
@@ -52,9 +53,11 @@ class TileMatrixReader {
   void Read(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 
  private:
+  void ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const;
   void ReadTurbo(const TilePart& part, TileMatrix& out) const;
   void ReadQjl(const TilePart& part, TileMatrix& out) const;
   void AddResidual(const TilePart& part, TileMatrix& out) const;
+  void ReadBanded(const TilePart& part, const Rope& rope, TileMatrix& out) const;
   void ReadHalf(const TilePart& part, TileMatrix& out) const;
   void ReadPolar(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 

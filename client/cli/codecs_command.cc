@@ -6,6 +6,7 @@
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
 #include "client/cli/text_format.h"
+#include "codec/band_table.h"
 #include "codec/block_layout.h"
 #include "codec/codec_id.h"
 #include "nlohmann/json.hpp"
@@ -30,14 +31,12 @@ Examples:
   polarkv codecs --json
   polarkv encode --codec k=polar44,v=turbo3 --in kv.safetensors --out kv.pkv)";
 
-// Bits of codes, as people write them: "4", "1.5".
-std::string CodeBits(const CodecTraits& codec) {
-  return std::to_string(codec.half_bits / 2) + (codec.half_bits % 2 == 0 ? "" : ".5");
-}
+// Bits of codes, as people write them: "4".
+std::string CodeBits(const CodecTraits& codec) { return std::to_string(codec.eighth_bits / 8); }
 
 std::string TurboDescription(const CodecTraits& codec) {
-  std::string text = "rotated Lloyd-Max codes, " + CodeBits(codec) + (codec.half_bits == 2 ? " bit" : " bits");
-  const uint32_t bits = codec.half_bits / 2;
+  std::string text = "rotated Lloyd-Max codes, " + CodeBits(codec) + (codec.eighth_bits == 8 ? " bit" : " bits");
+  const uint32_t bits = codec.eighth_bits / 8;
   if (codec.refine_planes == 1) text += "; can be read at " + std::to_string(bits - 1);
   if (codec.refine_planes == 2)
     text += "; can be read at " + std::to_string(bits - 1) + " or " + std::to_string(bits - 2);
@@ -58,9 +57,14 @@ std::string Description(const CodecTraits& codec) {
       return "PolarQuant of RoPE pairs, radius of " + std::to_string(PolarRadiusBits(codec.id)) + " and angle of " +
              std::to_string(PolarAngleBits(codec.id)) + " bits; meant for keys";
     case CodecKind::kPolarRecursive:
-      return "rotated, recursive PolarQuant of 16 coordinates";
+      return "rotated, recursive PolarQuant: angles and an fp16 radius of 16 coordinates";
     case CodecKind::kQjl:
       return "signs of a projection (QJL)";
+    case CodecKind::kQjlOutliers:
+      return "signs of a projection, those of 8 outlier channels of 32 tokens apart (QJL)";
+    case CodecKind::kBand:
+      return "RoPE pairs of like variance in bands, each at bits of its own; where that gains nothing, " +
+             std::string(CodecName(PlainCodecOf(codec.id)));
     case CodecKind::kTurboQjl:
       return "Lloyd-Max codes and the signs of what they leave over";
   }

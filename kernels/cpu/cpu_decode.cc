@@ -22,7 +22,7 @@
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/key_mean_rows.h"
-#include "kernels/cpu/turbo_decode.h"
+#include "kernels/cpu/turbo_bodies.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -68,7 +68,7 @@ class Records {
   Records(const BlockView& block, bool rotated, InstructionSet set)
       : block_(block),
         rotated_(rotated),
-        turns_fast_(!rotated && set == InstructionSet::kAvx512 && block.spec().rope.dims % 32 == 0),
+        turns_fast_(!rotated && HasAvx512(set) && block.spec().rope.dims % 32 == 0),
         signs_(RotationSigns(block.spec().rotation_seed)) {}
 
   static bool Any(const TilePart& part) { return (part.escapes | part.means) != 0; }
@@ -77,6 +77,8 @@ class Records {
   void Apply(const TilePart& part, uint32_t layer, uint32_t head, uint32_t tile, float* rows) const {
     const BlockSpec& spec = block_.spec();
     const std::array<float, kMaxHeadDim> mean = ReadRecord(block_.KeyMean(layer, head));
+    // The codes of some codecs with scales are not rotated.
+    const bool rotated = rotated_ && TraitsOf(part.codec).rotates;
     uint32_t escape = part.first_escape;
     const uint32_t tokens = TileTokenCount(spec, tile);
     uint64_t means = part.means & ~part.escapes & (~uint64_t{0} >> (kTileTokens - tokens));
@@ -88,13 +90,13 @@ class Records {
       float* row = rows + t * spec.head_dim;
       if ((part.escapes >> t & 1) != 0) {
         std::array<float, kMaxHeadDim> raw = ReadRecord(block_.EscapeRecord(layer, escape++));
-        if (rotated_) Rotate(raw.data());
+        if (rotated) Rotate(raw.data());
         std::copy_n(raw.begin(), spec.head_dim, row);
       } else if ((means >> t & 1) != 0) {
         float turned[kMaxHeadDim];
         const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens} + t;
         TurnToPosition(spec.rope, spec.phases, position, mean.data(), spec.head_dim, turned);
-        if (rotated_) Rotate(turned);
+        if (rotated) Rotate(turned);
         for (uint32_t j = 0; j < spec.head_dim; ++j) row[j] = SaturateToFloat(double{row[j]} + turned[j]);
       }
     }
@@ -126,14 +128,12 @@ class Records {
 };
 
 
-bool HasFastBody(CodecId codec, uint32_t head_dim, InstructionSet set) {
-  return set == InstructionSet::kAvx512 && (IsTurbo(codec) || IsTrellis(codec)) && head_dim % 64 == 0;
-}
-
-CodeKind KindOf(CodecId codec, uint32_t bits) {
+// How a codec's codes are read; kNone: not by a fast body.
+CodeKind KindOf(const TilePart& part) {
   constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};
   constexpr CodeKind kTrellis[] = {CodeKind::kTrellis1, CodeKind::kTrellis2, CodeKind::kTrellis3};
-  return IsTrellis(codec) ? kTrellis[TrellisBits(codec) - 1] : kTurbo[bits - 1];
+  if (IsTrellis(part.codec)) return kTrellis[TrellisBits(part.codec) - 1];
+  return IsTurbo(part.codec) ? kTurbo[part.bits - 1] : CodeKind::kNone;
 }
 
 TurboTable TableOf(CodecId codec, uint32_t bits) {
@@ -177,10 +177,11 @@ class SideDecoder {
     const TilePart part = FindTilePart(block_, side_, layer, head, tile);
     // Numbers of a refused block may have masks where the codec has no scales: nothing to be trusted there.
     const bool records = Records::Any(part) && TraitsOf(part.codec).has_scales;
-    const bool fast = HasFastBody(part.codec, d, set_);
-    if (fast && !records) return DecodeFast(part, tokens, dtype_, out);
-    if (fast) {
-      DecodeFast(part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
+    const CodeKind kind = KindOf(part);
+    TurboDecodeBody* fast = kind != CodeKind::kNone ? TurboDecodeBodyFor(set_, d) : nullptr;
+    if (fast != nullptr && !records) return DecodeFast(*fast, kind, part, tokens, dtype_, out);
+    if (fast != nullptr) {
+      DecodeFast(*fast, kind, part, tokens, Dtype::kF32, reinterpret_cast<uint8_t*>(rows_.data()));
     } else if (rotated_ && TraitsOf(part.codec).rotates) {
       ReadRotated(part, tokens);
     } else {
@@ -191,8 +192,7 @@ class SideDecoder {
   }
 
  private:
-  void DecodeFast(const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
-    const CodeKind kind = KindOf(part.codec, part.bits);
+  void DecodeFast(TurboDecodeBody& body, CodeKind kind, const TilePart& part, uint32_t tokens, Dtype dtype, uint8_t* out) {
     if (shape_.kind != kind || codec_ != part.codec) {
       shape_.kind = kind;
       codec_ = part.codec;
@@ -215,15 +215,13 @@ class SideDecoder {
       const bool zero = part.scales[t] == 0 || (part.escapes >> t & 1) != 0;
       to.factor[t] = zero ? 0.0f : SaturateToFloat(octave_[step & (kScaleSteps - 1)] * constant * power);
     }
-#if defined(__x86_64__)
-    TurboDecodeAvx512(shape_, to);
-#endif
+    body(shape_, to);
   }
 
   // rows_ to the output; the dtype's 32 numbers divide every head_dim but 80.
   void Store(size_t count, uint8_t* out) const {
 #if defined(__x86_64__)
-    if (set_ == InstructionSet::kAvx512 && count % 32 == 0) {
+    if (HasAvx512(set_) && count % 32 == 0) {
       return NarrowAvx512(rows_.data(), count, static_cast<uint32_t>(dtype_), out);
     }
 #endif

@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "kernels/cpu/amx_support.h"
+
 namespace polarkv::cpu {
 namespace {
 
@@ -20,6 +22,11 @@ InstructionSet Choose() {
 
 bool Supports(InstructionSet set) {
   if (set == InstructionSet::kScalar) return true;
+#if defined(POLARKV_HAS_AMX_BODY)
+  if (set == InstructionSet::kAmx) return WhyNoAmx().empty();
+#else
+  if (set == InstructionSet::kAmx) return false;
+#endif
 #if defined(__x86_64__)
   if (set == InstructionSet::kVector128) return __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2");
   if (set == InstructionSet::kAvx2) {
@@ -51,6 +58,8 @@ std::string_view InstructionSetName(InstructionSet set) {
       return "avx2";
     case InstructionSet::kAvx512:
       return "avx512";
+    case InstructionSet::kAmx:
+      return "amx";
   }
   return "";
 }

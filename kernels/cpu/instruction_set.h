@@ -13,15 +13,19 @@ enum class InstructionSet {
   kVector128,  // vectors of 128 bits: SSE4.2 on x86-64; on AArch64 and wasm32 what the program is compiled for
   kAvx2,       // AVX2, FMA, F16C, BMI and BMI2
   kAvx512,     // F, BW, VL, DQ, VBMI (byte permutes) and VNNI (integer dot products)
+  kAmx,        // that and AMX with int8 products, which the process may use and which were tried (amx_support.h)
 };
-inline constexpr std::array<InstructionSet, 4> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kVector128,
-                                                                   InstructionSet::kAvx2, InstructionSet::kAvx512};
+inline constexpr std::array<InstructionSet, 5> kInstructionSets = {InstructionSet::kScalar, InstructionSet::kVector128,
+                                                                   InstructionSet::kAvx2, InstructionSet::kAvx512,
+                                                                   InstructionSet::kAmx};
 
 bool Supports(InstructionSet set);
+// Whether bodies for AVX-512 run with `set`.
+constexpr bool HasAvx512(InstructionSet set) { return set == InstructionSet::kAvx512 || set == InstructionSet::kAmx; }
 // The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
 // that. Looked at once.
 InstructionSet BestInstructionSet();
-// "scalar", "vector128", "avx2", "avx512".
+// "scalar", "vector128", "avx2", "avx512", "amx".
 std::string_view InstructionSetName(InstructionSet set);
 
 }  // namespace polarkv::cpu

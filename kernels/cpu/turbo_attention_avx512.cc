@@ -1,14 +1,11 @@
 // Compiled for AVX-512 with VBMI and VNNI; called only where the machine has them (see turbo_attention.h on ODR).
 #include <immintrin.h>
 
+#include "kernels/cpu/tile_planes_avx512.h"
 #include "kernels/cpu/tile_softmax_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
-
-// How many tiles ahead memory is asked for. To the second cache: the first one has too few misses under way for memory's
-// latency, and would stall the loads that it can serve.
-constexpr uint32_t kTilesAhead = 4;
 
 // Numbers of rows that have bodies; others take the next larger.
 constexpr int kRowCounts = 5;
@@ -31,45 +28,6 @@ constexpr KindBodies kKindBodies[kCodeKinds] = {
     {}, BodiesOf<CodeKind::kTurbo1>(), BodiesOf<CodeKind::kTurbo2>(), BodiesOf<CodeKind::kTurbo3>(),
     BodiesOf<CodeKind::kTurbo4>(), BodiesOf<CodeKind::kTurbo5>(), BodiesOf<CodeKind::kTrellis1>(),
     BodiesOf<CodeKind::kTrellis2>(), BodiesOf<CodeKind::kTrellis3>()};
-
-// The planes of one side of a tile.
-CodePlanesAt PlanesOf(CodeKind kind, bool third_in_base, const TurboTiles& tiles, uint32_t payload,
-                      const uint8_t* const* refine, uint32_t tile) {
-  const uint8_t* first = tiles.base + uint64_t{tile} * tiles.base_stride + payload;
-  const uint8_t* after_crumbs = first + 16 * tiles.head_dim;
-  const uint64_t at = uint64_t{tile} * tiles.refine_stride;
-  const uint8_t* refine1 = refine[0] != nullptr ? refine[0] + at : nullptr;
-  const uint8_t* refine0 = refine[1] != nullptr ? refine[1] + at : nullptr;
-  if (third_in_base || kind == CodeKind::kTrellis3) return {{first, after_crumbs, refine1, refine0}};
-  return {{first, refine1, refine0, nullptr}};
-}
-CodePlanesAt KeyPlanes(const TurboReader& reader, const TurboTiles& tiles, uint32_t tile) {
-  return PlanesOf(reader.key_kind, reader.key_third_in_base, tiles, tiles.key_crumbs, tiles.key_refine, tile);
-}
-CodePlanesAt ValuePlanes(const TurboReader& reader, const TurboTiles& tiles, uint32_t tile) {
-  return PlanesOf(reader.value_kind, reader.value_third_in_base, tiles, tiles.value_crumbs, tiles.value_refine, tile);
-}
-
-// A tile of this run, of those that follow, or of the next ones; beyond what is known, the tile itself.
-struct TileAt {
-  const TurboTiles* run;
-  uint32_t tile;
-};
-TileAt Ahead(const TurboTiles& tiles, uint32_t tile, uint32_t distance) {
-  const TurboTiles* run = &tiles;
-  uint32_t at = tile + distance;
-  for (; run != nullptr; run = run->next) {
-    const uint32_t there = (run->tokens + kTileTokens - 1) / kTileTokens + run->following;
-    if (at < there) return {run, at};
-    at -= there;
-  }
-  return {&tiles, tile};
-}
-
-void PrefetchHead(const TileAt& at, uint32_t payload) {
-  const uint8_t* base = at.run->base + uint64_t{at.tile} * at.run->base_stride;
-  for (uint32_t i = 0; i < payload; i += kLineBytes) _mm_prefetch(reinterpret_cast<const char*>(base + i), _MM_HINT_T1);
-}
 
 // Up to kRowsTogether rows, and what a body needs to work on as many as it is made for: the missing ones get a query that
 // is there and an output that nobody looks at.

@@ -14,7 +14,7 @@ namespace polarkv::cpu {
 // What the tiles of one side of a block share.
 struct TurboDecoderShape {
   CodeKind kind = CodeKind::kNone;  // as the planes held allow
-  uint32_t head_dim = 0;  // 64, 128, 192 or 256
+  uint32_t head_dim = 0;
   bool keys = false;
   bool rotated = false;           // leave coordinates in the rotated domain
   uint32_t dtype = 0;             // of the rows to write: Dtype as a number
@@ -37,7 +37,7 @@ struct TurboDecodeTile {
 
 // Every number is a product in f32 (magnitudes beyond the largest float become that), rounded
 // to the dtype, beyond whose largest finite number nothing comes out either. Needs InstructionSet::kAvx512 and a
-// floating-point environment that rounds to nearest and keeps subnormals.
+// floating-point environment that rounds to nearest and keeps subnormals. Of head dims that are multiples of 64.
 void TurboDecodeAvx512(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
 
 // `count` finite floats, a multiple of 32, to the dtype (as a number), rounded and limited like that.

@@ -88,11 +88,14 @@ bool HasBody(CodecId codec) { return IsTurbo(codec) || IsTrellis(codec); }
 
 bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
   const LayerLayout& shape = block.layout().layer(layer);
-  return TurboAttendBodyFor(set) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v);
+  return TurboAttendBodyFor(set, block.spec().head_dim, 1) != nullptr && HasBody(shape.codec.k) && HasBody(shape.codec.v);
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
-    : attend_(TurboAttendBodyFor(set)),
+    : TurboHead(head_dim, rotation_seed, rows, TurboAttendBodyFor(set, head_dim, rows)) {}
+
+TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend)
+    : attend_(attend),
       head_dim_(head_dim),
       rows_(rows),
       words_(size_t{rows} * head_dim / 4),

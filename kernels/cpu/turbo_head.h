@@ -23,6 +23,8 @@ class TurboHead {
  public:
   // All blocks given to Attend must have this head_dim and rotation seed, and a body in `set`.
   TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set);
+  // With a body of the caller's choice.
+  TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend);
 
   // q, o: [rows, head_dim] of the query rows that share KV head `kv_head`; lse: [rows]. Overwrites o and lse; they hold
   // values that are not finite when fp32 cannot hold a logit or a value.

@@ -89,7 +89,7 @@ ScaleTables MakeScaleTables() {
 
 bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set) {
   const bool uniform = std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
-  return set == InstructionSet::kAvx512 && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
+  return HasAvx512(set) && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
          spec.head_dim != 0 && spec.head_dim % 64 == 0 && spec.head_dim <= kMaxHeadDim && k.stride[3] == 1 &&
          v.stride[3] == 1 && PairsFit(spec.rope);
 }

@@ -8,8 +8,9 @@ namespace polarkv::cuda {
 
 template <class W>
 struct CodeProducts {
-  typename W::I32 with_row = 0;    // <y, C>
-  typename W::I32 with_itself = 0; // <C, C>
+  typename W::I32 with_row = 0;     // <y, C>
+  typename W::I32 with_itself = 0;  // <C, C>, once `mixed` is in it
+  typename W::I32 mixed = 0;        // of the images' two addends
 };
 
 // `images`: of four lower halves' codes, and in `high` of the upper halves', of the words `y` in that order: two signed
@@ -26,12 +27,12 @@ POLARKV_WARP_FUNCTION void AddProducts(const CodeOperand<kKind, W>& images, cons
     products.with_row = W::DotHigh(y[1], first, products.with_row);
     products.with_row = W::DotLow(y[2], second, products.with_row);
     products.with_row = W::DotHigh(y[3], second, products.with_row);
-    // (a + b)^2 of two addends: twice the mixed product.
-    POLARKV_UNROLL
-    for (int j = 0; j < CodeOperand<kKind, W>::kAddends; ++j) {
-      products.with_itself = W::DotFour(images.low[i], images.low[j], products.with_itself);
-      products.with_itself = W::DotFour(images.high[i], images.high[j], products.with_itself);
-    }
+    products.with_itself = W::DotFour(images.low[i], images.low[i], products.with_itself);
+    products.with_itself = W::DotFour(images.high[i], images.high[i], products.with_itself);
+  }
+  if constexpr (CodeOperand<kKind, W>::kAddends == 2) {
+    products.mixed = W::DotFour(images.low[0], images.low[1], products.mixed);
+    products.mixed = W::DotFour(images.high[0], images.high[1], products.mixed);
   }
 }
 
@@ -39,6 +40,7 @@ POLARKV_WARP_FUNCTION void AddProducts(const CodeOperand<kKind, W>& images, cons
 template <class W>
 POLARKV_WARP_FUNCTION void SumOverToken(CodeProducts<W>& products) {
   products.with_row = products.with_row + W::ShuffleXor(products.with_row, 16);
+  products.with_itself = products.with_itself + (products.mixed << 1);
   products.with_itself = products.with_itself + W::ShuffleXor(products.with_itself, 16);
 }
 

@@ -121,6 +121,22 @@ struct DeviceWarp {
   static __device__ __forceinline__ uint32_t LoadShort(const uint8_t* from, uint32_t byte_offset) {
     return *reinterpret_cast<const uint16_t*>(from + byte_offset);
   }
+  static __device__ __forceinline__ uint32_t LoadByte(const uint8_t* from, uint32_t index) { return from[index]; }
+  static __device__ __forceinline__ uint32_t CountBits(uint32_t x) { return static_cast<uint32_t>(__popc(x)); }
+  static __device__ __forceinline__ void StoreShortIf(bool condition, uint8_t* to, uint32_t byte_offset, uint32_t x) {
+    if (condition) *reinterpret_cast<uint16_t*>(to + byte_offset) = static_cast<uint16_t>(x);
+  }
+  // Two numbers of 16 bits, rounded to nearest even; finite where they are in the type's range.
+  template <ElementType kType>
+  static __device__ __forceinline__ uint32_t PackElements(float low, float high) {
+    if constexpr (kType == ElementType::kF16) {
+      const __half2 pair = __floats2half2_rn(low, high);
+      return *reinterpret_cast<const uint32_t*>(&pair);
+    } else {
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+      return *reinterpret_cast<const uint32_t*>(&pair);
+    }
+  }
   static __device__ __forceinline__ void StoreWordIf(bool condition, uint8_t* to, uint32_t byte_offset, uint32_t x) {
     if (condition) *reinterpret_cast<uint32_t*>(to + byte_offset) = x;
   }

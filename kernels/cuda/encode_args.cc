@@ -14,14 +14,6 @@ bool IsTurboKind(CodeKind kind) { return kind == kTurbo2 || kind == kTurbo3 || k
 // .035 and .13. Below these no rounding of a scale to its step makes a misfit.
 float MostErrorOfAFit(CodeKind kind) { return kind == kTurbo4 ? .05f : kind == kTurbo3 ? .12f : .45f; }
 
-bool IsAligned(const TokenRows& rows) {
-  const int64_t bytes = ElementBytes(rows.type);
-  const auto multiple = [&](int64_t stride) { return stride * bytes % 16 == 0; };
-  return reinterpret_cast<uintptr_t>(rows.k) % 16 == 0 && reinterpret_cast<uintptr_t>(rows.v) % 16 == 0 &&
-         multiple(rows.layer_stride) && multiple(rows.head_stride) && multiple(rows.token_stride) &&
-         multiple(rows.page_stride);
-}
-
 }  // namespace
 
 const char* EncodeErrorText(EncodeError error) {

@@ -30,7 +30,7 @@ __device__ __forceinline__ void WaitForCopies() {
 }
 
 template <int kDim, ElementType kType, int kBits, int kSide>
-__global__ void __launch_bounds__(32 * kQuarters)
+__global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
     EncodeKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ PermuteTables<kBits> tables) {
   using Stage = RowStage<kDim, kType>;
   extern __shared__ __align__(16) uint8_t stages[];
@@ -41,7 +41,10 @@ __global__ void __launch_bounds__(32 * kQuarters)
   TileTask task;
   if (!FindTileTask(args, place, at, task)) return;
   uint8_t* const stage = stages + quarter * Stage::kBytes;
-  Stage::Fill(threadIdx.x % 32, QuarterRows{args, place, at, quarter * kQuarterTokens, task.tokens}, AsyncCopy{stage});
+  const uint32_t first = quarter * kQuarterTokens, lane = threadIdx.x % 32;
+  if (lane < kQuarterTokens) scratch.rows[first + lane] = FindRow(args, place, at, task, first + lane);
+  __syncwarp();
+  Stage::Fill(lane, scratch.rows + first, AsyncCopy{stage});
   WaitForCopies();
   const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
   EncodeQuarter<DeviceWarp, kDim, kType, kBits, kSide>(args, tables, quarter, counted, stage,

@@ -37,20 +37,14 @@ POLARKV_WARP_FUNCTION SidePlanes FindSidePlanes(const EncodeArgs& args, const En
   return {task.base + args.payload, {place.refine[args.side][0] + offset, place.refine[args.side][1] + offset}};
 }
 
-// Where the rows of a quarter are: for RowStage::Fill.
-struct QuarterRows {
-  const EncodeArgs& args;
-  const EncodedPlace& place;
-  EncodeCursor at;
-  uint32_t first, tokens;  // of the tile; tokens from `tokens` on are not there
-
-  POLARKV_WARP_FUNCTION const uint8_t* operator()(uint32_t token) const {
-    if (first + token >= tokens) return nullptr;
-    const uint32_t in_sequence = place.first_token + at.tile * kTileTokens + first + token;
-    const int64_t row = args.rows.Row(place.page_table, place.row_offset, at.layer, at.head, in_sequence);
-    return static_cast<const uint8_t*>(args.side == 0 ? args.rows.k : args.rows.v) + row * ElementBytes(args.rows.type);
-  }
-};
+// Where the row of a token of the tile is.
+POLARKV_WARP_FUNCTION const uint8_t* FindRow(const EncodeArgs& args, const EncodedPlace& place, const EncodeCursor& at,
+                                             const TileTask& task, uint32_t token) {
+  if (token >= task.tokens) return nullptr;
+  const uint32_t in_sequence = place.first_token + at.tile * kTileTokens + token;
+  const int64_t row = args.rows.Row(place.page_table, place.row_offset, at.layer, at.head, in_sequence);
+  return static_cast<const uint8_t*>(args.side == 0 ? args.rows.k : args.rows.v) + row * ElementBytes(args.rows.type);
+}
 
 }  // namespace polarkv::cuda
 

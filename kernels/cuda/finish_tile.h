@@ -11,10 +11,11 @@ namespace polarkv::cuda {
 inline constexpr int32_t kNoScale = INT32_MIN;
 inline constexpr int32_t kDoubtful = 1, kNotFinite = 2;
 
-// What the warps of a tile leave for its end, by token; shared memory.
+// What the lanes of a tile's warps tell each other, by token; shared memory.
 struct TileScratch {
   int32_t step[kTileTokens];   // ScaleStep of the token's scale, or kNoScale
   int32_t state[kTileTokens];  // 0, kDoubtful or kNotFinite
+  const uint8_t* rows[kTileTokens];  // where they are; null beyond the tile's tokens
 };
 
 // ScaleStep of codec/log_scale.h for a normal mantissa; `thresholds` are kOctaveThresholds.

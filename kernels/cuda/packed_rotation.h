@@ -17,32 +17,37 @@ struct PackedRow {
   typename W::U32 v[kChunks][8];
 };
 
-// A token's vector is normalised by two factors, because 2^149 is no float.
 template <class W>
 struct RowFacts {
-  typename W::I32 exponent;
-  typename W::F32 first, second;  // their product is 2^-exponent
-  typename W::F32 norm;           // of the normalised vector
+  typename W::I32 exponent;  // of the largest magnitude, or 0
+  typename W::F32 unit;      // 2^-exponent, but for rows that were lifted
+  typename W::F32 norm;      // of the normalised vector
   typename W::Bool finite;
 };
 
-// `largest`: the bits of the largest magnitude.
-template <class W>
-POLARKV_WARP_FUNCTION void FindExponent(typename W::U32 largest, RowFacts<W>& facts) {
+// `largest`: the bits of the largest magnitude. Rows below 2^-60 are lifted, so that their unit is a float, and its product
+// with the gain.
+template <class W, int kDim, ElementType kType>
+POLARKV_WARP_FUNCTION void FindExponent(const StagedRow<W, kDim, kType>& row, typename W::U32 largest,
+                                        RowFacts<W>& facts) {
   using U32 = typename W::U32;
-  using I32 = typename W::I32;
   facts.finite = U32(0x7F800000u) > largest;
-  const auto normal = largest > U32(0x7FFFFFu);
   const auto zero = U32(1u) > largest;
   // Bits of subnormal numbers are units of 2^-149.
   const U32 counted = W::AsU32(W::ToFloat(W::AsI32(largest))) >> 23;
-  U32 biased = W::Select(normal, largest >> 23, counted - 149u);
+  U32 biased = W::Select(largest > U32(0x7FFFFFu), largest >> 23, counted - 149u);
   biased = W::Select(zero, U32(127u), biased);
   facts.exponent = W::AsI32(biased) - 127;
-  const auto lift = I32(1) > W::AsI32(biased);
-  const U32 plain = W::Select(biased > U32(253u), U32(0x00400000u), (U32(254u) - biased) << 23);
-  facts.first = W::FloatOfBits(W::Select(lift, U32((127u + 64u) << 23), plain));
-  facts.second = W::FloatOfBits(W::Select(lift, (U32(190u) - biased) << 23, U32(127u << 23)));
+  if constexpr (kType != ElementType::kF16) {
+    const auto low = typename W::I32(-60) > facts.exponent;
+    if (W::Any(low)) {
+      W::Sync();
+      row.Lift(low);
+      W::Sync();
+      biased = W::Select(low, biased + 64u, biased);
+    }
+  }
+  facts.unit = W::FloatOfBits(W::Select(biased > U32(253u), U32(0x00400000u), (U32(254u) - biased) << 23));
 }
 
 // Sums over all coordinates in the reference's order: 32 partial sums, then a tree. Both lanes of a token get it.
@@ -71,7 +76,7 @@ POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& ro
   }
   largest = W::Max(largest, W::ShuffleXor(largest, 16));
   RowFacts<W> facts;
-  FindExponent<W>(largest, facts);
+  FindExponent<W, kDim, kType>(row, largest, facts);
   F32 partial[16];
   POLARKV_UNROLL
   for (F32& sum : partial) sum = 0.0f;
@@ -81,7 +86,7 @@ POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& ro
     row.Load(i, x);
     POLARKV_UNROLL
     for (uint32_t c = 0; c < 16; ++c) {
-      const F32 normalised = x[c] * facts.first * facts.second;
+      const F32 normalised = x[c] * facts.unit;
       partial[c] = W::Fma(normalised, normalised, partial[c]);
     }
   }
@@ -97,7 +102,8 @@ POLARKV_WARP_FUNCTION void RoundRow(const StagedRow<W, kDim, kType>& row, const 
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   const auto some = facts.norm > F32(0.0f);
-  const F32 gain = W::Select(some, W::DivideRounded(F32(rotation_gain), facts.norm), F32(0.0f));
+  // x * unit is exact, so that the product is rounded once in either order.
+  const F32 gain = W::Select(some, W::DivideRounded(F32(rotation_gain), facts.norm), F32(0.0f)) * facts.unit;
   POLARKV_UNROLL
   for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
     F32 x[16];
@@ -107,7 +113,7 @@ POLARKV_WARP_FUNCTION void RoundRow(const StagedRow<W, kDim, kType>& row, const 
     POLARKV_UNROLL
     for (uint32_t c = 0; c < 16; ++c) {
       const F32 value = W::FloatOfBits(W::AsU32(x[c]) ^ ((negate << static_cast<int>(31 - c)) & 0x80000000u));
-      rounded[c] = W::AsU32(value * facts.first * facts.second * gain + F32(0x1.8p23f));
+      rounded[c] = W::AsU32(value * gain + F32(0x1.8p23f));
     }
     POLARKV_UNROLL
     for (uint32_t k = 0; k < 8; ++k) {

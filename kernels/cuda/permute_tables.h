@@ -13,12 +13,13 @@ enum CodeKind : int {
   kTurbo2 = 2,  // turbo codes at 2, 3 or 4 bits, as the planes that are there allow
   kTurbo3 = 3,
   kTurbo4 = 4,
+  kTrellis1 = 11,
   kTrellis2 = 12,
   kTrellis3 = 13
 };
 
 POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind > 10; }
-// Bits a code in the tile: two of crumbs, then planes of one.
+// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 one bit.
 POLARKV_HOST_DEVICE constexpr int BitsOfKind(int kind) { return kind % 10; }
 // Codes or windows of 4 bits, so that a look-up takes two permutes.
 POLARKV_HOST_DEVICE constexpr bool HasSixteenEntries(int kind) { return kind == kTurbo4 || IsTrellisKind(kind); }

@@ -7,6 +7,7 @@
 #define POLARKV_KERNELS_CUDA_QUARTER_PLANES_H_
 
 #include "kernels/cuda/code_products.h"
+#include "kernels/cuda/quarter_places.h"
 #include "kernels/cuda/row_stage.h"
 #include "kernels/cuda/turbo_levels.h"
 
@@ -38,20 +39,9 @@ template <class W, int kDim, ElementType kType, int kBits, int kSide>
 class QuarterPlanes {
  public:
   using U32 = typename W::U32;
-  static constexpr uint32_t kQ = kDim / 64;
 
   POLARKV_WARP_FUNCTION QuarterPlanes(const SidePlanes& planes, uint32_t quarter, uint8_t*, U32 keep)
-      : planes_(planes), keep_(keep) {
-    // Token 16 T + e: g = 2 T + e1, word 2 e2 + e0, vector e3; and its chunks are of parity q.
-    const U32 e = QuarterToken<W>();
-    is_b_ = e > U32(7u);
-    const U32 g = ((e >> 1) & 1u) + 2 * (quarter % 2);
-    const U32 word = ((e >> 2) & 1u) * 2u + (e & 1u);
-    const U32 lane = g * 16u + word * 4u + quarter / 2 * 256;
-    const U32 q = ChunkParity<W>();
-    refine_at_ = lane + (kQ == 1 ? q * 64u : q * 512u);
-    base_at_ = lane + (e >> 3) * 512u + (kQ == 1 ? q * 64u : q * 1024u);
-  }
+      : planes_(planes), keep_(keep), places_(quarter) {}
 
   POLARKV_WARP_FUNCTION void Add(uint32_t chunk, const CodeBits<W> (&bits)[8], const U32 (&y)[8],
                                  const PermuteTables<kBits>& tables, CodeProducts<W>& products) {
@@ -68,28 +58,21 @@ class QuarterPlanes {
     AddProducts<kBits, W>(LookUp<kBits, 0, W>(tables, nibbles[0]), {y[7], y[5], y[3], y[1]}, products);
     AddProducts<kBits, W>(LookUp<kBits, 1, W>(tables, nibbles[1]), {y[6], y[4], y[2], y[0]}, products);
 
-    W::StoreWordIf(true, planes_.payload, base_at_ + ChunkOffset(chunk, 1024), crumbs & keep_);
+    W::StoreWordIf(true, planes_.payload, places_.Base(chunk), crumbs & keep_);
     if constexpr (kBits > 2) {
       const U32 own = refinement & keep_;
-      const U32 word = RefinementWord<W>(is_b_, own, W::ShuffleXor(own, 8));
-      const U32 at = refine_at_ + ChunkOffset(chunk, 512);
-      W::StoreWordIf(W::Not(is_b_), planes_.refine[0], at, word);
-      if constexpr (kBits > 3) W::StoreWordIf(is_b_, planes_.refine[1], at, word);
+      const U32 word = RefinementWord<W>(places_.is_b, own, W::ShuffleXor(own, 8));
+      const U32 at = places_.Refine(chunk);
+      W::StoreWordIf(W::Not(places_.is_b), planes_.refine[0], at, word);
+      if constexpr (kBits > 3) W::StoreWordIf(places_.is_b, planes_.refine[1], at, word);
     }
   }
   POLARKV_WARP_FUNCTION void Finish() {}
 
  private:
-  // Of chunk 2 i + q what does not depend on q: t = h / Q, group = h % Q.
-  POLARKV_WARP_FUNCTION static uint32_t ChunkOffset(uint32_t i, uint32_t group_bytes) {
-    if constexpr (kQ == 1) return 128 * i;
-    if constexpr (kQ == 2) return 64 * i;
-    return i / 2 * 64 + i % 2 * 2 * group_bytes;
-  }
-
   const SidePlanes& planes_;
-  U32 keep_, base_at_, refine_at_;
-  typename W::Bool is_b_;
+  U32 keep_;
+  KeyPlaces<W, kDim> places_;
 };
 
 template <class W, int kDim, ElementType kType, int kBits>
@@ -143,23 +126,11 @@ class QuarterPlanes<W, kDim, kType, kBits, 1> {
     return nibbles & 0x44444444u;  // the third bit, where a fourth one is above
   }
 
-  // 4 x 4 nibbles in both halves of four words: nibble p of word j to nibble 3 - j of word p.
-  POLARKV_WARP_FUNCTION static void TransposeNibbles(U32 (&w)[4]) {
-    // Bytes: pairs of coordinates. x[0]: coordinates 0, 1 of words 0 and 2; below them of word 2.
-    const U32 low02 = W::Permute(w[2], w[0], U32(0x6240u)), high02 = W::Permute(w[2], w[0], U32(0x7351u));
-    const U32 low13 = W::Permute(w[3], w[1], U32(0x6240u)), high13 = W::Permute(w[3], w[1], U32(0x7351u));
-    w[0] = W::SelectBits(0xF0F0F0F0u, low02 << 4, low13);
-    w[1] = W::SelectBits(0xF0F0F0F0u, low02, low13 >> 4);
-    w[2] = W::SelectBits(0xF0F0F0F0u, high02 << 4, high13);
-    w[3] = W::SelectBits(0xF0F0F0F0u, high02, high13 >> 4);
-  }
-
   // Lane: coordinates 4 n to 4 n + 3 of 16 tokens, n = first + lane.
   POLARKV_WARP_FUNCTION void Transpose(uint32_t first) {
     const U32 n = W::Lane() + first;
     const auto active = U32(kDim / 4) > n;
-    const U32 s = n & 3u;
-    const U32 at = W::Select(active, (n >> 2) * 8u + (s & 1u) * 4u + (U32(2u) - (s & 2u)), U32(0u));
+    const U32 at = W::Select(active, PieceOffset<W>(n), U32(0u));
     U32 crumbs[4], refinement[4];
     POLARKV_UNROLL
     for (uint32_t j = 0; j < 4; ++j) {
@@ -170,23 +141,20 @@ class QuarterPlanes<W, kDim, kType, kBits, 1> {
         refinement[j] = W::SelectBits(0xCCCCCCCCu, RefinementUp(odd), RefinementUp(even) >> 2);
       }
     }
-    TransposeNibbles(crumbs);
-    const U32 g = n & 7u;
-    const auto is_b = (n & 8u) > U32(0u);
-    const U32 lane = (g >> 2) * 16u + (g & 3u) + 4 * quarter_;
-    const U32 group = n >> 4;
-    W::StoreVectorIf(active, planes_.payload, group * 1024u + ((n >> 3) & 1u) * 512u + lane * 16u,
+    TransposeNibbles<W>(crumbs);
+    const ValuePlaces<W> places(n, quarter_);
+    const auto is_b = places.is_b;
+    W::StoreVectorIf(active, planes_.payload, places.base,
                      {{crumbs[0], crumbs[1], crumbs[2], crumbs[3]}});
     if constexpr (kBits > 2) {
-      TransposeNibbles(refinement);
+      TransposeNibbles<W>(refinement);
       Words4<W> words;
       POLARKV_UNROLL
       for (int i = 0; i < 4; ++i) {
         words.w[i] = RefinementWord<W>(is_b, refinement[i], W::ShuffleXor(refinement[i], 8));
       }
-      const U32 to = group * 512u + lane * 16u;
-      W::StoreVectorIf(W::And(active, W::Not(is_b)), planes_.refine[0], to, words);
-      if constexpr (kBits > 3) W::StoreVectorIf(W::And(active, is_b), planes_.refine[1], to, words);
+      W::StoreVectorIf(W::And(active, W::Not(is_b)), planes_.refine[0], places.refine, words);
+      if constexpr (kBits > 3) W::StoreVectorIf(W::And(active, is_b), planes_.refine[1], places.refine, words);
     }
   }
   POLARKV_WARP_FUNCTION U32 Pair(U32 at, uint32_t token) const {

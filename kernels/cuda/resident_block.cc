@@ -15,8 +15,8 @@ struct SideCodes {
 
 std::optional<SideCodes> CodesOf(CodecId id, PlaneMask planes, PlaneKind first, PlaneKind second) {
   SideCodes codes{};
-  if (id == CodecId::kTrellis2 || id == CodecId::kTrellis3) {
-    codes.kind = id == CodecId::kTrellis2 ? kTrellis2 : kTrellis3;
+  if (IsTrellis(id)) {
+    codes.kind = id == CodecId::kTrellis1 ? kTrellis1 : id == CodecId::kTrellis2 ? kTrellis2 : kTrellis3;
     codes.image = TrellisCodebookFor(TrellisBits(id)).image;
     return codes;
   }

@@ -10,7 +10,7 @@
 namespace polarkv::cuda {
 
 // How the layer's codes are read with the planes that the view holds; nothing where no kernel reads them: other codecs,
-// key means. The same for all blocks of a namespace of which the same planes were fetched.
+// key means. LaunchAttention and LaunchDecode know of which of these they have kernels. The same for all blocks of a namespace of which the same planes were fetched.
 std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer);
 
 // The layer of the block in the page table. `bytes`: where the view's bytes were copied to, 64-byte aligned. The view must

@@ -28,14 +28,14 @@ struct RowStage {
   static constexpr uint32_t kStride = kRowBytes + 16;
   static constexpr uint32_t kBytes = kQuarterTokens * kStride;
 
-  // One lane's copies. from(token): where its row is, null for a row of zeros; copy(offset in the stage, from): 16 bytes.
-  template <class From, class Copy>
-  POLARKV_WARP_FUNCTION static void Fill(uint32_t lane, const From& from, const Copy& copy) {
+  // One lane's copies. rows[token]: where it is, null for a row of zeros; copy(offset in the stage, from): 16 bytes.
+  template <class Copy>
+  POLARKV_WARP_FUNCTION static void Fill(uint32_t lane, const uint8_t* const* rows, const Copy& copy) {
     constexpr uint32_t kParts = kRowBytes / 16;
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kQuarterTokens * kParts / 32; ++i) {
       const uint32_t part = lane + 32 * i;
-      const uint8_t* const row = from(part / kParts);
+      const uint8_t* const row = rows[part / kParts];
       const uint32_t at = part % kParts * 16;
       copy(part / kParts * kStride + at, row == nullptr ? nullptr : row + at);
     }
@@ -50,7 +50,7 @@ class StagedRow {
   using F32 = typename W::F32;
   static constexpr uint32_t kChunks = kDim / 32;  // a lane
 
-  POLARKV_WARP_FUNCTION explicit StagedRow(const uint8_t* stage)
+  POLARKV_WARP_FUNCTION explicit StagedRow(uint8_t* stage)
       : stage_(stage),
         at_(QuarterToken<W>() * RowStage<kDim, kType>::kStride + ChunkParity<W>() * (16 * ElementBytes(kType))) {}
 
@@ -72,6 +72,22 @@ class StagedRow {
     }
   }
 
+  // Multiplies the rows of lanes where the condition holds by 2^64, which is exact: all their numbers are below 2^-60.
+  POLARKV_WARP_FUNCTION void Lift(typename W::Bool condition) const {
+    constexpr bool kWide = kType == ElementType::kF32;
+    for (uint32_t word = 0; word < kDim * ElementBytes(kType) / 8; ++word) {
+      const U32 at = at_ + (word / (kWide ? 16 : 8) * (32 * ElementBytes(kType)) + word % (kWide ? 16 : 8) * 4);
+      const U32 x = W::LoadWord(stage_, at);
+      const F32 factor = 0x1p64f;
+      if constexpr (kWide) {
+        W::StoreWordIf(condition, stage_, at, W::AsU32(W::FloatOfBits(x) * factor));
+      } else {
+        const U32 low = W::AsU32(W::FloatOfBits(x << 16) * factor) >> 16;
+        W::StoreWordIf(condition, stage_, at, low | W::AsU32(W::FloatOfBits(x & 0xFFFF0000u) * factor));
+      }
+    }
+  }
+
  private:
   POLARKV_WARP_FUNCTION static F32 LowElement(U32 word) {
     if constexpr (kType == ElementType::kBF16) return W::FloatOfBits(word << 16);
@@ -82,7 +98,7 @@ class StagedRow {
     return W::HighHalf(word);
   }
 
-  const uint8_t* stage_;
+  uint8_t* stage_;
   U32 at_;
 };
 

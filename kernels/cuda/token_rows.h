@@ -30,6 +30,15 @@ struct TokenRows {
   }
 };
 
+// Whether all rows begin at multiples of 16 bytes, as kernels need it.
+inline bool IsAligned(const TokenRows& rows) {
+  const int64_t bytes = ElementBytes(rows.type);
+  const auto multiple = [&](int64_t stride) { return stride * bytes % 16 == 0; };
+  return reinterpret_cast<uintptr_t>(rows.k) % 16 == 0 && reinterpret_cast<uintptr_t>(rows.v) % 16 == 0 &&
+         multiple(rows.layer_stride) && multiple(rows.head_stride) && multiple(rows.token_stride) &&
+         multiple(rows.page_stride);
+}
+
 }  // namespace polarkv::cuda
 
 #endif  // POLARKV_KERNELS_CUDA_TOKEN_ROWS_H_

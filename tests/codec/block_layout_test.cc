@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "codec/band_table.h"
+#include "codec/outlier_channels.h"
 #include "tests/codec/test_block.h"
 
 namespace polarkv {
@@ -31,7 +33,9 @@ TEST(BlockLayout, EverythingIsAlignedAndAdjacent) {
           for (uint32_t plane = 0; plane < layout.planes(); ++plane) {
             const PlaneKind kind = layout.plane_kind(plane);
             EXPECT_EQ(layout.SegmentOffset(layer, kind), next);
-            EXPECT_EQ(layout.SegmentBytes(layer, kind), 4 * layout.layer(layer).TileBytes(kind));
+            const uint32_t before_tiles = kind == PlaneKind::kBase ? layout.layer(layer).first_tile : 0;
+            EXPECT_EQ(before_tiles, kind == PlaneKind::kBase && IsBanded(k) ? (2 * 5 * head_dim / 8 + 63) / 64 * 64 : 0);
+            EXPECT_EQ(layout.SegmentBytes(layer, kind), before_tiles + 4 * layout.layer(layer).TileBytes(kind));
             EXPECT_EQ(layout.layer(layer).TileBytes(kind) % 64, 0u);
             next += layout.SegmentBytes(layer, kind);
           }
@@ -110,7 +114,7 @@ TEST(CodecBits, EverythingInATileIsCounted) {
   EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo5), 5 + (256.0 + 512) / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kTrellis3), 3 + (256.0 + 512) / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kDeep1_5), 1.5 + (256.0 + 512) / 8192);
-  EXPECT_DOUBLE_EQ(bits(CodecId::kPolarRecursive), 3.5 + (256.0 + 512) / 8192);
+  EXPECT_DOUBLE_EQ(bits(CodecId::kPolarRecursive), 62.0 / 16 + 256.0 / 8192);
   EXPECT_DOUBLE_EQ(bits(CodecId::kQjl4), 4 + (256.0 + 512) / 8192);
   // And 64 norms of 16 bits.
   EXPECT_DOUBLE_EQ(bits(CodecId::kTurbo3Qjl), 4 + (256.0 + 512 + 1024) / 8192);
@@ -122,9 +126,9 @@ TEST(CodecBits, EverythingInATileIsCounted) {
 TEST(CodecBits, CodesAreWhatTheTraitsSay) {
   for (const CodecTraits& codec : AllCodecTraits()) {
     const double parameters = codec.kind == CodecKind::kPolar ? 64.0 * 64 : 0;
-    const double norms = codec.residual_plane ? 1024 : 0;
+    const double norms = codec.residual_plane || HasOutlierChannels(codec.id) ? 1024 : 0;  // or outlier channels and scales
     const double overhead = (256 + (codec.has_scales ? 512 : 0) + parameters + norms) / 8192;
-    EXPECT_DOUBLE_EQ(CodecBits({codec.id, codec.id}, 128).k, codec.half_bits / 2.0 + overhead) << CodecName(codec.id);
+    EXPECT_DOUBLE_EQ(CodecBits({codec.id, codec.id}, 128).k, codec.eighth_bits / 8.0 + overhead) << CodecName(codec.id);
   }
 }
 
@@ -138,7 +142,8 @@ TEST(CodecBits, SumToTheBytesOfAFullTile) {
         spec.tokens = 64;
         const BlockLayout layout = BlockLayout::Make(spec).value();
         const BitsPerCoordinate bits = CodecBits({k, v}, head_dim);
-        EXPECT_DOUBLE_EQ((bits.k + bits.v) * 64 * head_dim / 8, static_cast<double>(layout.layer(0).bytes) / 2);
+        const double tiles = static_cast<double>(layout.layer(0).bytes) - layout.layer(0).first_tile;
+        EXPECT_DOUBLE_EQ((bits.k + bits.v) * 64 * head_dim / 8, tiles / 2);
       }
     }
   }

@@ -57,7 +57,7 @@ inline std::vector<CodecCase> AllCodecCases() {
   std::vector<CodecCase> cases;
   for (CodecPair codec : codecs) {
     // Deep codes take long to write.
-    const bool deep = TraitsOf(codec.k).kind == CodecKind::kDeep;
+    const bool deep = TraitsOf(codec.k).kind == CodecKind::kDeep || codec.k == CodecId::kBand2_5;
     for (uint32_t head_dim : kHeadDims) {
       if (!deep || head_dim == 64 || (head_dim == 80 && codec.k == CodecId::kDeep2_5))
         cases.push_back({codec, head_dim});

@@ -1,6 +1,8 @@
 // Defects of tiles, mean keys and escape records.
 #include <cstring>
 
+#include "codec/outlier_channels.h"
+
 #include "tests/codec/block_defects.h"
 #include "tests/codec/test_block.h"
 
@@ -57,6 +59,10 @@ class Adder {
   void Layer(std::string name, const char* message, std::function<void(const OpenSegment&)> change) {
     all_.push_back(InSegment(std::move(name), message, LayeredDefectSpec(), std::move(change)));
   }
+  void Bands(std::string name, std::string message, const BlockSpec& spec, std::function<void(uint8_t*)> change) {
+    all_.push_back(InSegment(std::move(name), std::move(message), spec,
+                             [change](const OpenSegment& s) { change(s.bytes + s.layout.first_band); }));
+  }
   void Residual(std::string name, const char* message, const BlockSpec& spec, uint32_t token, uint16_t norm) {
     all_.push_back(InSegment(
         std::move(name), std::string(kTile) + message, spec,
@@ -111,6 +117,18 @@ void AddUnscaledTiles(Adder& add) {
            [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.k_payload + 2, kMinusOne); });
   add.Tile("v-polar-parameter", "a polar V step or radius is negative or not finite", polar_v,
            [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.v_payload + 4, kNan); });
+  constexpr CodecPair kRecursive = {CodecId::kPolarRecursive, CodecId::kPolarRecursive};
+  BlockSpec recursive = DefectSpec(kRecursive);
+  add.Tile("k-polar-radius", "a radius of 16 K coordinates is negative or not finite", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.k_payload, kInfinity); });
+  add.Tile("v-polar-radius", "a radius of 16 V coordinates is negative or not finite", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { Put16(tile + at.v_payload + 8 * 64 - 2, kMinusOne); });
+  // 31 * 80 bytes are no multiple of 64.
+  recursive.head_dim = 80;
+  add.Tile("k-payload-end", "K payload bytes after the codes are not zero", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { tile[at.k_payload + 31 * 80] = 1; });
+  add.Tile("v-payload-end", "V payload bytes after the codes are not zero", recursive,
+           [](uint8_t* tile, const BaseTileLayout& at) { tile[at.bytes - 1] = 1; });
 }
 
 void AddMasks(Adder& add) {
@@ -159,6 +177,47 @@ void AddRecords(Adder& add) {
             [](const OpenSegment& s) { s.escapes()[3 * 144] = 1; });
 }
 
+void AddBands(Adder& add) {
+  const BlockSpec spec = DefectSpec({CodecId::kBand3, CodecId::kTurbo2});
+  add.Bands("band-pair-twice", "band table 0 of layer 0: a pair is there twice", spec,
+            [](uint8_t* table) { table[31] = table[0]; });
+  add.Bands("band-pair", "band table 0 of layer 0: there is no such pair", spec,
+            [](uint8_t* table) { table[0] = 32; });
+  add.Bands("band-bits", "band table 0 of layer 0: a band has more than 6 bits", spec,
+            [](uint8_t* table) { table[32] = 7; });
+  add.Bands("band-budget", "band table 0 of layer 0: the bands' bits are not as many as the codec has", spec,
+            [](uint8_t* table) { ++table[32]; });
+  add.Bands("band-padding", "layer 0: padding after the band tables is not zero", spec,
+            [](uint8_t* table) { table[40] = 1; });
+}
+
+void AddOutliers(Adder& add) {
+  constexpr CodecPair kOutliers = {CodecId::kQjl1Outliers, CodecId::kTurbo2};
+  const BlockSpec plain = DefectSpec(kOutliers);
+  const auto tile = [&add](std::string name, const char* message, const BlockSpec& spec,
+                           std::function<void(OutlierHead&, uint8_t*)> change) {
+    add.Tile(std::move(name), message, spec, [change](uint8_t* bytes, const BaseTileLayout& at) {
+      OutlierHead head;
+      std::memcpy(&head, bytes + at.k_payload, sizeof head);
+      change(head, bytes + at.k_payload + sizeof head);
+      std::memcpy(bytes + at.k_payload, &head, sizeof head);
+    });
+  };
+  tile("outlier-channel", "there is no such outlier channel", plain,
+       [](OutlierHead& h, uint8_t*) { h.channel[1][7] = 64; });
+  tile("outlier-order", "outlier channels do not ascend", plain,
+       [](OutlierHead& h, uint8_t*) { h.channel[0][3] = h.channel[0][2]; });
+  tile("outlier-shift", "the outliers' shift is above 5", plain, [](OutlierHead& h, uint8_t*) { h.shift = 6; });
+  tile("outlier-base", "the outlier scales' base is out of range", plain,
+       [](OutlierHead& h, uint8_t*) { h.base = -32768; });
+  tile("outlier-reserved", "reserved bytes of the outliers are not zero", plain,
+       [](OutlierHead& h, uint8_t*) { h.reserved[44] = 1; });
+  tile("outlier-padding", "the outlier scale of a padding token is not zero", plain,
+       [](OutlierHead&, uint8_t* scales) { scales[6] = 1; });
+  tile("outlier-escaped", "the outlier scale of an escaped token is not zero", LayeredDefectSpec(kOutliers),
+       [](OutlierHead&, uint8_t* scales) { scales[5] = 1; });
+}
+
 void AddResiduals(Adder& add) {
   constexpr CodecPair kResidual = {CodecId::kTurbo2Qjl, CodecId::kTurbo2};
   const BlockSpec plain = DefectSpec(kResidual);
@@ -176,6 +235,8 @@ void AddPayloadDefects(std::vector<BlockDefect>& all) {
   AddUnscaledTiles(add);
   AddMasks(add);
   AddRecords(add);
+  AddBands(add);
+  AddOutliers(add);
   AddResiduals(add);
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "codec/deep_code.h"
+#include "codec/half_float.h"
 #include "codec/polar_tile.h"
 #include "codec/recursive_polar.h"
 #include "codec/sign_projection.h"
@@ -128,11 +129,11 @@ TEST(RecursivePolar, ErrsAsPublishedOnGaussianGroups) {
   for (uint32_t g = 0; g < kGroups; ++g) {
     PolarGroup group;
     std::copy_n(x.begin() + g * kPolarGroup, kPolarGroup, group.begin());
-    const double norm = std::sqrt(Dot(group.data(), group.data(), kPolarGroup));
-    const auto unit = static_cast<float>(800 / norm);
-    const PolarGroup read = DecodePolarGroup(EncodePolarGroup(group, unit));
+    const PolarGroupCode code = EncodePolarGroup(group);
+    ASSERT_NEAR(code.radius, std::sqrt(Dot(group.data(), group.data(), kPolarGroup)), 1e-5);
+    const PolarGroup read = DecodePolarGroup({code.angles, HalfToFloat(FloatToHalf(code.radius))});
     for (uint32_t j = 0; j < kPolarGroup; ++j) {
-      const double difference = group[j] - read[j] / double{unit};
+      const double difference = double{group[j]} - read[j];
       error += difference * difference;
       energy += double{group[j]} * group[j];
     }
@@ -141,13 +142,29 @@ TEST(RecursivePolar, ErrsAsPublishedOnGaussianGroups) {
   EXPECT_NEAR(error / energy, .0320, .0005);
 }
 
-TEST(RecursivePolar, CodesAreFiftySixBitsAndZeroStaysZero) {
-  EXPECT_EQ(EncodePolarGroup({}, 0), 0u);
-  EXPECT_EQ(DecodePolarGroup(0), PolarGroup{});
+TEST(RecursivePolar, AnglesAreFortySixBitsAndZeroStaysZero) {
+  EXPECT_EQ(EncodePolarGroup({}).angles, 0u);
+  EXPECT_EQ(EncodePolarGroup({}).radius, 0);
+  EXPECT_EQ(DecodePolarGroup({~uint64_t{0}, 0}), PolarGroup{});
   PolarGroup group;
   group.fill(-1);
-  EXPECT_EQ(EncodePolarGroup(group, 1e9f) >> 56, 0u);
-  EXPECT_EQ(EncodePolarGroup(group, 1e9f) >> 46, 1023u);
+  EXPECT_EQ(EncodePolarGroup(group).angles >> 46, 0u);
+  EXPECT_FLOAT_EQ(EncodePolarGroup(group).radius, 4);
+}
+
+// The codec's relative error: the published one at every head dim, whatever the magnitude, in 62 bits for 16 coordinates.
+TEST(RecursivePolar, BlocksErrAsPublishedAtEveryMagnitude) {
+  for (const uint32_t dim : kHeadDims) {
+    for (const float magnitude : {1e-30f, 1.0f, 1e30f}) {
+      const BlockSpec spec = OneHead({CodecId::kPolarRecursive, CodecId::kPolarRecursive}, dim, 512);
+      const Kv kv = {Gaussian(512 * dim, 73, magnitude), Gaussian(512 * dim, 74, magnitude)};
+      const std::vector<uint8_t> bytes = Encode(spec, kv);
+      const Kv read = Decode(Parse(bytes));
+      EXPECT_NEAR(testing::RelativeSquaredError(kv.k.data(), read.k.data(), kv.k.size()), .0320, .0008) << dim;
+      EXPECT_NEAR(testing::RelativeSquaredError(kv.v.data(), read.v.data(), kv.v.size()), .0320, .0008) << dim;
+    }
+  }
+  EXPECT_EQ(CodeBytes(TraitsOf(CodecId::kPolarRecursive), 128) * 8, 64 * 128 / 16 * 62u);
 }
 
 struct DeepError {

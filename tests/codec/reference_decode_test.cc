@@ -5,7 +5,9 @@
 #include <cmath>
 #include <limits>
 
+#include "codec/band_table.h"
 #include "codec/half_float.h"
+#include "codec/outlier_sketch.h"
 #include "codec/polar_coordinates.h"
 #include "codec/sign_sketch.h"
 #include "codec/trellis_code.h"
@@ -51,6 +53,12 @@ double Distortion(CodecId codec) {
       const double error = .5708 / QjlTileEncoder::QjlProjections(codec);
       return error / (1 + error);
     }
+    case CodecKind::kQjlOutliers: {  // outliers apart err no more
+      const double error = .5708 / OutlierProjections(codec);
+      return error / (1 + error);
+    }
+    case CodecKind::kBand:  // which N(0, I) is not put in
+      return Distortion(PlainCodecOf(codec));
     case CodecKind::kTurboQjl: {
       // What is left over is sketched by one basis; d E|u|^2 is above 2 / pi for small d.
       return .5708 * kTurbo[TurboBits(codec) - 1];

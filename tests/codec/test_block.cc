@@ -4,6 +4,9 @@
 #include <bit>
 #include <cstring>
 
+#include "codec/band_table.h"
+#include "codec/outlier_channels.h"
+
 namespace polarkv::testing {
 namespace {
 
@@ -48,10 +51,24 @@ class BlockMaker {
     std::fill(area + size_t{records} * bytes, area + area_bytes, uint8_t{0});
   }
 
+  // Pairs backwards, bits one by one to every band in turn.
+  void FillBands(const LayerLayout& shape, uint8_t* segment) {
+    const uint32_t pairs = spec_.head_dim / 2, bands = BandCount(spec_.head_dim);
+    std::fill(segment + shape.first_band, segment + shape.first_tile, uint8_t{0});
+    for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+      BandTable table;
+      for (uint32_t i = 0; i < pairs; ++i) table.pair[i] = static_cast<uint8_t>(pairs - 1 - i);
+      for (uint32_t i = 0; i < BandBudget(shape.codec.k, spec_.head_dim); ++i) ++table.bits[i % bands];
+      table.deviation.fill(32);
+      WriteBandTable(table, spec_.head_dim, segment + shape.first_band + head * BandTableBytes(spec_.head_dim));
+    }
+  }
+
   void FillRecords(uint32_t layer) {
     const LayerLayout& shape = layout_.layer(layer);
     uint8_t* segment = bytes_.data() + layout_.SegmentOffset(layer, PlaneKind::kBase);
-    if (shape.first_tile != 0) FillArea(segment, spec_.kv_heads, shape.first_tile);
+    if (shape.first_band != 0) FillArea(segment, spec_.kv_heads, shape.first_band);
+    if (IsBanded(shape.codec.k)) FillBands(shape, segment);
     FillArea(segment + shape.first_escape, shape.escapes, shape.segment_bytes[0] - shape.first_escape);
   }
 
@@ -74,6 +91,9 @@ class BlockMaker {
     const uint64_t valid = FirstTokens(tile_head.tokens);
     if (shape.key_mean) tile_head.k_mean = 0xAAAAAAAAAAAAAAAA & valid & ~tile_head.k_escapes;
     std::memcpy(base, &tile_head, sizeof tile_head);
+    if (HasOutlierChannels(shape.codec.k)) FillOutliers(base + shape.base_tile.k_payload, valid & ~tile_head.k_escapes);
+    FillPayloadEnd(shape.codec.k, base + shape.base_tile.k_payload);
+    FillPayloadEnd(shape.codec.v, base + shape.base_tile.v_payload);
     if (k_scales) FillScales(base + shape.base_tile.k_scales, valid & ~tile_head.k_escapes);
     if (v_scales) FillScales(base + shape.base_tile.v_scales, valid & ~tile_head.v_escapes);
     if ((shape.planes & PlaneBit(PlaneKind::kKeyResidual)) != 0) {
@@ -81,6 +101,22 @@ class BlockMaker {
       ForEachToken(~valid | tile_head.k_escapes, [&](uint32_t token) { std::memset(norms + 2 * token, 0, 2); });
     }
     return static_cast<uint32_t>(std::popcount(tile_head.k_escapes) + std::popcount(tile_head.v_escapes));
+  }
+
+  static void FillOutliers(uint8_t* payload, uint64_t present) {
+    OutlierHead head{};
+    for (uint32_t group = 0; group < kOutlierGroups; ++group) {
+      for (uint32_t i = 0; i < kOutlierChannels; ++i) head.channel[group][i] = static_cast<uint8_t>(7 * i + group);
+    }
+    head.base = 5;
+    head.shift = 1;
+    std::memcpy(payload, &head, sizeof head);
+    FillScales(payload + sizeof head, present);
+  }
+
+  void FillPayloadEnd(CodecId codec, uint8_t* payload) const {
+    const uint32_t codes = CodeBytes(TraitsOf(codec), spec_.head_dim);
+    std::memset(payload + codes, 0, PayloadBytes(TraitsOf(codec), spec_.head_dim) - codes);
   }
 
   // Not zero where there is one, so that a test may count on it.

@@ -71,7 +71,7 @@ GoldenBlock ScaledRopeBlock() {
 // Key means that are in a profile, of its second head; a few tokens are nearer to it than to zero.
 GoldenBlock ProfiledBlock() {
   GoldenBlock block = {"profiled-d64", Spec({CodecId::kTurbo4, CodecId::kTurbo2}, 64, 1, 6), GoldenInput::kBiased,
-                       {KeyMeanPolicy::kAlways, 0, false, GoldenProfile().get()}};
+                       {KeyMeanPolicy::kAlways, 0, false, BandPolicy::kAlways, GoldenProfile().get()}};
   block.spec.first_kv_head = 1;
   block.spec.rope = GoldenProfile()->shape().rope;
   block.spec.profile_digest = GoldenProfile()->digest();
@@ -113,6 +113,9 @@ const std::vector<GoldenBlock>& GoldenBlocks() {
       {"k-turbo3-v-fp16-d64", Spec({kTurbo3, kFp16}, 64, 1, 2), kBell},
       {"means-d64", Spec({kTurbo2, kTurbo2}, 64, 1, 6), GoldenInput::kBiased, {KeyMeanPolicy::kAlways, 0, false}},
       {"escapes-d128", Spec({kTrellis2, kTurbo5}, 128, 1, 66), kBell, {KeyMeanPolicy::kNever, 4, true}},
+      {"bands-means-escapes-d96", Spec({kBand3, kTrellis1}, 96, 2, 66, {RopePairing::kHalf, 10000.0f, 96}), GoldenInput::kBiased,
+       {KeyMeanPolicy::kAlways, 4, true, BandPolicy::kAlways}},
+      {"bands-no-rope-d80", Spec({kBand2_5, kFp16}, 80, 1, 5), kBell},
       LayersBlock(),
       ScaledRopeBlock(),
       ProfiledBlock(),

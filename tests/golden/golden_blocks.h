@@ -25,7 +25,7 @@ struct GoldenBlock {
   BlockSpec spec;
   GoldenInput input = GoldenInput::kBellShaped;
   // What the encoder may add; by default codes alone.
-  EncodeOptions options = {KeyMeanPolicy::kNever, 0, false};
+  EncodeOptions options = {KeyMeanPolicy::kNever, 0, false, BandPolicy::kAlways};
 };
 
 const std::vector<GoldenBlock>& GoldenBlocks();

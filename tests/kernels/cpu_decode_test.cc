@@ -90,8 +90,9 @@ class CpuDecode : public ::testing::TestWithParam<InstructionSet> {
 
 TEST_P(CpuDecode, AllShapes) {
   SCOPED_TRACE(testing::SeedText(seed_));
-  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "k=fp16,v=turbo4", "turbo1",
-                            "turbo5", "trellis1", "trellis2", "trellis3"}) {
+  for (const char* codec : {"turbo4", "turbo3", "turbo2", "k=turbo4,v=turbo2", "k=turbo2,v=turbo3", "k=fp16,v=turbo4",
+                            "k=turbo5,v=turbo1", "k=turbo1,v=turbo5", "k=trellis3,v=trellis2", "k=trellis2,v=trellis1",
+                            "k=trellis1,v=trellis3"}) {
     for (uint32_t head_dim : kHeadDims) {
       for (uint32_t tokens : {1u, 63u, 64u, 130u}) {
         const BlockSpec spec = Spec(codec, head_dim, tokens);

@@ -5,10 +5,12 @@
 #define POLARKV_KERNELS_CPU_PORTABLE_BODIES_H_
 
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_decode.h"
 
 #define POLARKV_DECLARE_BODIES                                                                                  \
   void TurboAttend(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries, TurboRowState* states, \
-                   uint32_t rows, const TurboExtras* extras);
+                   uint32_t rows, const TurboExtras* extras);                                                   \
+  void TurboDecode(const TurboDecoderShape& shape, const TurboDecodeTile& tile);
 
 namespace polarkv::cpu {
 namespace avx2 {

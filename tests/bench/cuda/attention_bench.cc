@@ -2,12 +2,9 @@
 // attention_bench.py adds the rivals and the ratios.
 //
 // usage: cuda_attention_bench [--rounds N]
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -15,69 +12,12 @@
 
 #include "codec/block_layout.h"
 #include "kernels/cuda/attention.h"
+#include "tests/bench/cuda/device_timing.h"
 
 namespace polarkv::cuda {
 namespace {
 
-constexpr size_t kFlushBytes = size_t{256} << 20;  // several times the L2 cache
 constexpr uint32_t kTilesPerPage = 4, kHeadDim = 128;
-
-void Check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "cuda_attention_bench: %s: %s\n", what, cudaGetErrorString(error));
-  std::exit(1);
-}
-
-class Buffer {
- public:
-  explicit Buffer(size_t bytes) { Check(cudaMalloc(&data_, bytes), "cudaMalloc"); }
-  template <class T>
-  explicit Buffer(const std::vector<T>& host) : Buffer(host.size() * sizeof(T)) {
-    Check(cudaMemcpy(data_, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  ~Buffer() { cudaFree(data_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  template <class T>
-  T* As() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
-};
-
-// Median microseconds of `work`, the L2 cache flushed before each round.
-double MedianMicroseconds(uint32_t rounds, const Buffer& flush, const std::function<void()>& work) {
-  cudaEvent_t begin = nullptr, end = nullptr;
-  Check(cudaEventCreate(&begin), "cudaEventCreate");
-  Check(cudaEventCreate(&end), "cudaEventCreate");
-  std::vector<float> times;
-  for (uint32_t round = 0; round < rounds + 3; ++round) {
-    Check(cudaMemsetAsync(flush.As<void>(), static_cast<int>(round), kFlushBytes), "cudaMemset");
-    Check(cudaEventRecord(begin), "cudaEventRecord");
-    work();
-    Check(cudaEventRecord(end), "cudaEventRecord");
-    Check(cudaEventSynchronize(end), "attention");
-    float milliseconds = 0;
-    Check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
-    if (round >= 3) times.push_back(milliseconds * 1000);
-  }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
-  std::nth_element(times.begin(), times.begin() + static_cast<ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
-
-// Bytes a microsecond that a copy moves, read and written counted: the memory's limit in this run.
-double CopyBandwidth(uint32_t rounds, const Buffer& flush) {
-  constexpr size_t kBytes = size_t{1} << 30;
-  const Buffer from(kBytes), to(kBytes);
-  const double us = MedianMicroseconds(rounds, flush, [&] {
-    Check(cudaMemcpyAsync(to.As<void>(), from.As<void>(), kBytes, cudaMemcpyDeviceToDevice), "copy");
-  });
-  return 2.0 * kBytes / us;
-}
 
 struct Case {
   uint32_t sequences, tokens, kv_heads, group, queries;
@@ -97,8 +37,8 @@ struct Pages {
       TileHead head{};
       uint8_t scales[2 * kTileTokens];
     } prefix;
-    prefix.head.k_exponent = -12 * 32 - 255;
-    prefix.head.v_exponent = -8 * 32 - 255;
+    prefix.head.k_exponent = -12 * kScaleStepsPerOctave - 255;
+    prefix.head.v_exponent = -8 * kScaleStepsPerOctave - 255;
     for (uint8_t& scale : prefix.scales) scale = static_cast<uint8_t>(240 + random() % 16);
     base_plane = std::make_unique<Buffer>(tiles * tile.bytes);
     for (uint64_t i = 0; i < tiles; ++i) {

@@ -28,20 +28,22 @@ void EncodeSideOnHost(const EncodeArgs& args) {
           TileScratch scratch;
           std::memset(&scratch, 0xA5, sizeof scratch);
           const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
+          for (uint32_t token = 0; token < kTileTokens; ++token) {
+            scratch.rows[token] = FindRow(args, place, at, task, token);
+          }
           for (uint32_t quarter = 0; quarter < kQuarters; ++quarter) {
             alignas(16) std::array<uint8_t, Stage::kBytes> stage;
             stage.fill(0xA5);
             for (uint32_t lane = 0; lane < 32; ++lane) {
-              Stage::Fill(lane, QuarterRows{args, place, at, quarter * kQuarterTokens, task.tokens},
-                          [&](uint32_t offset, const uint8_t* from) {
-                            EXPECT_LE(offset + 16, Stage::kBytes);
-                            EXPECT_EQ(reinterpret_cast<uintptr_t>(from) % 16, 0u);
-                            if (from == nullptr) {
-                              std::memset(stage.data() + offset, 0, 16);
-                            } else {
-                              std::memcpy(stage.data() + offset, from, 16);
-                            }
-                          });
+              Stage::Fill(lane, scratch.rows + quarter * kQuarterTokens, [&](uint32_t offset, const uint8_t* from) {
+                EXPECT_LE(offset + 16, Stage::kBytes);
+                EXPECT_EQ(reinterpret_cast<uintptr_t>(from) % 16, 0u);
+                if (from == nullptr) {
+                  std::memset(stage.data() + offset, 0, 16);
+                } else {
+                  std::memcpy(stage.data() + offset, from, 16);
+                }
+              });
             }
             EncodeQuarter<HostWarp, kDim, kType, kBits, kSide>(args, tables, quarter, counted, stage.data(),
                                                                FindSidePlanes<kDim>(args, place, at, task), scratch);

@@ -240,6 +240,27 @@ struct HostWarp {
       return loaded;
     });
   }
+  static U32 LoadByte(const uint8_t* from, const U32& index) {
+    return EachLane<uint32_t>([&](size_t lane) { return from[index[lane]]; });
+  }
+  static U32 CountBits(const U32& x) {
+    return EachLane<uint32_t>([&](size_t lane) { return std::popcount(x[lane]); });
+  }
+  static void StoreShortIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const U32& x) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      const auto half = static_cast<uint16_t>(x[lane]);
+      if (condition[lane]) std::memcpy(to + byte_offset[lane], &half, sizeof half);
+    }
+  }
+  template <ElementType kType>
+  static U32 PackElements(const F32& low, const F32& high) {
+    const auto element = [](float x) -> uint32_t {
+      if (kType == ElementType::kF16) return FloatToHalf(x);
+      const uint32_t bits = std::bit_cast<uint32_t>(x);
+      return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    };
+    return EachLane<uint32_t>([&](size_t lane) { return element(low[lane]) | element(high[lane]) << 16; });
+  }
   static void StoreWordIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const U32& x) {
     for (size_t lane = 0; lane < 32; ++lane) {
       if (condition[lane]) std::memcpy(to + byte_offset[lane], &x[lane], 4);

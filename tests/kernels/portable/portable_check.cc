@@ -1,10 +1,12 @@
 // The portable bodies against their arithmetic in double, on tiles of random bits; for machines that this project's tests do
 // not run on. Plain C++; prints what failed, exits with 1 if anything did.
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
+#include "codec/half_float.h"
 #include "kernels/cpu/turbo_bodies.h"
 #include "tests/kernels/portable/random_tiles.h"
 
@@ -122,6 +124,58 @@ void CheckAttention(cpu::TurboAttendBody* body, const Shape& shape, bool extras,
   }
 }
 
+// A decoded number, to the dtype's bits.
+uint32_t Bits(float x, Dtype dtype) {
+  constexpr float kLargestBFloat16 = 0x1.fep127f;
+  if (dtype == Dtype::kF32) return std::bit_cast<uint32_t>(std::clamp(x, -0x1.fffffep127f, 0x1.fffffep127f));
+  if (dtype == Dtype::kF16) return FloatToHalf(std::clamp(x, -kMaxHalf, kMaxHalf));
+  const uint32_t bits = std::bit_cast<uint32_t>(std::clamp(x, -kLargestBFloat16, kLargestBFloat16));
+  return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+
+// Both sides of the first tile, to every dtype; exactly.
+void CheckDecode(cpu::TurboDecodeBody* body, const Shape& shape, bool rotated, RandomBits& random) {
+  const RandomTiles data(shape.key, shape.value, shape.head_dim, shape.tokens, random);
+  const uint32_t d = shape.head_dim, block = d & -d;
+  alignas(64) uint32_t signs32[256];
+  alignas(64) uint16_t signs16[256];
+  for (uint32_t j = 0; j < 256; ++j) signs32[j] = (signs16[j] = (random() & 1) != 0 ? 0x8000 : 0) * 0x10000u;
+  for (const bool keys : {true, false}) {
+    cpu::TurboDecoderShape how = data.Decoder(keys);
+    how.rotated = rotated;
+    how.sign_bits16 = signs16;
+    how.sign_bits32 = signs32;
+    cpu::TurboDecodeTile tile = data.FirstTile(keys);
+    for (float& factor : tile.factor) factor = random.Between(0, 9) == 0 ? 0 : std::ldexp(1.0f + 0.01f * static_cast<float>(random.Between(0, 99)), random.Between(-150, 127));
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+      const uint32_t bytes = dtype == Dtype::kF32 ? 4 : 2;
+      std::vector<uint8_t> rows(size_t{bytes} * d * tile.tokens);
+      how.dtype = static_cast<uint32_t>(dtype);
+      tile.rows = rows.data();
+      body(how, tile);
+      for (uint32_t t = 0; t < tile.tokens; ++t) {
+        int h[256];
+        for (uint32_t j = 0; j < d; ++j) h[j] = keys ? data.Key(t, j) : data.Value(t, j);
+        for (uint32_t stride = 1; stride < block && !rotated; stride *= 2) {
+          for (uint32_t j = 0; j < d; ++j) {
+            if ((j & stride) != 0) continue;
+            const int a = h[j], b = h[j + stride];
+            h[j] = a + b;
+            h[j + stride] = a - b;
+          }
+        }
+        for (uint32_t j = 0; j < d; ++j) {
+          uint32_t got = 0;
+          std::memcpy(&got, &rows[(size_t{t} * d + j) * bytes], bytes);
+          uint32_t expected = Bits(tile.factor[t] * static_cast<float>(h[j]), dtype);
+          if (!rotated) expected ^= dtype == Dtype::kF32 ? signs32[j] : signs16[j];
+          Check("bits of a decoded number", shape, got, expected, 0);
+        }
+      }
+    }
+  }
+}
+
 // Codes as stored and as read with fewer planes.
 std::vector<SideCodec> AllCodecs() {
   std::vector<SideCodec> codecs = {{CodeKind::kTrellis1, 0}, {CodeKind::kTrellis2, 0}, {CodeKind::kTrellis3, 0}, {CodeKind::kTurbo1, 1}};
@@ -132,7 +186,8 @@ std::vector<SideCodec> AllCodecs() {
   return codecs;
 }
 
-void CheckBody(cpu::TurboAttendBody* body, RandomBits& random) {
+void CheckBodies(cpu::InstructionSet set, RandomBits& random) {
+  cpu::TurboAttendBody* body = cpu::TurboAttendBodyFor(set);
   const std::vector<SideCodec> codecs = AllCodecs();
   for (size_t i = 0; i < codecs.size(); ++i) {
     for (const uint32_t d : {64u, 80u, 96u, 128u, 192u, 256u}) {
@@ -141,6 +196,8 @@ void CheckBody(cpu::TurboAttendBody* body, RandomBits& random) {
       CheckAttention(body, {codecs[i], other, d, tokens, 1}, false, random);
       CheckAttention(body, {other, codecs[i], d, 64, 5}, false, random);
       CheckAttention(body, {codecs[i], codecs[i], d, static_cast<uint32_t>(random.Between(1, 64)), 2}, true, random);
+      CheckDecode(cpu::TurboDecodeBodyFor(set, d), {codecs[i], other, d, tokens, 0}, i % 2 == 0, random);
+      CheckDecode(cpu::TurboDecodeBodyFor(set, d), {other, codecs[i], d, tokens, 0}, i % 2 == 1, random);
     }
   }
 }
@@ -153,11 +210,10 @@ int main(int argc, char** argv) {
   int bodies = 0;
   const uint64_t seed = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : static_cast<uint64_t>(std::time(nullptr));
   for (const cpu::InstructionSet set : cpu::kInstructionSets) {
-    cpu::TurboAttendBody* body = cpu::TurboAttendBodyFor(set);
-    if (body == nullptr || !cpu::Supports(set)) continue;
+    if (cpu::TurboAttendBodyFor(set) == nullptr || !cpu::Supports(set)) continue;
     testing::checks = testing::failures = 0;
     testing::RandomBits random(seed);
-    testing::CheckBody(body, random);
+    testing::CheckBodies(set, random);
     std::printf("%s: %d of %d comparisons failed; seed %llu\n", cpu::InstructionSetName(set).data(), testing::failures,
                 testing::checks, static_cast<unsigned long long>(seed));
     if (testing::failures != 0) return 1;

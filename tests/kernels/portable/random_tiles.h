@@ -15,6 +15,7 @@
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 #include "kernels/cpu/turbo_attention.h"
+#include "kernels/cpu/turbo_decode.h"
 
 namespace polarkv::testing {
 
@@ -107,6 +108,31 @@ struct RandomTiles {
     reader.key_table = Table(key, cpu::kKeyTableOffset);
     reader.value_table = Table(value, 0);
     return reader;
+  }
+
+  // How to decode one side; without what concerns the rows.
+  cpu::TurboDecoderShape Decoder(bool keys) const {
+    cpu::TurboDecoderShape shape;
+    shape.kind = (keys ? key : value).kind;
+    shape.bits = (keys ? key : value).bits();
+    shape.head_dim = tiles.head_dim;
+    shape.keys = keys;
+    shape.table = Table(keys ? key : value, cpu::TurboDecoderShape::kImageOffset);
+    return shape;
+  }
+  cpu::TurboDecodeTile FirstTile(bool keys) const {
+    const SideCodec codec = keys ? key : value;
+    cpu::TurboDecodeTile tile;
+    tile.crumbs = tiles.base + (keys ? tiles.key_crumbs : tiles.value_crumbs);
+    tile.refine1 = refine[keys ? 0 : 2].data();
+    tile.refine0 = refine[keys ? 1 : 3].data();
+    uint32_t plane = 0;
+    tile.plane[plane++] = tile.crumbs;
+    if (codec.payload() == 24) tile.plane[plane++] = tile.crumbs + 16 * tiles.head_dim;
+    tile.plane[plane++] = tile.refine1;
+    tile.plane[plane++] = tile.refine0;
+    tile.tokens = tiles.tokens < kTileTokens ? tiles.tokens : kTileTokens;
+    return tile;
   }
 
   SideCodec key, value;

@@ -1,0 +1,7 @@
+#include "kernels/cuda/decode_kernels.cuh"
+
+namespace polarkv::cuda {
+
+template cudaError_t LaunchDecodeDim<128>(const AttentionCodec&, const DecodeBatch&, cudaStream_t);
+
+}  // namespace polarkv::cuda

@@ -1,0 +1,142 @@
+// The cases of encode_test.cc and decode_test.cc on a device: every type of numbers with every codec and head_dim.
+#include <cuda_runtime_api.h>
+
+#include "tests/kernels/cuda/decode_fixture.h"
+#include "tests/kernels/cuda/device_memory.h"
+
+namespace polarkv::cuda {
+namespace {
+
+template <class T>
+void CopyBack(const DeviceMemory& from, std::vector<T>& to) {
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
+  ASSERT_EQ(cudaMemcpy(to.data(), from.As<void>(), to.size() * sizeof(T), cudaMemcpyDeviceToHost), cudaSuccess);
+}
+
+struct DeviceBackend {
+  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors, std::vector<uint8_t>& bytes,
+                     std::vector<TileReport>& reports) {
+    const DeviceMemory memory(tensors.memory), table(tensors.table), out(bytes), report(reports);
+    EncodedPlace place = PlaceOf(block, out.As<uint8_t>(), report.As<TileReport>());
+    place.page_table = table.As<int32_t>();
+    place.row_offset = tensors.offset;
+    const DeviceMemory places(std::vector<EncodedPlace>{place});
+    tensors.SetPointers(memory.As<uint8_t>());
+    EncodeBatch batch;
+    batch.rows = tensors.rows;
+    batch.places = places.As<EncodedPlace>();
+    batch.blocks = 1;
+    batch.tiles_per_block = block.spec.tiles();
+    batch.layers = block.spec.layers;
+    batch.kv_heads = block.spec.kv_heads;
+    const EncodeError error = LaunchEncode(codec, batch, nullptr);
+    ASSERT_EQ(error, EncodeError::kNone) << EncodeErrorText(error);
+    CopyBack(out, bytes);
+    CopyBack(report, reports);
+  }
+
+  static void Decode(const AttentionCodec& codec, const BlockView& view, Tensors& rows) {
+    const DeviceMemory bytes(std::vector<uint8_t>(view.bytes().begin(), view.bytes().end())), memory(rows.memory),
+        table(rows.table);
+    std::vector<PageLayer> layers;
+    for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
+      layers.push_back(PageLayerOf(view, layer, bytes.As<uint8_t>()));
+    }
+    const DeviceMemory pages(layers), places(std::vector<RowPlace>{{table.As<int32_t>(), rows.offset, 0}});
+    rows.SetPointers(memory.As<uint8_t>());
+    DecodeBatch batch;
+    batch.rows = rows.rows;
+    batch.pages = pages.As<PageLayer>();
+    batch.page_stride = view.spec().layers;
+    batch.places = places.As<RowPlace>();
+    batch.blocks = 1;
+    batch.tiles_per_block = view.spec().tiles();
+    batch.layers = view.spec().layers;
+    batch.kv_heads = view.spec().kv_heads;
+    const DecodeError error = LaunchDecode(codec, batch, nullptr);
+    ASSERT_EQ(error, DecodeError::kNone) << DecodeErrorText(error);
+    CopyBack(memory, rows.memory);
+  }
+};
+
+class CudaDeviceEncodeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HasDevice()) GTEST_SKIP() << "no CUDA device here";
+  }
+  static void Encode(const EncodeCase& c, uint32_t seed) { ExpectReferenceBytes<DeviceBackend>(c, seed); }
+  static void Decode(const DecodeCase& c, uint32_t seed) { ExpectReferenceRows<DeviceBackend>(c, seed); }
+};
+
+constexpr ElementType kTypes[] = {ElementType::kF16, ElementType::kBF16, ElementType::kF32};
+constexpr CodecId kTurbo[] = {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4};
+constexpr CodecId kAll[] = {CodecId::kTurbo2,   CodecId::kTurbo3,   CodecId::kTurbo4,
+                            CodecId::kTrellis1, CodecId::kTrellis2, CodecId::kTrellis3};
+
+TEST_F(CudaDeviceEncodeTest, EncodesEveryCodecHeadDimAndType) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const CodecId codec : kTurbo) {
+      for (const ElementType type : kTypes) {
+        SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
+        Encode({.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0}, dim);
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesLayoutsOfEngines) {
+  for (const RowLayout layout : {RowLayout::kContiguous, RowLayout::kStrided, RowLayout::kNhdPages,
+                                 RowLayout::kHndPages, RowLayout::kInterleavedPages}) {
+    SCOPED_TRACE(static_cast<int>(layout));
+    for (const uint32_t tokens : {1u, 63u, 64u, 65u, 1009u}) Encode({.shape = {2, 2, tokens, 128}, .layout = layout}, tokens);
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesHugeTinyAndMisfitNumbers) {
+  for (const float magnitude : {0.0f, 1e38f, 1e-36f, 1e-41f}) {
+    SCOPED_TRACE(magnitude);
+    const FillNumber scaled = [=](uint32_t, uint32_t, float x) { return std::clamp(x, -3.0f, 3.0f) * magnitude; };
+    for (const ElementType type : {ElementType::kBF16, ElementType::kF32}) {
+      Encode({.shape = {1, 1, 70, 128}, .type = type, .k = scaled, .v = scaled}, 1);
+    }
+  }
+  const FillNumber far = [](uint32_t token, uint32_t j, float x) {
+    return j == 5 && token % 7 == 0 ? 60.0f : std::ldexp(x, token % 9 == 0 ? -40 : 40);
+  };
+  for (const bool escapes : {true, false}) {
+    Encode({.shape = {1, 2, 128, 128}, .first_position = 0, .escapes = escapes, .k = far, .v = far}, 2);
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, ReportsWhatIsNotFinite) {
+  for (const ElementType type : kTypes) {
+    const FillNumber bad = [](uint32_t token, uint32_t j, float x) { return token == 67 && j == 100 ? NAN : x; };
+    Encode({.shape = {.tokens = 100}, .type = type, .k = bad}, 1);
+    Encode({.shape = {.tokens = 100}, .type = type, .v = bad}, 1);
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, DecodesEveryCodecHeadDimAndType) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const CodecId codec : kAll) {
+      for (const ElementType type : kTypes) {
+        SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
+        Decode({.of = {.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .first_position = 0}, .type = type}, dim);
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, DecodesLayoutsPartialPlanesAndExtremes) {
+  const PlaneMask base = PlaneBit(PlaneKind::kBase);
+  for (const PlaneMask planes : {base, base | PlaneBit(PlaneKind::kKeyRefine1), kAllPlanes}) {
+    for (const RowLayout layout : {RowLayout::kStrided, RowLayout::kNhdPages, RowLayout::kHndPages}) {
+      Decode({.of = {.shape = {2, 2, 1009, 128}, .layout = layout}, .planes = planes}, planes);
+    }
+  }
+  const FillNumber falling = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, 60 - static_cast<int>(token % 200)); };
+  for (const ElementType type : kTypes) Decode({.of = {.shape = {1, 1, 200, 128}, .k = falling, .v = falling}, .type = type}, 5);
+}
+
+}  // namespace
+}  // namespace polarkv::cuda

@@ -1,0 +1,89 @@
+// A launch of kernels/cuda/decode.h on the host: the same warp programs, tile after tile, on emulated lanes.
+#ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_DECODE_H_
+#define POLARKV_TESTS_KERNELS_CUDA_HOST_DECODE_H_
+
+#include <array>
+#include <cstring>
+
+#include "kernels/cuda/decode_tile.h"
+#include "tests/kernels/cuda/host_warp.h"
+
+namespace polarkv::cuda {
+
+template <int kDim, ElementType kType, int kKind, int kSide>
+void DecodeSideOnHost(const int8_t (&image)[16], const DecodeArgs& args) {
+  using Stage = RowStage<kDim, kType>;
+  const PermuteTables<kKind> tables = MakePermuteTables<kKind>(image);
+  DecodeCursor at{};
+  for (at.block = 0; at.block < args.blocks; ++at.block) {
+    for (at.layer = 0; at.layer < args.layers; ++at.layer) {
+      for (at.head = 0; at.head < args.kv_heads; ++at.head) {
+        for (at.tile = 0; at.tile < args.tiles_per_block; ++at.tile) {
+          DecodeTask task;
+          if (!FindDecodeTask(args, at, task)) continue;
+          DecodeScratch scratch;
+          for (uint32_t token = 0; token < kTileTokens; ++token) scratch.rows[token] = FindTarget(args, at, task, token);
+          for (uint32_t first = 0; first < task.tokens; first += kQuarterTokens) {
+            alignas(16) std::array<uint8_t, Stage::kBytes> stage;
+            stage.fill(0xA5);
+            DecodeQuarter<HostWarp, kDim, kType, kKind, kSide>(args, tables, task, first / kQuarterTokens, stage.data());
+            for (uint32_t lane = 0; lane < 32; ++lane) {
+              DrainRows<kDim, kType>(lane, scratch.rows + first, [&](uint8_t* to, uint32_t offset) {
+                EXPECT_LE(offset + 16, Stage::kBytes);
+                EXPECT_EQ(reinterpret_cast<uintptr_t>(to) % 16, 0u);
+                std::memcpy(to, stage.data() + offset, 16);
+              });
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Of the rows' type only the stores depend; so emulation has all codecs and head dims with one type, and the others once.
+template <int kDim, ElementType kType, int kSide>
+DecodeError DecodeKindOnHost(CodeKind kind, const int8_t (&image)[16], const DecodeArgs& args) {
+  if constexpr (kType == ElementType::kF32 || kDim == 128) {
+    if (kind == kTurbo4) {
+      DecodeSideOnHost<kDim, kType, kTurbo4, kSide>(image, args);
+      return DecodeError::kNone;
+    }
+  }
+  if constexpr (kType == ElementType::kF32) {
+    if (kind == kTurbo2) DecodeSideOnHost<kDim, kType, kTurbo2, kSide>(image, args);
+    if (kind == kTurbo3) DecodeSideOnHost<kDim, kType, kTurbo3, kSide>(image, args);
+    if (kind == kTrellis1) DecodeSideOnHost<kDim, kType, kTrellis1, kSide>(image, args);
+    if (kind == kTrellis2) DecodeSideOnHost<kDim, kType, kTrellis2, kSide>(image, args);
+    if (kind == kTrellis3) DecodeSideOnHost<kDim, kType, kTrellis3, kSide>(image, args);
+    return DecodeError::kNone;
+  }
+  return DecodeError::kUnsupportedShape;
+}
+
+template <int kDim, ElementType kType>
+DecodeError DecodeTypedOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+  const DecodeError error = DecodeKindOnHost<kDim, kType, 0>(codec.key_kind, codec.key_image,
+                                                             MakeDecodeArgs(codec, batch, KvSide::kKey));
+  if (error != DecodeError::kNone) return error;
+  return DecodeKindOnHost<kDim, kType, 1>(codec.value_kind, codec.value_image,
+                                          MakeDecodeArgs(codec, batch, KvSide::kValue));
+}
+
+template <int kDim>
+DecodeError DecodeDimOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+  if (batch.rows.type == ElementType::kF16) return DecodeTypedOnHost<kDim, ElementType::kF16>(codec, batch);
+  if (batch.rows.type == ElementType::kBF16) return DecodeTypedOnHost<kDim, ElementType::kBF16>(codec, batch);
+  return DecodeTypedOnHost<kDim, ElementType::kF32>(codec, batch);
+}
+
+inline DecodeError DecodeOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+  if (const DecodeError error = CheckDecode(codec, batch); error != DecodeError::kNone) return error;
+  if (codec.head_dim == 64) return DecodeDimOnHost<64>(codec, batch);
+  if (codec.head_dim == 128) return DecodeDimOnHost<128>(codec, batch);
+  return DecodeDimOnHost<256>(codec, batch);
+}
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_TESTS_KERNELS_CUDA_HOST_DECODE_H_
