@@ -37,8 +37,8 @@ Input: files as `polarkv encode` takes them, with all of the model's KV heads, o
 best of several sequences. The first four positions of a sequence are left out. Files are taken in the order given; the same
 files give the same profile.
 
-Output: a profile (.pkm) and its digest, which blocks and their namespace name. Shown is the part of the energy that the means
-take off keys like those, which were not in the input. Heads where it is less than a tenth get no mean.
+Output: a profile (.pkm) and its digest, which blocks and their namespace name. Shown is the part of the energy that the
+means take off keys like those, which were not in the input. Heads where it is less than a tenth get no mean.
 
 A namespace is opened with the profile once (`polarkv put --profile`); its server gives it to other workers.
 
@@ -108,7 +108,8 @@ void Report(const ProfileOptions& options, const Built& built, const KeyMeanProf
     const LayerGain gain = GainOf(built, profile, layer);
     means += gain.heads;
     layers.push_back({{"layer", layer}, {"energy_removed", gain.removed}, {"heads_with_mean", gain.heads}});
-    if (!options.json) std::printf("%5u  %12.1f %%  %u of %u\n", layer, 100 * gain.removed, gain.heads, built.shape.kv_heads);
+    if (options.json) continue;
+    std::printf("%5u  %12.1f %%  %u of %u\n", layer, 100 * gain.removed, gain.heads, built.shape.kv_heads);
   }
   if (means == 0) PrintNote("no head's keys have a mean worth taking off; blocks gain nothing by this profile");
   if (built.tokens < kFewTokens) {
