@@ -13,7 +13,6 @@ namespace polarkv {
 namespace {
 
 constexpr uint32_t kFirstLevelBits = 4, kUpperLevelBits = 2;
-constexpr int kTopBinade = 14;  // of the tile's largest radius as stored
 
 // Levels 2 to 4: Lloyd-Max for the density of an angle between the radii of 2, 4 and 8 coordinates on each side,
 // proportional to sin(2 psi)^(2^(l-1) - 1). A code is the number of thresholds (in 1/65536 turn) reached.
@@ -111,12 +110,13 @@ void ReadRecursivePolar(KvSide side, uint32_t head_dim, const uint8_t* payload, 
   const uint32_t coordinate_stride = side == KvSide::kKey ? kTileTokens : 1;
   const uint32_t groups = head_dim / kPolarGroup;
   const uint8_t* angles = payload + PolarGroupRadiusBytes(head_dim);
+  const float to_image = std::ldexp(1.0f, -kPolarTopBinade);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     for (uint32_t g = 0; g < groups; ++g) {
       const uint32_t group = t * groups + g;
       uint16_t radius;
       std::memcpy(&radius, payload + 2 * group, 2);
-      const PolarGroup x = DecodePolarGroup({LoadAngles(angles, AngleBytes(head_dim), group), HalfToFloat(radius)});
+      const PolarGroup x = DecodePolarGroup({LoadAngles(angles, AngleBytes(head_dim), group), HalfToFloat(radius) * to_image});
       for (uint32_t j = 0; j < kPolarGroup; ++j) {
         matrix[t * token_stride + (g * kPolarGroup + j) * coordinate_stride] = x[j];
       }
@@ -151,7 +151,7 @@ ScaleRange RecursivePolarTileEncoder::Encode(const float* rows, uint32_t tokens,
       any = true;
     }
   }
-  const int exponent = any ? top - kTopBinade : 0;
+  const int exponent = any ? top - kPolarTopBinade : 0;
   for (uint32_t i = 0; i < tokens * groups; ++i) {
     const uint32_t t = i / groups;
     const int lift = tile->norms[t / kQuantizerLanes].exponent[t % kQuantizerLanes] - exponent;

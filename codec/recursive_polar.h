@@ -30,6 +30,10 @@ struct PolarGroupCode {
 PolarGroupCode EncodePolarGroup(const PolarGroup& x);
 PolarGroup DecodePolarGroup(const PolarGroupCode& code);
 
+// The binade of a tile's largest radius as stored. Images are smaller by as much, and the tile's scale larger, so that
+// scales of subnormal vectors keep their bits.
+inline constexpr int kPolarTopBinade = 14;
+
 // Reads a payload into a matrix [column][row] as in code_matrix.h.
 void ReadRecursivePolar(KvSide side, uint32_t head_dim, const uint8_t* payload, float* matrix);
 

@@ -68,8 +68,9 @@ TileMatrixReader::TileMatrixReader(KvSide side, uint32_t head_dim)
 
 void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& out) const {
   const CodecTraits& codec = TraitsOf(part.codec);
+  const int exponent = part.exponent + (codec.kind == CodecKind::kPolarRecursive ? kPolarTopBinade : 0);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
-    out.factor[t] = codec.has_scales ? ScaleValue(part.range, part.scales[t]) : std::ldexp(1.0, part.exponent);
+    out.factor[t] = codec.has_scales ? ScaleValue(part.range, part.scales[t]) : std::ldexp(1.0, exponent);
   }
   ReadValues(part, rope, out);
   for (uint32_t t = 0; t < kTileTokens; ++t) {

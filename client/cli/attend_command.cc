@@ -8,6 +8,7 @@
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
 #include "client/cli/pkv_file.h"
+#include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/query_tensor.h"
 #include "client/cli/safetensors.h"
@@ -21,7 +22,7 @@ namespace {
 
 struct AttendOptions {
   std::vector<std::string> blocks;
-  std::string query, out;
+  std::string query, out, profile;
   uint32_t planes = 4;
   bool json = false;
 };
@@ -43,11 +44,13 @@ Examples:
   polarkv attend --block first.pkv --block second.pkv --query q.safetensors --out out.safetensors
   polarkv attend --block kv.pkv --planes 2 --query q.safetensors --out out.safetensors)";
 
-absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& paths) {
+absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& paths,
+                                                const KeyMeanProfilePtr& profile) {
   std::vector<PkvFile> files;
   for (const std::string& path : paths) {
-    absl::StatusOr<PkvFile> file = PkvFile::Open(path);
+    absl::StatusOr<PkvFile> file = PkvFile::Open(path, profile);
     if (!file.ok()) return file.status();
+    if (absl::Status s = CheckProfileGiven(*file); !s.ok()) return s;
     files.push_back(*std::move(file));
     for (size_t i = 0; i < files.back().blocks().size(); ++i) {
       const absl::Status same = CheckSameShape(files.front().blocks().front().spec(), files.back().blocks()[i].spec());
@@ -110,7 +113,9 @@ absl::Status CheckOptions(const AttendOptions& options) {
 
 absl::Status RunAttend(const AttendOptions& options) {
   if (absl::Status s = CheckOptions(options); !s.ok()) return s;
-  const absl::StatusOr<std::vector<PkvFile>> files = OpenBlocks(options.blocks);
+  const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
+  if (!profile.ok()) return profile.status();
+  const absl::StatusOr<std::vector<PkvFile>> files = OpenBlocks(options.blocks, *profile);
   if (!files.ok()) return files.status();
   const absl::StatusOr<QueryTensor> query = QueryTensor::Load(options.query, files->front().blocks().front().spec());
   if (!query.ok()) return query.status();
@@ -148,6 +153,7 @@ void AddAttendCommand(CommandLine& line) {
   command.RequiredText("--query", &options->query, "FILE", "Safetensors file with tensor q");
   command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
   command.Number("--planes", &options->planes, "Read turbo codes at this many bits: 2, 3 or 4");
+  command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm)");
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

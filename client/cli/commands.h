@@ -12,6 +12,7 @@ void AddEncodeCommand(CommandLine& line);
 void AddDecodeCommand(CommandLine& line);
 void AddAttendCommand(CommandLine& line);
 void AddInspectCommand(CommandLine& line);
+void AddProfileCommand(CommandLine& line);
 
 void AddPutCommand(CommandLine& line);
 void AddGetCommand(CommandLine& line);

@@ -8,6 +8,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/format_names.h"
 #include "client/cli/pkv_file.h"
+#include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/safetensors.h"
 #include "client/cli/selected_block.h"
@@ -19,7 +20,7 @@ namespace polarkv::cli {
 namespace {
 
 struct DecodeOptions {
-  std::string in, out;
+  std::string in, out, profile;
   bool json = false;
 };
 
@@ -99,8 +100,11 @@ absl::Status RunDecode(const DecodeOptions& options) {
   if (IsSameFile(options.in, options.out)) {
     return UsageError("--in and --out are the same file; the output would replace the input");
   }
-  const absl::StatusOr<PkvFile> file = PkvFile::Open(options.in);
+  const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
+  if (!profile.ok()) return profile.status();
+  const absl::StatusOr<PkvFile> file = PkvFile::Open(options.in, *profile);
   if (!file.ok()) return file.status();
+  if (absl::Status s = CheckProfileGiven(*file); !s.ok()) return s;
   if (absl::Status s = CheckOneRun(*file); !s.ok()) return s;
   const BlockSpec& spec = file->blocks().front().spec();
   const std::vector<uint64_t> shape = {spec.layers, spec.kv_heads, file->tokens(), spec.head_dim};
@@ -127,6 +131,7 @@ void AddDecodeCommand(CommandLine& line) {
                                 [options] { return RunDecode(*options); });
   command.RequiredText("--in", &options->in, "FILE", "File of blocks (.pkv)");
   command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
+  command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm)");
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

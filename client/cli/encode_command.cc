@@ -11,6 +11,7 @@
 #include "client/cli/kv_tensors.h"
 #include "client/cli/output_file.h"
 #include "client/cli/pkv_file.h"
+#include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/text_format.h"
 #include "kernels/kv_kernels.h"
@@ -20,7 +21,7 @@ namespace polarkv::cli {
 namespace {
 
 struct EncodeOptions {
-  std::string codec, in, out;
+  std::string codec, in, out, profile;
   uint32_t block_tokens = 256;
   uint32_t first_kv_head = 0;
   KvMetadata metadata;
@@ -36,6 +37,9 @@ these entries of its string metadata (options of the same name win over them):
   rope_dims       leading coordinates that RoPE rotates; default: head_dim
   first_position  position of token 0 in the sequence; default 0
   model           shown, not stored
+
+With --profile (`polarkv profile` makes one), keys lose the model's mean keys, which are in that file and not in the
+blocks: for models that add a bias to keys, and blocks of fewer than 256 tokens. Who decodes the blocks needs it too.
 
 Output: blocks of --block-tokens tokens back to back. Each describes itself; the last one may be short. Only full blocks
 can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
@@ -80,10 +84,14 @@ TensorView SliceTokens(const TensorView& tensor, uint64_t first, uint32_t count)
   return slice;
 }
 
-absl::Status EncodeOne(const KvTensors& tensors, BlockSpec spec, uint64_t first_token, OutputFile* out) {
+absl::Status EncodeOne(const KvTensors& tensors, BlockSpec spec, uint64_t first_token, const KeyMeanProfilePtr& profile,
+                       OutputFile* out) {
   spec.first_position = tensors.placement().first_position + first_token;
-  const absl::StatusOr<std::vector<uint8_t>> block = EncodeBlock(
-      spec, SliceTokens(tensors.k(), first_token, spec.tokens), SliceTokens(tensors.v(), first_token, spec.tokens));
+  polarkv::EncodeOptions how;
+  how.profile = profile.get();
+  const absl::StatusOr<std::vector<uint8_t>> block =
+      EncodeBlock(spec, SliceTokens(tensors.k(), first_token, spec.tokens),
+                  SliceTokens(tensors.v(), first_token, spec.tokens), how);
   if (block.ok()) return out->Append(*block);
   if (first_token == 0) return block.status();
   return Annotate(block.status(), "in the block that begins at token " + std::to_string(first_token) +
@@ -92,13 +100,13 @@ absl::Status EncodeOne(const KvTensors& tensors, BlockSpec spec, uint64_t first_
 
 // Returns the number of blocks.
 absl::StatusOr<uint64_t> EncodeAll(const KvTensors& tensors, const BlockSpec& common, uint32_t block_tokens,
-                                   OutputFile* out) {
+                                   const KeyMeanProfilePtr& profile, OutputFile* out) {
   ProgressLine progress("encoding", tensors.tokens(), "tokens");
   uint64_t blocks = 0;
   for (uint64_t first = 0; first < tensors.tokens(); first += block_tokens, ++blocks) {
     BlockSpec spec = common;
     spec.tokens = static_cast<uint32_t>(std::min<uint64_t>(block_tokens, tensors.tokens() - first));
-    if (absl::Status s = EncodeOne(tensors, spec, first, out); !s.ok()) return s;
+    if (absl::Status s = EncodeOne(tensors, spec, first, profile, out); !s.ok()) return s;
     progress.Update(first + spec.tokens);
   }
   return blocks;
@@ -140,14 +148,20 @@ absl::Status RunEncode(const EncodeOptions& options) {
   if (!tensors->placement().rope_stated) {
     PrintNote("no rope in the metadata of " + options.in + "; recording none (--rope says otherwise)");
   }
+  const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
+  if (!profile.ok()) return profile.status();
   BlockSpec spec = CommonSpec(*tensors, *codec, options.first_kv_head);
+  if (*profile != nullptr) {
+    if (absl::Status s = (*profile)->CheckFits(spec); !s.ok()) return Annotate(s, options.profile);
+    spec.profile_digest = (*profile)->digest();
+  }
   spec.tokens = static_cast<uint32_t>(std::min<uint64_t>(options.block_tokens, tensors->tokens()));
   spec.first_position = tensors->placement().first_position;
   if (const auto layout = BlockLayout::Make(spec); !layout.ok()) return Annotate(layout.status(), options.in);
 
   absl::StatusOr<OutputFile> out = OutputFile::Create(options.out);
   if (!out.ok()) return out.status();
-  const absl::StatusOr<uint64_t> blocks = EncodeAll(*tensors, spec, options.block_tokens, &*out);
+  const absl::StatusOr<uint64_t> blocks = EncodeAll(*tensors, spec, options.block_tokens, *profile, &*out);
   if (!blocks.ok()) return Annotate(blocks.status(), options.in);
   if (absl::Status s = out->Commit(); !s.ok()) return s;
   Report(options, *tensors, spec, *blocks, out->size());
@@ -171,6 +185,7 @@ void AddEncodeCommand(CommandLine& line) {
   command.OptionalText("--first-position", &options->metadata.first_position, "N", "Position of token 0");
   command.Number("--first-kv-head", &options->first_kv_head,
                  "Global index of the first head, for a shard of a tensor-parallel model");
+  command.Text("--profile", &options->profile, "FILE", "Key-mean profile of the model (.pkm), of `polarkv profile`");
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

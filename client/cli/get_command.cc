@@ -26,7 +26,7 @@ constexpr std::chrono::seconds kLease{60};
 
 struct GetOptions {
   LookupOptions lookup;
-  std::string out;
+  std::string out, profile_out;
 };
 
 constexpr char kFooter[] =
@@ -36,7 +36,8 @@ the bytes are those that were stored. Exit code 3, and no file, when the first b
 stored.
 
 Only whole blocks make a file that other programs can read, so that get has no choice of layers or planes; workers fetch
-those through the client library. `polarkv attend --planes` shows what fewer planes cost.
+those through the client library. `polarkv attend --planes` shows what fewer planes cost. Blocks of a namespace with a
+key-mean profile need it to be decoded: --profile-out writes it beside them.
 )";
 
 constexpr char kExamples[] = R"(
@@ -167,9 +168,24 @@ absl::Status FetchToFile(const GetOptions& options, Lookup& lookup, const Wanted
   return absl::OkStatus();
 }
 
+absl::Status WriteProfile(const GetOptions& options, Lookup& lookup) {
+  const absl::StatusOr<NamespaceHandle> ns = lookup.client->OpenNamespace(lookup.ns.descriptor);
+  if (!ns.ok()) return ExplainServerError(ns.status(), options.lookup.server);
+  if (ns->profile == nullptr) {
+    return absl::FailedPreconditionError("the namespace has no key-mean profile; leave --profile-out out");
+  }
+  absl::StatusOr<OutputFile> out = OutputFile::Create(options.profile_out);
+  if (!out.ok()) return out.status();
+  if (absl::Status s = out->Append(ns->profile->bytes()); !s.ok()) return s;
+  return out->Commit();
+}
+
 absl::Status RunGet(const GetOptions& options) {
   absl::StatusOr<Lookup> lookup = OpenLookup(options.lookup, WantKeys::kYes);
   if (!lookup.ok()) return lookup.status();
+  if (!options.profile_out.empty()) {
+    if (absl::Status s = WriteProfile(options, *lookup); !s.ok()) return s;
+  }
   const absl::StatusOr<Wanted> wanted = ChooseBlocks(options, *lookup);
   if (!wanted.ok()) return wanted.status();
   const absl::Status status = FetchToFile(options, *lookup, *wanted);
@@ -188,6 +204,7 @@ void AddGetCommand(CommandLine& line) {
       line.Add("get", "Fetch the longest stored prefix into a file", [options] { return RunGet(*options); });
   AddLookupOptions(&command, &options->lookup);
   command.RequiredText("--out", &options->out, "FILE", "File of blocks to write (.pkv)");
+  command.Text("--profile-out", &options->profile_out, "FILE", "Also write the namespace's key-mean profile (.pkm)");
   command.Explain(kFooter + KeyHelp() + kExamples);
 }
 

@@ -29,9 +29,10 @@ constexpr char kFooter[] =
     R"(Verifies every checksum and every field of every block. A defect in one block does not hide the others: as long as a
 block's header is sound, its length is known, and the next block is looked at. Exit code 1 when there is any defect.
 
-Shown are the first block's header, in full, its layers with codecs of their own, mean keys or keys and values that are
-stored raw (escapes), one line for every block, and the bits that a coordinate takes as stored. --directory adds the first
-block's segments (layer, plane, offset, length, XXH3-64). --json has it all for every block.
+Shown are the first block's header, in full, its layers with codecs of their own, key means (yes: in the block; profile: in
+the profile whose digest the header has) or keys and values that are stored raw (escapes), one line for every block, and the
+bits that a coordinate takes as stored. --directory adds the first block's segments (layer, plane, offset, length, XXH3-64).
+--json has it all for every block.
 
 Examples:
   polarkv inspect kv.pkv
@@ -58,7 +59,7 @@ void PrintLayers(const BlockSpec& spec) {
   std::printf("\nlayers of the first block with parts of their own\n  %5s  %-24s %9s %8s\n", "layer", "codec", "key means",
               "escapes");
   for (const auto& [layer, part] : layers) {
-    std::printf("  %5u  %-24s %9s %8u\n", layer, CodecPairName(part.codec).c_str(), part.key_mean ? "yes" : "-",
+    std::printf("  %5u  %-24s %9s %8u\n", layer, CodecPairName(part.codec).c_str(), !part.key_mean ? "-" : spec.HasProfile() ? "profile" : "yes",
                 part.escapes);
   }
 }
@@ -142,6 +143,7 @@ Json DescribeBlock(const PkvBlock& block, size_t index, std::span<const uint8_t>
     layers.push_back({{"layer", layer},
                       {"codec", CodecPairName(part.codec)},
                       {"key_mean", part.key_mean},
+                      {"key_mean_in_profile", part.key_mean && block.view->spec().HasProfile()},
                       {"escapes", part.escapes}});
   }
   json["layer_parts"] = layers;

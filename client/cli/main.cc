@@ -33,6 +33,7 @@ void AddCommands(CommandLine& line) {
   AddDecodeCommand(line);
   AddAttendCommand(line);
   AddInspectCommand(line);
+  AddProfileCommand(line);
   AddPutCommand(line);
   AddGetCommand(line);
   AddMatchCommand(line);

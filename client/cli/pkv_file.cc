@@ -9,7 +9,7 @@
 namespace polarkv::cli {
 namespace {
 
-PkvBlock ReadBlock(std::span<const uint8_t> file, uint64_t offset) {
+PkvBlock ReadBlock(std::span<const uint8_t> file, uint64_t offset, const KeyMeanProfilePtr& profile) {
   const std::span<const uint8_t> rest = file.subspan(offset);
   PkvBlock block;
   block.offset = offset;
@@ -38,7 +38,7 @@ PkvBlock ReadBlock(std::span<const uint8_t> file, uint64_t offset) {
     return block;
   }
   block.bytes = header.total_bytes;
-  absl::StatusOr<BlockView> view = BlockView::Parse(rest.first(block.bytes), VerifyPayload::kYes);
+  absl::StatusOr<BlockView> view = BlockView::Parse(rest.first(block.bytes), VerifyPayload::kYes, profile);
   if (view.ok()) block.view = *std::move(view);
   block.status = view.status();
   return block;
@@ -53,20 +53,20 @@ absl::Status CheckNotSafetensors(std::span<const uint8_t> file) {
   return absl::DataLossError("this is a safetensors file, not a .pkv file; `polarkv encode` makes one of it");
 }
 
-std::vector<PkvBlock> WalkBlocks(std::span<const uint8_t> file) {
+std::vector<PkvBlock> WalkBlocks(std::span<const uint8_t> file, const KeyMeanProfilePtr& profile) {
   std::vector<PkvBlock> blocks;
   for (uint64_t offset = 0; offset < file.size(); offset += blocks.back().bytes)
-    blocks.push_back(ReadBlock(file, offset));
+    blocks.push_back(ReadBlock(file, offset, profile));
   return blocks;
 }
 
-absl::StatusOr<PkvFile> PkvFile::Open(const std::string& path) {
+absl::StatusOr<PkvFile> PkvFile::Open(const std::string& path, const KeyMeanProfilePtr& profile) {
   absl::StatusOr<InputFile> file = InputFile::Open(path);
   if (!file.ok()) return file.status();
   PkvFile pkv(*std::move(file));
   const std::span<const uint8_t> bytes = pkv.file_.bytes();
   if (bytes.empty()) return absl::DataLossError(path + ": the file is empty; it holds no block");
-  const std::vector<PkvBlock> blocks = WalkBlocks(bytes);
+  const std::vector<PkvBlock> blocks = WalkBlocks(bytes, profile);
   for (size_t i = 0; i < blocks.size(); ++i) {
     if (blocks[i].view.has_value()) {
       pkv.blocks_.push_back(*blocks[i].view);

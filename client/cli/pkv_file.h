@@ -24,7 +24,8 @@ struct PkvBlock {
 };
 
 // Walks from block to block as far as sound headers lead; the last element may be a defect that ends the walk.
-std::vector<PkvBlock> WalkBlocks(std::span<const uint8_t> file);
+// Blocks that name `profile` are given it; another one than they name is their defect.
+std::vector<PkvBlock> WalkBlocks(std::span<const uint8_t> file, const KeyMeanProfilePtr& profile = nullptr);
 
 // People mix up the two kinds of file. DATA_LOSS with a better message than "bad magic" for a safetensors file.
 absl::Status CheckNotSafetensors(std::span<const uint8_t> file);
@@ -34,7 +35,7 @@ class PkvFile {
  public:
   // All blocks, with every checksum verified. The first defect is an error that names file, block and offset; so is a
   // file without blocks.
-  static absl::StatusOr<PkvFile> Open(const std::string& path);
+  static absl::StatusOr<PkvFile> Open(const std::string& path, const KeyMeanProfilePtr& profile = nullptr);
 
   const std::string& path() const { return file_.path(); }
   const std::vector<BlockView>& blocks() const { return blocks_; }

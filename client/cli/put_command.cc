@@ -9,6 +9,7 @@
 
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
+#include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/put_plan.h"
 #include "client/cli/server_connection.h"
@@ -25,7 +26,7 @@ struct PutOptions {
   ServerOptions server;
   NamespaceOptions ns;
   KeyOptions keys;
-  std::string in, parent;
+  std::string in, parent, profile;
 };
 
 constexpr char kFooter[] =
@@ -36,7 +37,8 @@ from the options here. An existing namespace with another descriptor is refused 
 Blocks are tagged with namespace and key and stored as a chain, so that `match` and `get` find them by tokens. A block's
 place in the chain follows from its first_position. A short last block is left out: it has no key. Every block's outcome is
 reported; stored and duplicate are fine, everything else makes the exit code 1. Putting the same file again is harmless.
---deadline bounds each call; a call carries up to 32 MiB.
+--deadline bounds each call; a call carries up to 32 MiB. Blocks that were encoded with --profile need it here too, the first
+time: the server keeps it with the namespace.
 )";
 
 constexpr char kExamples[] = R"(
@@ -137,7 +139,9 @@ absl::Status RunPut(const PutOptions& options) {
   }
   if (!options.parent.empty() && options.keys.keys.empty())
     return UsageError("--parent has a meaning with --keys only");
-  absl::StatusOr<PkvFile> file = PkvFile::Open(options.in);
+  const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
+  if (!profile.ok()) return profile.status();
+  absl::StatusOr<PkvFile> file = PkvFile::Open(options.in, *profile);
   if (!file.ok()) return file.status();
   const absl::StatusOr<NamespaceDescriptor> descriptor = DescribeNamespace(*file, options.ns);
   if (!descriptor.ok()) return descriptor.status();
@@ -149,7 +153,7 @@ absl::Status RunPut(const PutOptions& options) {
 
   const absl::StatusOr<std::unique_ptr<KvClient>> client = Connect(options.server);
   if (!client.ok()) return client.status();
-  const absl::StatusOr<NamespaceHandle> ns = (*client)->OpenNamespace(*descriptor);
+  const absl::StatusOr<NamespaceHandle> ns = (*client)->OpenNamespace(*descriptor, {}, *profile);
   if (!ns.ok()) return ExplainServerError(ns.status(), options.server);
   const absl::StatusOr<std::vector<StoreOutcome>> outcomes = StoreAll(**client, *ns, *file, *plan, options.server);
   if (!outcomes.ok()) return outcomes.status();
@@ -175,6 +179,7 @@ void AddPutCommand(CommandLine& line) {
   AddDescriptorOptions(&command, &options->ns);
   command.RequiredText("--in", &options->in, "FILE", "File of blocks (.pkv)");
   AddKeyOptions(&command, &options->keys);
+  command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm); the server keeps it");
   command.Text("--parent", &options->parent, "HEX", "With --keys: key of the block before the first one");
   command.Explain(kFooter + KeyHelp() + kExamples);
 }

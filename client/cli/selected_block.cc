@@ -18,7 +18,7 @@ absl::StatusOr<SelectedBlock> SelectedBlock::Copy(const BlockView& whole, const 
     end += range.length;
   }
   // The payload was verified as part of the whole block.
-  absl::StatusOr<BlockView> view = BlockView::ParseSelection(bytes.span(), selection, VerifyPayload::kNo);
+  absl::StatusOr<BlockView> view = BlockView::ParseSelection(bytes.span(), selection, VerifyPayload::kNo, whole.profile());
   if (!view.ok()) return view.status();
   return SelectedBlock(std::move(bytes), *std::move(view));
 }

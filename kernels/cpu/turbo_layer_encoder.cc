@@ -7,7 +7,6 @@
 
 #include "codec/key_mean.h"
 #include "codec/lane_vectors.h"
-#include "codec/rope_phase.h"
 #include "codec/rotation.h"
 #include "codec/tensor_rows.h"
 #include "codec/tile_matrix.h"
@@ -25,13 +24,6 @@ bool HasFastBody(CodecId codec) {
 // RoPE's pairs fit registers of 16 (turbo_encode.h, KeyPairs).
 bool PairsFit(const Rope& rope) {
   return rope.pairing == RopePairing::kNone || rope.dims % (rope.pairing == RopePairing::kHalf ? 64 : 32) == 0;
-}
-
-void Directions([[maybe_unused]] const uint64_t* phases, [[maybe_unused]] uint64_t position, [[maybe_unused]] uint32_t pairs,
-                [[maybe_unused]] float* cosine, [[maybe_unused]] float* sine) {
-#if defined(__x86_64__)
-  DirectionsAvx512(phases, position, pairs, cosine, sine);
-#endif
 }
 
 uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
@@ -147,16 +139,7 @@ TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k,
   float_keys_ = keys_.shape;
   float_keys_.dtype = static_cast<uint32_t>(Dtype::kF32);
   if (options.key_mean == KeyMeanPolicy::kNever) return;
-  mean_cost_ = 8.0 * VectorRecordBytes(spec.head_dim) / (static_cast<double>(spec.head_dim) * spec.tokens);
-  pairs_.distance = spec.rope.pairing == RopePairing::kHalf ? spec.rope.dims / 2u : 0;
-  for (uint32_t p = 0; p < spec.phases.size(); ++p) {
-    phases_[p] = spec.phases[pairs_.distance == 0 ? p : CoordinatesOf(pairs_, p).first];
-  }
-  tile_turns_.resize(spec.tiles());
-  for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
-    const uint64_t position = spec.first_position + tile * uint64_t{kTileTokens};
-    Directions(phases_.data(), position, spec.head_dim / 2u, tile_turns_[tile].first, tile_turns_[tile].second);
-  }
+  PrepareMeans();
 }
 
 TurboEncodeRows TurboLayerEncoder::RowsOf(const Side& side, uint32_t layer, uint32_t head, uint32_t tile) const {
@@ -172,111 +155,6 @@ TurboEncodeRows TurboLayerEncoder::RowsOf(const Side& side, uint32_t layer, uint
 uint64_t TurboLayerEncoder::Counted(uint32_t tile) const {
   const uint32_t first = tile * kTileTokens;
   return Lowest(TileTokenCount(spec_, tile)) & ~Lowest(raw_tokens_ > first ? raw_tokens_ - first : 0);
-}
-
-absl::Status TurboLayerEncoder::AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums) {
-  constexpr uint64_t kEveryFourth = 0x1111111111111111u;
-  TurboEncodeRows rows = RowsOf(keys_, layer, head, tile);
-  rows.counted = Counted(tile);
-  PairNumbers step, sum;
-  Directions(phases_.data(), stride, spec_.head_dim / 2u, step.first, step.second);
-  float energy = 0;
-#if defined(__x86_64__)
-  SumKeysAvx512(keys_.shape, rows, stride, pairs_, step, sum, &energy);
-#endif
-  double held = energy;
-  if (!HoldsEnergy(energy)) {
-    absl::Status s = ReadFiniteRows(keys_.tensor, keys_.name, layer, head, tile * kTileTokens, rows.tokens, rows_.data());
-    if (!s.ok()) return s;
-    held = SumKeyTile(spec_.rope, spec_.phases, spec_.head_dim, rows_.data(), rows.tokens, rows.counted, stride).energy;
-  }
-  sums.energy += held;
-  sums.count += static_cast<uint64_t>(std::popcount(rows.counted & (stride == 1 ? ~uint64_t{0} : kEveryFourth)));
-  const PairNumbers& turn = tile_turns_[tile];
-  for (uint32_t p = 0; p < spec_.head_dim / 2u; ++p) {
-    const double a = sum.first[p], b = sum.second[p];
-    sums.first[p] += turn.first[p] * a + turn.second[p] * b;
-    sums.second[p] += turn.first[p] * b - turn.second[p] * a;
-  }
-  return absl::OkStatus();
-}
-
-KeyMeanEstimator TurboLayerEncoder::Estimate(const HeadSums& sums) const {
-  std::array<double, kMaxHeadDim> sum{};
-  for (uint32_t p = 0; p < spec_.head_dim / 2u; ++p) {
-    const PairCoordinates pair = CoordinatesOf(pairs_, p);
-    sum[pair.first] = sums.first[p];
-    sum[pair.second] = sums.second[p];
-  }
-  KeyMeanEstimator estimator(spec_.rope, spec_.phases, spec_.head_dim);
-  estimator.Add(sum.data(), sums.energy, sums.count);
-  return estimator;
-}
-
-// As LayerEncoder decides. Leaves means_ empty if the layer is to have none.
-absl::Status TurboLayerEncoder::DecideMeans(uint32_t layer, Records& records) {
-  const bool decide = options_.key_mean == KeyMeanPolicy::kAuto;
-  means_.clear();
-  for (uint32_t stride = decide ? KeyMeanStride(spec_.tokens) : 1;; stride = 1) {
-    KeyMeanGain gain;
-    for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-      HeadSums sums;
-      for (uint32_t tile = 0; tile < spec_.tiles(); ++tile) {
-        if (absl::Status s = AddKeys(layer, head, tile, stride, sums); !s.ok()) return s;
-      }
-      const KeyMeanEstimator keys = Estimate(sums);
-      gain.Add(keys);
-      means_.push_back(keys.SaneMean());
-    }
-    const bool first_look = decide && stride == KeyMeanStride(spec_.tokens);
-    if (first_look && !gain.Pays(mean_cost_)) {
-      means_.clear();
-      return absl::OkStatus();
-    }
-    if (stride == 1) break;
-    means_.clear();
-  }
-  const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
-  records.means.resize(size_t{bytes} * spec_.kv_heads);
-  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-    uint8_t* record = records.means.data() + size_t{head} * bytes;
-    WriteRecord(means_[head].data(), spec_.head_dim, record);
-    means_[head] = ReadRecord(ViewRecord(record, spec_.head_dim));
-  }
-  return absl::OkStatus();
-}
-
-// Fills residual_; returns the tokens whose key lost the mean.
-absl::StatusOr<uint64_t> TurboLayerEncoder::TakeMeansOff(uint32_t layer, uint32_t head, uint32_t tile) {
-  const uint32_t d = spec_.head_dim, first = tile * kTileTokens;
-  const float* mean = means_[head].data();
-  TurboEncodeRows rows = RowsOf(keys_, layer, head, tile);
-  rows.counted = Counted(tile);
-  if (!IsOrdinaryMean(mean, d)) {
-    absl::Status s = ReadFiniteRows(keys_.tensor, keys_.name, layer, head, first, rows.tokens, rows_.data());
-    if (!s.ok()) return s;
-    return TakeMeanOff(spec_.rope, spec_.phases, d, mean, spec_.first_position + first, rows_.data(), rows.tokens, rows.counted,
-                       residual_.data());
-  }
-  if (turns_.empty()) {
-    turns_.resize(size_t{spec_.tokens} * d);
-    for (uint32_t t = 0; t < spec_.tokens; ++t) {
-      float* turn = turns_.data() + size_t{t} * d;
-      Directions(phases_.data(), spec_.first_position + t, d / 2, turn, turn + d / 2);
-    }
-  }
-  PairNumbers pairs;
-  for (uint32_t p = 0; p < d / 2; ++p) {
-    const PairCoordinates pair = CoordinatesOf(pairs_, p);
-    pairs.first[p] = mean[pair.first];
-    pairs.second[p] = mean[pair.second];
-  }
-#if defined(__x86_64__)
-  return TakeMeanOffAvx512(keys_.shape, rows, pairs_, pairs, turns_.data() + size_t{first} * d,
-                           static_cast<float>(HalfSquare(mean, d)), residual_.data());
-#else
-  return 0;
-#endif
 }
 
 // As LayerEncoder does it, of which this is the part for tiles that need more than one look.

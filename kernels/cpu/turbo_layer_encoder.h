@@ -74,6 +74,7 @@ class TurboLayerEncoder {
                                       uint8_t* scales, std::vector<uint8_t>& escapes);
   TileSide EncodeByReference(Side& side, const float* rows, uint32_t tokens, uint64_t counted,
                              const TilePlanes<uint8_t>& planes, uint8_t* scales);
+  void PrepareMeans();
   absl::Status DecideMeans(uint32_t layer, Records& records);
   absl::Status AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums);
   KeyMeanEstimator Estimate(const HeadSums& sums) const;

@@ -1,4 +1,4 @@
-// Encoding and decoding turbo blocks against memcpy, one core, data out of cache.
+// Encoding and decoding blocks against memcpy, one core, data out of cache.
 //
 //   build/release/bin/cpu_codec_bench --benchmark_enable_random_interleaving=true --benchmark_repetitions=7
 //
@@ -14,6 +14,7 @@
 #include "codec/block_view.h"
 #include "codec/codec_id.h"
 #include "codec/half_float.h"
+#include "codec/rope_phase.h"
 #include "kernels/kv_kernels.h"
 
 namespace polarkv {
@@ -52,6 +53,26 @@ const std::vector<std::vector<uint16_t>>& Tensors(bool fp16) {
   return tensors;
 }
 
+// BF16 keys with a bias that RoPE turned, as large as the rest, in place of K.
+const std::vector<std::vector<uint16_t>>& BiasedTensors() {
+  static std::vector<std::vector<uint16_t>> tensors;
+  if (!tensors.empty()) return tensors;
+  tensors = Tensors(false);
+  const BlockSpec spec = Spec("turbo4");
+  const std::vector<float> mean(kDim, 1.0f);
+  std::vector<uint16_t> keys = tensors[0];
+  for (size_t t = 0; t < size_t{kHeads} * kTokens; ++t) {
+    float turned[kDim];
+    TurnToPosition(spec.rope, RopePhases(spec.rope), spec.first_position + t % kTokens, mean.data(), kDim, turned);
+    for (uint32_t j = 0; j < kDim; ++j) {
+      const float key = BFloat16ToFloat(keys[t * kDim + j]) + turned[j];
+      keys[t * kDim + j] = static_cast<uint16_t>(std::bit_cast<uint32_t>(key) >> 16);
+    }
+  }
+  for (uint32_t i = 0; i < kTensors; ++i) tensors[2 * i] = keys;
+  return tensors;
+}
+
 std::vector<std::vector<uint16_t>>& Outputs() {
   static std::vector<std::vector<uint16_t>> outputs(2 * kTensors, std::vector<uint16_t>(kElements, 1));
   return outputs;
@@ -76,8 +97,8 @@ void Memcpy(benchmark::State& state) {
   Count(state);
 }
 
-void Encode(benchmark::State& state, const std::string& codec, Dtype dtype) {
-  const auto& tensors = Tensors(dtype == Dtype::kF16);
+void Encode(benchmark::State& state, const std::string& codec, Dtype dtype, bool biased = false) {
+  const auto& tensors = biased ? BiasedTensors() : Tensors(dtype == Dtype::kF16);
   static std::vector<std::vector<uint8_t>> blocks(kTensors);
   const BlockSpec spec = Spec(codec);
   for (auto& block : blocks) block.reserve(BlockLayout::Make(spec)->total_bytes());
@@ -95,16 +116,16 @@ struct Encoded {
   std::vector<BlockView> views;
 };
 
-Encoded Blocks(const std::string& codec) {
-  const auto& tensors = Tensors(false);
+Encoded Blocks(const std::string& codec, bool biased = false) {
+  const auto& tensors = biased ? BiasedTensors() : Tensors(false);
   const auto block = EncodeBlock(Spec(codec), View(tensors[0], Dtype::kBF16), View(tensors[1], Dtype::kBF16)).value();
   Encoded encoded{std::vector(kTensors, block), {}};
   for (const auto& bytes : encoded.bytes) encoded.views.push_back(BlockView::Parse(bytes, VerifyPayload::kNo).value());
   return encoded;
 }
 
-void Decode(benchmark::State& state, const std::string& codec, Dtype dtype, KvDomain domain) {
-  const Encoded encoded = Blocks(codec);
+void Decode(benchmark::State& state, const std::string& codec, Dtype dtype, KvDomain domain, bool biased = false) {
+  const Encoded encoded = Blocks(codec, biased);
   auto& outputs = Outputs();
   const auto bytes = [](std::vector<uint16_t>& x) { return std::span(reinterpret_cast<uint8_t*>(x.data()), 2 * x.size()); };
   for (auto _ : state) {
@@ -133,10 +154,18 @@ BENCHMARK_CAPTURE(Encode, turbo4_bf16, "turbo4", Dtype::kBF16)->Unit(benchmark::
 BENCHMARK_CAPTURE(Encode, turbo4_fp16, "turbo4", Dtype::kF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, turbo3_bf16, "turbo3", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, turbo2_bf16, "turbo2", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, turbo4_bf16_biased, "turbo4", Dtype::kBF16, true)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, trellis3_bf16, "trellis3", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, trellis2_bf16, "trellis2", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, trellis1_bf16, "trellis1", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Seal, turbo4, "turbo4")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo4_bf16, "turbo4", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo4_fp16, "turbo4", Dtype::kF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo2_bf16, "turbo2", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Decode, turbo4_bf16_biased, "turbo4", Dtype::kBF16, KvDomain::kModel, true)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Decode, turbo5_bf16, "turbo5", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Decode, trellis3_bf16, "trellis3", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Decode, trellis1_bf16, "trellis1", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo4_bf16_rotated, "turbo4", Dtype::kBF16, KvDomain::kRotated)->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr const char* kCommands[] = {"codecs", "encode", "decode", "attend", "inspect", "put",
+constexpr const char* kCommands[] = {"codecs", "encode", "decode", "attend", "inspect", "profile", "put",
                                      "get",    "match",  "exists", "delete", "stats",   "namespaces"};
 
 class UsageTest : public CliFixture {};

@@ -69,7 +69,8 @@ void ExpectGoodScores(const std::string& target, const NamespaceDescriptor& d, c
     std::vector<float> o(kHeadDim), lse(1);
     ASSERT_EQ(Attend(views, 0, 1, 1, q, .125f, o, lse), absl::OkStatus());
     const ExactRow exact = AttendExactly(q.data(), sequence.k.data(), sequence.v.data(), kTokens, kHeadDim, .125f);
-    EXPECT_NEAR(lse[0], exact.lse, .15);  // errors of scores: sigma about .1, were keys not taken their bias off 7 times that
+    // A score errs by .1 (standard deviation); without its mean, or with another, by a multiple of the bias, tens.
+    EXPECT_NEAR(lse[0], exact.lse, .5);
   }
 }
 

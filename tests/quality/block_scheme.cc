@@ -9,6 +9,7 @@
 
 #include "client/aligned_buffer.h"
 #include "codec/block_view.h"
+#include "codec/key_mean_profile_builder.h"
 #include "kernels/kv_kernels.h"
 
 namespace polarkv::quality {
@@ -48,12 +49,25 @@ struct EncodedBlock {
   uint32_t first = 0, count = 0;
 };
 
-absl::StatusOr<std::vector<EncodedBlock>> EncodeAll(const KvCase& kv, CodecPair pair, uint32_t block_tokens) {
+absl::StatusOr<KeyMeanProfilePtr> ProfileOf(const KvCase& kv) {
+  const ProfileShape shape = {1, static_cast<uint16_t>(kv.kv_heads), static_cast<uint16_t>(kv.head_dim), kv.rope, {}};
+  const absl::StatusOr<std::unique_ptr<KeyMeanProfileBuilder>> builder = KeyMeanProfileBuilder::Create(shape);
+  if (!builder.ok()) return builder.status();
+  const absl::Status added = (*builder)->Add(TokensOf(kv, kv.k, 0, kv.tokens), kv.first_position);
+  if (!added.ok()) return added;
+  return (*builder)->Build();
+}
+
+absl::StatusOr<std::vector<EncodedBlock>> EncodeAll(const KvCase& kv, CodecPair pair, uint32_t block_tokens,
+                                                    const KeyMeanProfilePtr& profile = nullptr) {
+  EncodeOptions options;
+  options.profile = profile.get();
   std::vector<EncodedBlock> blocks;
   for (uint32_t first = 0; first < kv.tokens; first += block_tokens) {
     const uint32_t count = std::min(block_tokens, kv.tokens - first);
     const absl::StatusOr<std::vector<uint8_t>> bytes =
-        EncodeBlock(SpecOf(kv, pair, first, count), TokensOf(kv, kv.k, first, count), TokensOf(kv, kv.v, first, count));
+        EncodeBlock(SpecOf(kv, pair, first, count), TokensOf(kv, kv.k, first, count), TokensOf(kv, kv.v, first, count),
+                    options);
     if (!bytes.ok()) return bytes.status();
     EncodedBlock block{AlignedBuffer(bytes->size()), first, count};
     std::memcpy(block.bytes.span().data(), bytes->data(), bytes->size());
@@ -93,8 +107,17 @@ void CountBits(const KvCase& kv, CodecPair pair, double bytes, Reconstruction& r
 BlockScheme::BlockScheme(std::string name, CodecPair pair, uint32_t block_tokens)
     : Scheme(SchemeKind::kCodec, std::move(name), FamilyOf(pair)), pair_(pair), block_tokens_(block_tokens) {}
 
+BlockScheme::BlockScheme(std::string name, std::string family, CodecPair pair, uint32_t block_tokens, MeanSource means)
+    : Scheme(SchemeKind::kCodec, std::move(name), std::move(family)),
+      pair_(pair),
+      block_tokens_(block_tokens),
+      means_(means) {}
+
 absl::StatusOr<Reconstruction> BlockScheme::Apply(const KvCase& kv) const {
-  const absl::StatusOr<std::vector<EncodedBlock>> blocks = EncodeAll(kv, pair_, block_tokens_);
+  absl::StatusOr<KeyMeanProfilePtr> profile = nullptr;
+  if (means_ == MeanSource::kProfile) profile = ProfileOf(kv);
+  if (!profile.ok()) return profile.status();
+  const absl::StatusOr<std::vector<EncodedBlock>> blocks = EncodeAll(kv, pair_, block_tokens_, *profile);
   if (!blocks.ok()) return blocks.status();
   Reconstruction result;
   result.k.resize(kv.coordinates());
@@ -102,7 +125,7 @@ absl::StatusOr<Reconstruction> BlockScheme::Apply(const KvCase& kv) const {
   std::vector<BlockView> views;
   double bytes = 0;
   for (const EncodedBlock& block : *blocks) {
-    const absl::StatusOr<BlockView> view = BlockView::Parse(block.bytes.span(), VerifyPayload::kYes);
+    const absl::StatusOr<BlockView> view = BlockView::Parse(block.bytes.span(), VerifyPayload::kYes, *profile);
     if (!view.ok()) return view.status();
     if (absl::Status s = DecodeInto(kv, block, *view, result); !s.ok()) return s;
     views.push_back(*view);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "tests/quality/baseline_schemes.h"
+#include "tests/quality/block_scheme.h"
 #include "tests/quality/result_summary.h"
 #include "tests/quality/suite.h"
 
@@ -42,6 +43,11 @@ class BarList {
       Add(name, absl::StrFormat("logit-error variance/d at bias %g, worse of four and all pairs", bias),
           Largest(run_, run_.SchemeNamed(name), inputs, &Measures::logit_variance), 0, limit);
     }
+  }
+
+  void AddLogitVarianceUnderRopes(const std::string& name, double limit) {
+    Add(name, "logit-error variance/d under every RoPE, biases 120 and 600: largest",
+        Largest(run_, run_.SchemeNamed(name), InputsOfGroup(run_, kRopeGroup), &Measures::logit_variance), 0, limit);
   }
 
   // The largest ratio of output errors over the biases, contexts and head dimensions of the suite.
@@ -89,6 +95,9 @@ std::vector<Bar> CheckBars(const RunResults& run) {
   bars.Add("default", "d * E[err^2] of unit vectors, queries at cosine 1/2 to the key",
            ValueOf(run, standard, kGaussian128, &Measures::unit_error_half), 0, .0075);
   bars.AddLogitVariance("default", .012);
+  bars.AddMostBits(kShortProfiled, 4.2);
+  bars.AddLogitVariance(kShortProfiled, .012);
+  bars.AddLogitVarianceUnderRopes(kShortProfiled, .012);
   bars.AddOutputAgainst("default", kLloydMax4);
   bars.AddOutputAgainst("default", kKivi4);
   bars.AddGaussianError("compact", "keys", &Measures::key_error, .0285);

@@ -23,6 +23,12 @@ SchemeChoice AllSchemes(uint32_t block_tokens) {
     all.schemes.push_back(std::make_unique<BlockScheme>(known.name, known.pair, block_tokens));
     if (!known.aliases.empty()) all.aliases[known.name] = known.aliases;
   }
+  if (const absl::StatusOr<CodecPair> pair = ParseCodecPair("default"); pair.ok()) {
+    for (const auto& [name, means] :
+         {std::pair{kShortBlocks, MeanSource::kBlock}, std::pair{kShortProfiled, MeanSource::kProfile}}) {
+      all.schemes.push_back(std::make_unique<BlockScheme>(name, name, *pair, kShortBlockTokens, means));
+    }
+  }
   for (auto& baseline : BaselineSchemes()) all.schemes.push_back(std::move(baseline));
   return all;
 }

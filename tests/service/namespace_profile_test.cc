@@ -129,7 +129,7 @@ TEST_F(NamespaceProfile, ThatWasDamagedOnDiskHasToComeAgain) {
   flipped[100] = static_cast<char>(flipped[100] ^ 1);
   const KeyMeanProfilePtr other = ProfileFor(a, 9);
   const std::string of_another(other->bytes().begin(), other->bytes().end());
-  for (const std::optional<std::string>& bad : {std::optional(flipped), std::optional(of_another), {std::nullopt}}) {
+  for (const std::optional<std::string>& bad : {std::optional(flipped), std::optional(of_another), std::optional<std::string>()}) {
     const MetadataDb::Change changes[] = {{ProfileRowKey(id), bad}};
     ASSERT_TRUE(db_->Write(changes, MetadataDb::Survives::kProcess).ok());
     Restart();

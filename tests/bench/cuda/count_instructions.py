@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Counts what one tile costs in compiled code: the longest loop of each kernel in a cubin.
 
-usage: count_instructions.py KERNELS.cubin [--nvdisasm PATH]
+usage: count_instructions.py KERNELS.cubin [--nvdisasm PATH] [--whole]
+
+With --whole: all instructions of each kernel, which of encoders and decoders, straight code for a quarter of a tile by a
+warp, is what a warp executes at most.
 
 Printed per kernel: instructions on the path that every full tile takes, and those of blocks that are skipped by a branch
 (raising the softmax reference, masking a short tile).
@@ -64,15 +67,16 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("cubin")
     arguments.add_argument("--nvdisasm", default="nvdisasm")
+    arguments.add_argument("--whole", action="store_true")
     options = arguments.parse_args()
     assembly = subprocess.run([options.nvdisasm, "-c", options.cubin], check=True, capture_output=True, text=True).stdout
     for kernel, instructions, labels in parse(assembly):
-        hot, skipped = hot_path(instructions, labels)
+        hot, skipped = (instructions, 0) if options.whole else hot_path(instructions, labels)
         if not hot:
             continue
         count = collections.Counter(re.sub(r"^@!?U?P\w+\s+", "", text).split()[0].split(".")[0] for text in hot)
         pipes = {"ALU": sum(count[op] for op in ALU), "FMA": sum(count[op] for op in FMA)}
-        single = {op: count[op] for op in ("IMMA", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
+        single = {op: count[op] for op in ("IMMA", "IDP", "SHFL", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
         print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}")
 
 

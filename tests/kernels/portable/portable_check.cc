@@ -79,7 +79,7 @@ void Check(const char* what, const Shape& shape, double got, double expected, do
 }
 
 // extras: something is added to the logits of the only tile, whose probabilities are asked for.
-void CheckAttention(cpu::TurboAttendBody* body, const Shape& shape, bool extras, RandomBits& random) {
+void CheckAttention(cpu::InstructionSet set, const Shape& shape, bool extras, RandomBits& random) {
   const RandomTiles data(shape.key, shape.value, shape.head_dim, shape.tokens, random);
   const uint32_t d = shape.head_dim;
   std::vector<Row> rows(shape.rows);
@@ -106,6 +106,7 @@ void CheckAttention(cpu::TurboAttendBody* body, const Shape& shape, bool extras,
     for (float& x : added) x = static_cast<float>(random.Between(-400, 400)) / 100;
   }
   const cpu::TurboExtras both = {added.data(), probability.data()};
+  cpu::TurboAttendBody* body = cpu::TurboAttendBodyFor(set, d, shape.rows);
   body(data.Reader(), data.tiles, queries.data(), states.data(), shape.rows, extras ? &both : nullptr);
   for (uint32_t r = 0; r < shape.rows; ++r) {
     std::vector<double> logits_added(shape.tokens, 0);
@@ -187,15 +188,14 @@ std::vector<SideCodec> AllCodecs() {
 }
 
 void CheckBodies(cpu::InstructionSet set, RandomBits& random) {
-  cpu::TurboAttendBody* body = cpu::TurboAttendBodyFor(set);
   const std::vector<SideCodec> codecs = AllCodecs();
   for (size_t i = 0; i < codecs.size(); ++i) {
     for (const uint32_t d : {64u, 80u, 96u, 128u, 192u, 256u}) {
       const SideCodec other = codecs[(i + 1 + random() % (codecs.size() - 1)) % codecs.size()];
       const auto tokens = static_cast<uint32_t>(random.Between(1, 200));
-      CheckAttention(body, {codecs[i], other, d, tokens, 1}, false, random);
-      CheckAttention(body, {other, codecs[i], d, 64, 5}, false, random);
-      CheckAttention(body, {codecs[i], codecs[i], d, static_cast<uint32_t>(random.Between(1, 64)), 2}, true, random);
+      CheckAttention(set, {codecs[i], other, d, tokens, 1}, false, random);
+      CheckAttention(set, {other, codecs[i], d, 64, 5}, false, random);
+      CheckAttention(set, {codecs[i], codecs[i], d, static_cast<uint32_t>(random.Between(1, 64)), 2}, true, random);
       CheckDecode(cpu::TurboDecodeBodyFor(set, d), {codecs[i], other, d, tokens, 0}, i % 2 == 0, random);
       CheckDecode(cpu::TurboDecodeBodyFor(set, d), {other, codecs[i], d, tokens, 0}, i % 2 == 1, random);
     }
@@ -210,7 +210,7 @@ int main(int argc, char** argv) {
   int bodies = 0;
   const uint64_t seed = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : static_cast<uint64_t>(std::time(nullptr));
   for (const cpu::InstructionSet set : cpu::kInstructionSets) {
-    if (cpu::TurboAttendBodyFor(set) == nullptr || !cpu::Supports(set)) continue;
+    if (cpu::TurboAttendBodyFor(set, 64, 1) == nullptr || !cpu::Supports(set)) continue;
     testing::checks = testing::failures = 0;
     testing::RandomBits random(seed);
     testing::CheckBodies(set, random);

@@ -114,7 +114,6 @@ struct RandomTiles {
   cpu::TurboDecoderShape Decoder(bool keys) const {
     cpu::TurboDecoderShape shape;
     shape.kind = (keys ? key : value).kind;
-    shape.bits = (keys ? key : value).bits();
     shape.head_dim = tiles.head_dim;
     shape.keys = keys;
     shape.table = Table(keys ? key : value, cpu::TurboDecoderShape::kImageOffset);
@@ -123,14 +122,12 @@ struct RandomTiles {
   cpu::TurboDecodeTile FirstTile(bool keys) const {
     const SideCodec codec = keys ? key : value;
     cpu::TurboDecodeTile tile;
-    tile.crumbs = tiles.base + (keys ? tiles.key_crumbs : tiles.value_crumbs);
-    tile.refine1 = refine[keys ? 0 : 2].data();
-    tile.refine0 = refine[keys ? 1 : 3].data();
+    const uint8_t* payload = tiles.base + (keys ? tiles.key_crumbs : tiles.value_crumbs);
     uint32_t plane = 0;
-    tile.plane[plane++] = tile.crumbs;
-    if (codec.payload() == 24) tile.plane[plane++] = tile.crumbs + 16 * tiles.head_dim;
-    tile.plane[plane++] = tile.refine1;
-    tile.plane[plane++] = tile.refine0;
+    tile.plane[plane++] = payload;
+    if (codec.payload() == 24) tile.plane[plane++] = payload + 16 * tiles.head_dim;
+    tile.plane[plane++] = refine[keys ? 0 : 2].data();
+    tile.plane[plane++] = refine[keys ? 1 : 3].data();
     tile.tokens = tiles.tokens < kTileTokens ? tiles.tokens : kTileTokens;
     return tile;
   }
