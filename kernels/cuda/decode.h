@@ -1,8 +1,9 @@
-// Blocks in device memory -> keys and values in device memory: the reference's floats, rounded to the rows' type (nearest
-// even, magnitudes beyond its largest finite number becoming that).
+// Blocks in device memory -> keys and values in device memory: the reference's floats, rounded to the rows' type
+// (nearest even, magnitudes beyond its largest finite number becoming that).
 //
-// Plain C++, no exceptions; nothing here synchronises with the device or allocates, and no workspace is needed. All pointers
-// are device pointers unless said otherwise, and must stay valid until the stream has passed the launch. Thread-safe.
+// Plain C++, no exceptions; nothing here synchronises with the device or allocates, and no workspace is needed. All
+// pointers are device pointers unless said otherwise, and must stay valid until the stream has passed the launch.
+// Thread-safe.
 #ifndef POLARKV_KERNELS_CUDA_DECODE_H_
 #define POLARKV_KERNELS_CUDA_DECODE_H_
 
@@ -34,8 +35,8 @@ struct DecodeBatch {
 enum class DecodeError { kNone, kUnsupportedShape, kMisalignedRows, kNoDevice, kLaunchFailed };
 const char* DecodeErrorText(DecodeError error);
 DecodeError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch);
-// Starts two kernels on `stream` (a cudaStream_t); any mix of turbo2 to turbo4 and trellis1 to trellis3 for keys and values.
-// Nothing is started unless kNone is returned.
+// Starts two kernels on `stream` (a cudaStream_t); any mix of turbo2 to turbo4 and trellis1 to trellis3 for keys and
+// values. Nothing is started unless kNone is returned.
 DecodeError LaunchDecode(const AttentionCodec& codec, const DecodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda

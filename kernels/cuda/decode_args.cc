@@ -24,7 +24,8 @@ const char* DecodeErrorText(DecodeError error) {
     case DecodeError::kNone:
       return "no error";
     case DecodeError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2 to turbo4, trellis1 to trellis3; at least one block, "
+      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2 to turbo4, trellis1 to trellis3; at least one "
+             "block, "
              "layer and head, at most 65535 layers and heads";
     case DecodeError::kMisalignedRows:
       return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";

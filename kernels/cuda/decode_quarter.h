@@ -1,5 +1,5 @@
-// A quarter of a tile, 16 tokens of one side, by one warp: words of the tile's planes -> rows in its shared memory, as they
-// are to lie in device memory.
+// A quarter of a tile, 16 tokens of one side, by one warp: words of the tile's planes -> rows in its shared memory, as
+// they are to lie in device memory.
 #ifndef POLARKV_KERNELS_CUDA_DECODE_QUARTER_H_
 #define POLARKV_KERNELS_CUDA_DECODE_QUARTER_H_
 
@@ -33,7 +33,8 @@ POLARKV_WARP_FUNCTION typename W::F32 TimesPower(typename W::F32 x, typename W::
   return (x * first) * (y * second);
 }
 
-// What multiplies the integers of the lane's token: f32(scale * RotationScale), rounded once, subnormal numbers included.
+// What multiplies the integers of the lane's token: f32(scale * RotationScale), rounded once, subnormal numbers
+// included.
 template <class W>
 POLARKV_WARP_FUNCTION typename W::F32 FactorOf(const DecodeArgs& args, ScaleRange range, typename W::U32 code) {
   using I32 = typename W::I32;
@@ -55,8 +56,8 @@ struct QuarterEscapes {
 };
 
 template <class W>
-POLARKV_WARP_FUNCTION QuarterEscapes<W> FindEscapes(const DecodeArgs& args, const DecodeTask& task, const TileHead& head,
-                                                    uint32_t quarter) {
+POLARKV_WARP_FUNCTION QuarterEscapes<W> FindEscapes(const DecodeArgs& args, const DecodeTask& task,
+                                                    const TileHead& head, uint32_t quarter) {
   using U32 = typename W::U32;
   const uint64_t mask = args.side == 0 ? head.k_escapes : head.v_escapes;
   const auto here = static_cast<uint32_t>(mask >> (16 * quarter) & 0xFFFF);
@@ -86,8 +87,8 @@ POLARKV_WARP_FUNCTION void ReadRecords(const DecodeTask& task, const QuarterEsca
   const auto power = W::AsI32(exponent << 16) >> 16;
   POLARKV_UNROLL
   for (uint32_t v = 0; v < 2; ++v) {
-    const Words4<W> words =
-        W::LoadVector(records, at + ChunkParity<W>() * 32u + (static_cast<uint32_t>(sizeof(VectorRecordHead)) + 64 * i + 16 * v));
+    const Words4<W> words = W::LoadVector(
+        records, at + ChunkParity<W>() * 32u + (static_cast<uint32_t>(sizeof(VectorRecordHead)) + 64 * i + 16 * v));
     POLARKV_UNROLL
     for (uint32_t w = 0; w < 4; ++w) {
       F32& low = x[8 * v + 2 * w];
@@ -110,7 +111,8 @@ POLARKV_WARP_FUNCTION void StoreChunk(typename W::F32 (&x)[16], uint32_t i, uint
   constexpr float kLimit = LargestElement(kType);
   POLARKV_UNROLL
   for (auto& value : x) value = W::Max(W::Min(value, typename W::F32(kLimit)), typename W::F32(-kLimit));
-  const U32 at = QuarterToken<W>() * RowStage<kDim, kType>::kStride + ChunkParity<W>() * (16 * kBytes) + i * 32 * kBytes;
+  const U32 at =
+      QuarterToken<W>() * RowStage<kDim, kType>::kStride + ChunkParity<W>() * (16 * kBytes) + i * 32 * kBytes;
   POLARKV_UNROLL
   for (uint32_t v = 0; v < kBytes; ++v) {
     Words4<W> words;

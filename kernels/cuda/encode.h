@@ -1,7 +1,8 @@
 // Keys and values in device memory -> tiles of blocks in device memory, byte for byte those of the reference.
 //
-// Plain C++, no exceptions; nothing here synchronises with the device or allocates, and no workspace is needed. All pointers
-// are device pointers unless said otherwise, and must stay valid until the stream has passed the launch. Thread-safe.
+// Plain C++, no exceptions; nothing here synchronises with the device or allocates, and no workspace is needed. All
+// pointers are device pointers unless said otherwise, and must stay valid until the stream has passed the launch.
+// Thread-safe.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_H_
 #define POLARKV_KERNELS_CUDA_ENCODE_H_
 
@@ -23,7 +24,7 @@ struct TileReport {
 // One block to write, of the layers of a launch.
 struct EncodedPlace {
   uint8_t* base = nullptr;          // tile 0 of head 0 of the launch's first layer; 64-byte aligned
-  uint8_t* refine[2][2] = {};       // [key, value][first, second refinement plane], likewise; null where the codec has none
+  uint8_t* refine[2][2] = {};  // [key, value][first, second refinement plane], likewise; null where the codec has none
   uint64_t layer_bytes = 0;         // from one layer's tiles to the next one's
   TileReport* reports = nullptr;    // [layer][KV head][tile]
   const int32_t* page_table = nullptr;  // of the block's sequence; only of rows in pages
@@ -53,8 +54,8 @@ const char* EncodeErrorText(EncodeError error);
 
 // kNone, or what a launch would refuse. Needs no device.
 EncodeError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch);
-// Starts two kernels on `stream` (a cudaStream_t). Writes every byte of the tiles, first_escape of their heads counting the
-// raw tokens' escapes, and all reports. Nothing is started unless kNone is returned.
+// Starts two kernels on `stream` (a cudaStream_t). Writes every byte of the tiles, first_escape of their heads counting
+// the raw tokens' escapes, and all reports. Nothing is started unless kNone is returned.
 EncodeError LaunchEncode(const EncodeCodec& codec, const EncodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda

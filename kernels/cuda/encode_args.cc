@@ -10,8 +10,8 @@ namespace {
 
 bool IsTurboKind(CodeKind kind) { return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4; }
 
-// Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h), ordinary tokens by .01,
-// .035 and .13. Below these no rounding of a scale to its step makes a misfit.
+// Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h), ordinary tokens by
+// .01, .035 and .13. Below these no rounding of a scale to its step makes a misfit.
 float MostErrorOfAFit(CodeKind kind) { return kind == kTurbo4 ? .05f : kind == kTurbo3 ? .12f : .45f; }
 
 }  // namespace
@@ -21,7 +21,8 @@ const char* EncodeErrorText(EncodeError error) {
     case EncodeError::kNone:
       return "no error";
     case EncodeError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2, turbo3 or turbo4; at least one block, layer and head, "
+      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2, turbo3 or turbo4; at least one block, layer "
+             "and head, "
              "at most 65535 layers and heads";
     case EncodeError::kMisalignedRows:
       return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";

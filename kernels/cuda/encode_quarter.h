@@ -1,5 +1,5 @@
-// A quarter of a tile, 16 tokens of one side, by one warp: rows in its shared memory -> words of the tile's planes, and what
-// the tile's end (finish_tile.h) needs of each token.
+// A quarter of a tile, 16 tokens of one side, by one warp: rows in its shared memory -> words of the tile's planes, and
+// what the tile's end (finish_tile.h) needs of each token.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_QUARTER_H_
 #define POLARKV_KERNELS_CUDA_ENCODE_QUARTER_H_
 
@@ -14,8 +14,9 @@ namespace polarkv::cuda {
 
 // From the products to the token's scale and error.
 template <class W, int kSide>
-POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>& facts, const CodeProducts<W>& products,
-                                       typename W::Bool counted, typename W::U32 token, TileScratch& scratch) {
+POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>& facts,
+                                       const CodeProducts<W>& products, typename W::Bool counted, typename W::U32 token,
+                                       TileScratch& scratch) {
   using F32 = typename W::F32;
   using I32 = typename W::I32;
   const F32 with_row = W::ToFloat(products.with_row), with_itself = W::ToFloat(products.with_itself);

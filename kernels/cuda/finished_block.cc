@@ -93,9 +93,10 @@ class LayerFinisher {
     const float* row = rows_.data() + size_t{token} * block_.spec.head_dim;
     const auto at = static_cast<uint32_t>(
         std::find_if(row, row + block_.spec.head_dim - 1, [](float x) { return !std::isfinite(x); }) - row);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor ", side == KvSide::kKey ? "k" : "v", " is not finite (", row[at], ") at layer ", at_.layer, ", head ",
-        at_.head, ", token ", at_.tile * kTileTokens + token, ", coordinate ", at, "; NaN and infinity cannot be encoded"));
+    return absl::InvalidArgumentError(absl::StrCat("tensor ", side == KvSide::kKey ? "k" : "v", " is not finite (",
+                                                   row[at], ") at layer ", at_.layer, ", head ", at_.head, ", token ",
+                                                   at_.tile * kTileTokens + token, ", coordinate ", at,
+                                                   "; NaN and infinity cannot be encoded"));
   }
 
   // As codec/layer_encoder.h does it.

@@ -1,8 +1,9 @@
 // The encoders' rotation (FORMAT.md, "Rotated vectors", steps 1 to 3) of a quarter of a tile, two lanes a token
 // (row_stage.h has which coordinates a lane holds).
 //
-// Rotated coordinates are integers of 16 bits, so a word holds two of them as upper * 2^16 + lower with a signed lower one:
-// sums and differences of words are those of both, exactly, and a butterfly of four coordinates is two instructions.
+// Rotated coordinates are integers of 16 bits, so a word holds two of them as upper * 2^16 + lower with a signed lower
+// one: sums and differences of words are those of both, exactly, and a butterfly of four coordinates is two
+// instructions.
 #ifndef POLARKV_KERNELS_CUDA_PACKED_ROTATION_H_
 #define POLARKV_KERNELS_CUDA_PACKED_ROTATION_H_
 
@@ -25,8 +26,8 @@ struct RowFacts {
   typename W::Bool finite;
 };
 
-// `largest`: the bits of the largest magnitude. Rows below 2^-60 are lifted, so that their unit is a float, and its product
-// with the gain.
+// `largest`: the bits of the largest magnitude. Rows below 2^-60 are lifted, so that their unit is a float, and its
+// product with the gain.
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void FindExponent(const StagedRow<W, kDim, kType>& row, typename W::U32 largest,
                                         RowFacts<W>& facts) {
@@ -94,8 +95,8 @@ POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& ro
   return facts;
 }
 
-// To the nearest integers at the encoders' norm, with D's signs, after the butterflies at stride 8. Adding 3 * 2^22 leaves
-// no bits below the unit; in sums and differences of two such words it falls out of the bits that are kept.
+// To the nearest integers at the encoders' norm, with D's signs, after the butterflies at stride 8. Adding 3 * 2^22
+// leaves no bits below the unit; in sums and differences of two such words it falls out of the bits that are kept.
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void RoundRow(const StagedRow<W, kDim, kType>& row, const RowFacts<W>& facts, float rotation_gain,
                                     const uint32_t (&signs)[8], PackedRow<W, kDim>& out) {

@@ -23,7 +23,8 @@ struct AtomWords {
 
 // Third and fourth bits of an atom, of which each plane's word has another atom's, too.
 template <class W>
-POLARKV_WARP_FUNCTION typename W::U32 OwnRefinement(typename W::Bool is_b, typename W::U32 first, typename W::U32 second) {
+POLARKV_WARP_FUNCTION typename W::U32 OwnRefinement(typename W::Bool is_b, typename W::U32 first,
+                                                    typename W::U32 second) {
   return W::Select(is_b, W::SelectBits(0x55555555u, first >> 1, second << 1),
                    W::SelectBits(0x55555555u, first, second));
 }
@@ -65,8 +66,8 @@ POLARKV_WARP_FUNCTION void WindowsOf(typename W::Bool is_b, const AtomWords<W>& 
   }
 }
 
-// The images of four lower halves' codes, and in `high` of the upper halves', as four words: packed_rotation.h. Bytes are
-// looked up as addends (code_words.h); 128 makes each unsigned, so that nothing is borrowed from the upper half.
+// The images of four lower halves' codes, and in `high` of the upper halves', as four words: packed_rotation.h. Bytes
+// are looked up as addends (code_words.h); 128 makes each unsigned, so that nothing is borrowed from the upper half.
 template <int kKind, class W>
 POLARKV_WARP_FUNCTION void PackImages(const CodeOperand<kKind, W>& images, typename W::U32 (&words)[4]) {
   using U32 = typename W::U32;

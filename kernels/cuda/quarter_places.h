@@ -1,5 +1,5 @@
-// Where in a tile's planes the words of a quarter's codes are (codec/code_order.h), and the step that turns values' codes from
-// one word a coordinate to one a token.
+// Where in a tile's planes the words of a quarter's codes are (codec/code_order.h), and the step that turns values'
+// codes from one word a coordinate to one a token.
 #ifndef POLARKV_KERNELS_CUDA_QUARTER_PLACES_H_
 #define POLARKV_KERNELS_CUDA_QUARTER_PLACES_H_
 
@@ -54,8 +54,8 @@ struct ValuePlaces {
   typename W::Bool is_b;
 };
 
-// Values pass between lanes through the stage as nibbles, two words for each chunk of a token: codes 8..11 and 0..3, codes
-// 12..15 and 4..7. The half of a word that has coordinates 4 n to 4 n + 3, in bytes from the token's row.
+// Values pass between lanes through the stage as nibbles, two words for each chunk of a token: codes 8..11 and 0..3,
+// codes 12..15 and 4..7. The half of a word that has coordinates 4 n to 4 n + 3, in bytes from the token's row.
 template <class W>
 POLARKV_WARP_FUNCTION typename W::U32 PieceOffset(typename W::U32 n) {
   return (n >> 2) * 8u + (n & 1u) * 4u + (typename W::U32(2u) - (n & 2u));

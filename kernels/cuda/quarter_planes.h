@@ -1,8 +1,8 @@
 // The codes of a quarter of a tile to their places in the planes (codec/code_order.h).
 //
-// Keys: a lane has all 16 codes of an atom, and the lane of the token 8 further on the atom that shares its refinement words.
-// Values: atoms run over the tokens, so lanes exchange nibbles of codes through the stage: a lane takes four coordinates of
-// all 16 tokens and transposes.
+// Keys: a lane has all 16 codes of an atom, and the lane of the token 8 further on the atom that shares its refinement
+// words. Values: atoms run over the tokens, so lanes exchange nibbles of codes through the stage: a lane takes four
+// coordinates of all 16 tokens and transposes.
 #ifndef POLARKV_KERNELS_CUDA_QUARTER_PLANES_H_
 #define POLARKV_KERNELS_CUDA_QUARTER_PLANES_H_
 
@@ -25,10 +25,11 @@ POLARKV_WARP_FUNCTION typename W::U32 PlaceBits(typename W::U32 bits, int shift)
   return (bits >> shift) & (0x80008000u >> shift);
 }
 
-// Refinement bits of a word's two atoms, each as those of a vector A lie, third and fourth bits together -> the word of the
-// first plane, to be stored by the lane of A, and of the second, by that of B. `partner`: the other lane's bits.
+// Refinement bits of a word's two atoms, each as those of a vector A lie, third and fourth bits together -> the word of
+// the first plane, to be stored by the lane of A, and of the second, by that of B. `partner`: the other lane's bits.
 template <class W>
-POLARKV_WARP_FUNCTION typename W::U32 RefinementWord(typename W::Bool is_b, typename W::U32 own, typename W::U32 partner) {
+POLARKV_WARP_FUNCTION typename W::U32 RefinementWord(typename W::Bool is_b, typename W::U32 own,
+                                                     typename W::U32 partner) {
   const auto first = W::SelectBits(0x55555555u, own, partner << 1);
   const auto second = W::SelectBits(0xAAAAAAAAu, partner, own >> 1);
   return W::Select(is_b, second, first);
@@ -50,8 +51,10 @@ class QuarterPlanes {
     for (int k = 0; k < 8; ++k) {
       crumbs = crumbs | PlaceBits<W>(bits[k].high, 2 * k) | PlaceBits<W>(bits[k].low, 2 * k + 1);
       // Number n = 15 - c of a code, counted from the low end, is even for odd k.
-      if constexpr (kBits > 2) refinement = refinement | PlaceBits<W>(bits[k].third, k % 2 != 0 ? 2 * k - 1 : 2 * k + 3);
-      if constexpr (kBits > 3) refinement = refinement | PlaceBits<W>(bits[k].fourth, k % 2 != 0 ? 2 * k - 2 : 2 * k + 2);
+      if constexpr (kBits > 2)
+        refinement = refinement | PlaceBits<W>(bits[k].third, k % 2 != 0 ? 2 * k - 1 : 2 * k + 3);
+      if constexpr (kBits > 3)
+        refinement = refinement | PlaceBits<W>(bits[k].fourth, k % 2 != 0 ? 2 * k - 2 : 2 * k + 2);
     }
     U32 nibbles[4];
     AssembleNibbles<kBits, W>(crumbs, crumbs, refinement, refinement, nibbles);

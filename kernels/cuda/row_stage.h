@@ -1,8 +1,8 @@
 // A quarter of a tile, 16 tokens' rows, in a warp's shared memory.
 //
-// Lane 16 q + t has token t, and of its coordinates those with j / 16 % 2 = q: chunks of 16 that follow each other on the
-// contraction axis of keys, and the partial sums j % 32 of the reference's sums of squares whole. Rows are 16 bytes further
-// apart than they are long, so that lanes that load 16 bytes of 8 tokens meet all banks once.
+// Lane 16 q + t has token t, and of its coordinates those with j / 16 % 2 = q: chunks of 16 that follow each other on
+// the contraction axis of keys, and the partial sums j % 32 of the reference's sums of squares whole. Rows are 16 bytes
+// further apart than they are long, so that lanes that load 16 bytes of 8 tokens meet all banks once.
 #ifndef POLARKV_KERNELS_CUDA_ROW_STAGE_H_
 #define POLARKV_KERNELS_CUDA_ROW_STAGE_H_
 

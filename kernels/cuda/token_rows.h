@@ -10,8 +10,8 @@ namespace polarkv::cuda {
 
 // Strides in elements; a row's head_dim elements are adjacent. Pages hold page_tokens tokens of all heads: in NHD pages
 // token_stride = heads * head_dim and head_stride = head_dim, in HND pages token_stride = head_dim and head_stride =
-// page_tokens * head_dim. k and v may point into one tensor ([2, pages, ..] or [pages, 2, ..]). Pointers, and strides in
-// bytes, are multiples of 16.
+// page_tokens * head_dim. k and v may point into one tensor ([2, pages, ..] or [pages, 2, ..]). Pointers, and strides
+// in bytes, are multiples of 16.
 struct TokenRows {
   void* k = nullptr;
   void* v = nullptr;

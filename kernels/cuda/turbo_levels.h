@@ -19,9 +19,9 @@ template <uint32_t kBits, uint32_t kThreshold>
 inline constexpr uint32_t kThresholdBias =
     (0x8000u - static_cast<uint32_t>(TurboThresholds<kBits>()[kThreshold])) * 0x10001u;
 
-// `coordinates`: two integers of 16 bits as packed_rotation.h has them, plus 0x80008000, so that the halves are the two plus
-// 2^15. The thresholds reached are a run of ones; the level's bits are logic operations on it. Codes below the middle are
-// the complements of their levels.
+// `coordinates`: two integers of 16 bits as packed_rotation.h has them, plus 0x80008000, so that the halves are the two
+// plus 2^15. The thresholds reached are a run of ones; the level's bits are logic operations on it. Codes below the
+// middle are the complements of their levels.
 template <uint32_t kBits, class W>
 POLARKV_WARP_FUNCTION CodeBits<W> CodesOf(typename W::U32 coordinates) {
   using U32 = typename W::U32;

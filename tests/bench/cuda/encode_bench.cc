@@ -1,5 +1,5 @@
-// Times encoding and decoding of blocks in device memory, next to a device-to-device copy in the same run. One JSON line a
-// case: bytes read plus written over the median time, and its share of what the copy reaches.
+// Times encoding and decoding of blocks in device memory, next to a device-to-device copy in the same run. One JSON
+// line a case: bytes read plus written over the median time, and its share of what the copy reaches.
 //
 // usage: cuda_encode_bench [--rounds N]
 #include <cstdio>
@@ -43,7 +43,8 @@ struct Memory {
     std::vector<uint16_t> numbers(size_t{1} << 20);
     for (uint16_t& number : numbers) {
       const bool half = type == ElementType::kF16;
-      number = static_cast<uint16_t>((half ? 0x3800 : 0x3F00) + random() % (half ? 0x800 : 0x100) + (random() % 2 << 15));
+      number =
+          static_cast<uint16_t>((half ? 0x3800 : 0x3F00) + random() % (half ? 0x800 : 0x100) + (random() % 2 << 15));
     }
     for (uint64_t at = 0; at < row_bytes; at += numbers.size() * 2) {
       Check(cudaMemcpy(tokens.As<uint8_t>() + at, numbers.data(), numbers.size() * 2, cudaMemcpyHostToDevice), "fill");
@@ -68,13 +69,15 @@ struct Memory {
   std::unique_ptr<Buffer> table;
 };
 
-void Print(const char* what, const BlockSpec& spec, const TokenRows& rows, double us, double bytes, double copy_bandwidth) {
-  std::printf("{\"work\": \"%s\", \"codec\": \"%s\", \"type\": \"%s\", \"rows\": \"%s\", \"us\": %.2f, \"bytes\": %.0f, "
-              "\"gb_per_s\": %.1f, \"rows_gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, \"of_copy\": %.3f}\n",
-              what, CodecPairName(spec.codec).c_str(), rows.type == ElementType::kF16 ? "fp16" : "bf16",
-              rows.page_tokens == 0 ? "contiguous" : "pages", us, bytes, bytes / us / 1e3,
-              2.0 * 2 * kLayers * kHeads * kBlocks * kBlockTokens * kHeadDim / us / 1e3, copy_bandwidth / 1e3,
-              bytes / us / copy_bandwidth);
+void Print(const char* what, const BlockSpec& spec, const TokenRows& rows, double us, double bytes,
+           double copy_bandwidth) {
+  std::printf(
+      "{\"work\": \"%s\", \"codec\": \"%s\", \"type\": \"%s\", \"rows\": \"%s\", \"us\": %.2f, \"bytes\": %.0f, "
+      "\"gb_per_s\": %.1f, \"rows_gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, \"of_copy\": %.3f}\n",
+      what, CodecPairName(spec.codec).c_str(), rows.type == ElementType::kF16 ? "fp16" : "bf16",
+      rows.page_tokens == 0 ? "contiguous" : "pages", us, bytes, bytes / us / 1e3,
+      2.0 * 2 * kLayers * kHeads * kBlocks * kBlockTokens * kHeadDim / us / 1e3, copy_bandwidth / 1e3,
+      bytes / us / copy_bandwidth);
   std::fflush(stdout);
 }
 
@@ -103,7 +106,8 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
   const BlockLayout& layout = expected->layout;
   const Memory memory(layout, paged, type);
   const uint64_t tiles = uint64_t{kLayers} * kHeads * spec.tiles();
-  const double bytes = static_cast<double>(memory.row_bytes) + static_cast<double>(kBlocks * layout.layer(0).bytes * kLayers);
+  const double bytes =
+      static_cast<double>(memory.row_bytes) + static_cast<double>(kBlocks * layout.layer(0).bytes * kLayers);
 
   std::vector<EncodedPlace> places;
   std::vector<RowPlace> targets;
@@ -165,7 +169,8 @@ int Main(uint32_t rounds) {
   const Buffer flush(kFlushBytes);
   const double copy_bandwidth = CopyBandwidth(rounds, flush);
   for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTurbo3, CodecId::kTurbo2}) {
-    for (const bool paged : {false, true}) Run({codec, codec}, paged, ElementType::kBF16, rounds, flush, copy_bandwidth);
+    for (const bool paged : {false, true})
+      Run({codec, codec}, paged, ElementType::kBF16, rounds, flush, copy_bandwidth);
   }
   Run({CodecId::kTurbo4, CodecId::kTurbo4}, true, ElementType::kF16, rounds, flush, copy_bandwidth);
   for (const CodecId codec : {CodecId::kTrellis3, CodecId::kTrellis2, CodecId::kTrellis1}) {

@@ -80,7 +80,9 @@ TEST(CudaDecodeTest, LengthsAndLayoutsOfEngines) {
 }
 
 TEST(CudaDecodeTest, EscapedTokensComeFromTheirRecords) {
-  const FillNumber spiky = [](uint32_t token, uint32_t j, float x) { return j == 5 && token % 7 == 0 ? 6e4f : .01f * x; };
+  const FillNumber spiky = [](uint32_t token, uint32_t j, float x) {
+    return j == 5 && token % 7 == 0 ? 6e4f : .01f * x;
+  };
   const FillNumber far = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, token % 9 == 0 ? -140 : 110); };
   for (const CodecId codec : kCodecs) {
     for (const FillNumber& fill : {spiky, far}) {
@@ -92,7 +94,9 @@ TEST(CudaDecodeTest, EscapedTokensComeFromTheirRecords) {
 }
 
 TEST(CudaDecodeTest, ScalesDownToWhereFloatsEnd) {
-  const FillNumber falling = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, -60 - 2 * static_cast<int>(token % 48)); };
+  const FillNumber falling = [](uint32_t token, uint32_t, float x) {
+    return std::ldexp(x, -60 - 2 * static_cast<int>(token % 48));
+  };
   Check({.of = {.shape = {1, 1, 128, 128}, .k = falling, .v = falling}}, 5);
 }
 

@@ -14,8 +14,8 @@ void CopyBack(const DeviceMemory& from, std::vector<T>& to) {
 }
 
 struct DeviceBackend {
-  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors, std::vector<uint8_t>& bytes,
-                     std::vector<TileReport>& reports) {
+  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors,
+                     std::vector<uint8_t>& bytes, std::vector<TileReport>& reports) {
     const DeviceMemory memory(tensors.memory), table(tensors.table), out(bytes), report(reports);
     EncodedPlace place = PlaceOf(block, out.As<uint8_t>(), report.As<TileReport>());
     place.page_table = table.As<int32_t>();
@@ -88,7 +88,8 @@ TEST_F(CudaDeviceEncodeTest, EncodesLayoutsOfEngines) {
   for (const RowLayout layout : {RowLayout::kContiguous, RowLayout::kStrided, RowLayout::kNhdPages,
                                  RowLayout::kHndPages, RowLayout::kInterleavedPages}) {
     SCOPED_TRACE(static_cast<int>(layout));
-    for (const uint32_t tokens : {1u, 63u, 64u, 65u, 1009u}) Encode({.shape = {2, 2, tokens, 128}, .layout = layout}, tokens);
+    for (const uint32_t tokens : {1u, 63u, 64u, 65u, 1009u})
+      Encode({.shape = {2, 2, tokens, 128}, .layout = layout}, tokens);
   }
 }
 
@@ -134,8 +135,11 @@ TEST_F(CudaDeviceEncodeTest, DecodesLayoutsPartialPlanesAndExtremes) {
       Decode({.of = {.shape = {2, 2, 1009, 128}, .layout = layout}, .planes = planes}, planes);
     }
   }
-  const FillNumber falling = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, 60 - static_cast<int>(token % 200)); };
-  for (const ElementType type : kTypes) Decode({.of = {.shape = {1, 1, 200, 128}, .k = falling, .v = falling}, .type = type}, 5);
+  const FillNumber falling = [](uint32_t token, uint32_t, float x) {
+    return std::ldexp(x, 60 - static_cast<int>(token % 200));
+  };
+  for (const ElementType type : kTypes)
+    Decode({.of = {.shape = {1, 1, 200, 128}, .k = falling, .v = falling}, .type = type}, 5);
 }
 
 }  // namespace

@@ -41,7 +41,8 @@ struct TensorShape {
   uint32_t layers = 1, kv_heads = 1, tokens = 64, head_dim = 128;
 };
 
-// K and V of one sequence, contiguous for the reference and in memory as an engine has them. Places that hold no token are NaN.
+// K and V of one sequence, contiguous for the reference and in memory as an engine has them. Places that hold no token
+// are NaN.
 struct Tensors {
   Tensors(const TensorShape& of, ElementType type, RowLayout layout, uint32_t seed, const FillNumber& k,
           const FillNumber& v)

@@ -6,8 +6,8 @@ namespace polarkv::cuda {
 namespace {
 
 struct HostBackend {
-  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors, std::vector<uint8_t>& bytes,
-                     std::vector<TileReport>& reports) {
+  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors,
+                     std::vector<uint8_t>& bytes, std::vector<TileReport>& reports) {
     EncodedPlace place = PlaceOf(block, bytes.data(), reports.data());
     place.page_table = tensors.table.data();
     place.row_offset = tensors.offset;
@@ -102,15 +102,21 @@ TEST(CudaEncodeTest, HugeTinyAndSubnormalNumbers) {
     Check({.shape = {.tokens = 70}, .type = ElementType::kF32, .k = scaled, .v = scaled}, 5);
     Check({.shape = {.tokens = 70}, .type = ElementType::kBF16, .k = scaled, .v = scaled}, 5);
   }
-  const FillNumber largest = [](uint32_t, uint32_t j, float x) { return j % 3 == 0 ? (x < 0 ? -0x1.fffffep127f : 0x1.fffffep127f) : x; };
+  const FillNumber largest = [](uint32_t, uint32_t j, float x) {
+    return j % 3 == 0 ? (x < 0 ? -0x1.fffffep127f : 0x1.fffffep127f) : x;
+  };
   Check({.shape = {.tokens = 64}, .type = ElementType::kF32, .k = largest, .v = largest}, 6);
 }
 
 TEST(CudaEncodeTest, MisfitsAndScalesFarApart) {
   // One large coordinate: codes of three bits and more err on it; and tokens of very different norms.
-  const FillNumber spiky = [](uint32_t token, uint32_t j, float x) { return j == 5 && token % 7 == 0 ? 60.0f : .01f * x; };
+  const FillNumber spiky = [](uint32_t token, uint32_t j, float x) {
+    return j == 5 && token % 7 == 0 ? 60.0f : .01f * x;
+  };
   const FillNumber far = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, token % 9 == 0 ? -40 : 40); };
-  const FillNumber wide = [](uint32_t token, uint32_t, float x) { return std::ldexp(x, static_cast<int>(token) * 3 - 96); };
+  const FillNumber wide = [](uint32_t token, uint32_t, float x) {
+    return std::ldexp(x, static_cast<int>(token) * 3 - 96);
+  };
   for (const bool escapes : {true, false}) {
     for (const CodecId codec : kCodecs) {
       SCOPED_TRACE(static_cast<uint32_t>(codec) * 10 + (escapes ? 1 : 0));

@@ -22,11 +22,13 @@ void DecodeSideOnHost(const int8_t (&image)[16], const DecodeArgs& args) {
           DecodeTask task;
           if (!FindDecodeTask(args, at, task)) continue;
           DecodeScratch scratch;
-          for (uint32_t token = 0; token < kTileTokens; ++token) scratch.rows[token] = FindTarget(args, at, task, token);
+          for (uint32_t token = 0; token < kTileTokens; ++token)
+            scratch.rows[token] = FindTarget(args, at, task, token);
           for (uint32_t first = 0; first < task.tokens; first += kQuarterTokens) {
             alignas(16) std::array<uint8_t, Stage::kBytes> stage;
             stage.fill(0xA5);
-            DecodeQuarter<HostWarp, kDim, kType, kKind, kSide>(args, tables, task, first / kQuarterTokens, stage.data());
+            DecodeQuarter<HostWarp, kDim, kType, kKind, kSide>(args, tables, task, first / kQuarterTokens,
+                                                               stage.data());
             for (uint32_t lane = 0; lane < 32; ++lane) {
               DrainRows<kDim, kType>(lane, scratch.rows + first, [&](uint8_t* to, uint32_t offset) {
                 EXPECT_LE(offset + 16, Stage::kBytes);
@@ -41,7 +43,8 @@ void DecodeSideOnHost(const int8_t (&image)[16], const DecodeArgs& args) {
   }
 }
 
-// Of the rows' type only the stores depend; so emulation has all codecs and head dims with one type, and the others once.
+// Of the rows' type only the stores depend; so emulation has all codecs and head dims with one type, and the others
+// once.
 template <int kDim, ElementType kType, int kSide>
 DecodeError DecodeKindOnHost(CodeKind kind, const int8_t (&image)[16], const DecodeArgs& args) {
   if constexpr (kType == ElementType::kF32 || kDim == 128) {

@@ -77,7 +77,8 @@ EncodeError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
 
 template <int kDim, ElementType kType>
 EncodeError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  const EncodeError error = EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
+  const EncodeError error =
+      EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
   if (error != EncodeError::kNone) return error;
   return EncodeBitsOnHost<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue));
 }
