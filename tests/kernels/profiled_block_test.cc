@@ -117,7 +117,7 @@ TEST_P(ProfiledBlock, HasTheReferencesBytes) {
   for (const uint32_t first_layer : {0u, 1u, 2u}) {
     const KeyMeanProfilePtr profile = ProfileOf(testing::Parse(own), first_layer);
     for (const KeyMeanPolicy policy : {KeyMeanPolicy::kAuto, KeyMeanPolicy::kNever, KeyMeanPolicy::kAlways}) {
-      const EncodeOptions options = {policy, 4, true, profile.get()};
+      const EncodeOptions options = {.key_mean = policy, .profile = profile.get()};
       std::vector<uint8_t> bytes;
       ASSERT_EQ(cpu::EncodeBlock(spec, testing::View(spec, kv.k), testing::View(spec, kv.v), options, GetParam(), bytes),
                 absl::OkStatus());

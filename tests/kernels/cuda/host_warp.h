@@ -189,6 +189,8 @@ struct HostWarp {
   static I32 Max(const I32& a, const I32& b) {
     return EachLane<int32_t>([&](size_t lane) { return std::max(a[lane], b[lane]); });
   }
+  // Plain floats convert to each of these.
+  static F32 Max(float a, float b) { return Max(F32(a), F32(b)); }
   static int32_t MaxOverWarp(const I32& x) { return *std::max_element(x.v.begin(), x.v.end()); }
   static uint32_t Ballot(const Bool& condition) {
     uint32_t mask = 0;
