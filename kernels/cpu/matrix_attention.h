@@ -35,7 +35,6 @@ void AttendMatrixAvx512(const MatrixTile& tile, const MatrixQuery* queries, Turb
 void ReadHalfMatrix(const uint8_t* payload, uint32_t head_dim, float* out);
 // The others -> [head_dim][64], the numbers of codec/; polar codes' directions to fp32's accuracy.
 void ReadDeepMatrix(uint32_t symbol_bits, uint32_t coordinates, const uint8_t* payload, uint32_t head_dim, float* out);
-void ReadRecursivePolarMatrix(const uint8_t* payload, uint32_t head_dim, float* out);
 
 // Polar codes that are bytes, with angles of at most 4 bits. Pair p stands for coordinates pairs[p][0] and pairs[p][1].
 void ReadPolarMatrix(uint32_t angle_bits, const uint16_t (*pairs)[2], const uint8_t* payload, uint32_t head_dim, float* out);

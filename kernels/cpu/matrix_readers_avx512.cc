@@ -60,43 +60,6 @@ void ReadDeepTile(const uint8_t* payload, uint32_t head_dim, float* out) {
   for (uint32_t t = 0; t < kTileTokens; t += kLanes) ReadDeepLanes<kBits, kCoordinates>(payload + t * stride, stride, steps, out + t);
 }
 
-// FORMAT.md, "Recursive polar codes": cosines of the codes of levels 2, 3 and 4, then those of level 1.
-alignas(64) constexpr float kUpperCosine[3][16] = {{.952407f, .805677f, .592354f, .304828f},
-                                                   {.910523f, .781092f, .624416f, .413458f},
-                                                   {.865718f, .761023f, .648725f, .500532f}};
-alignas(64) constexpr float kCircleCosine[16] = {
-    .980785280f,  .831469612f,  .555570233f,  .195090322f,  -.195090322f, -.555570233f, -.831469612f, -.980785280f,
-    -.980785280f, -.831469612f, -.555570233f, -.195090322f, .195090322f,  .555570233f,  .831469612f,  .980785280f};
-
-// Sixteen coordinates of sixteen tokens.
-void ReadPolarGroup(const uint8_t* groups, uint32_t stride, float* out) {
-  const __m512i first = GatherBits(groups, stride, 0);    // angles of level 1
-  const __m512i upper = _mm512_srli_epi32(_mm512_i32gather_epi32(
-      _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                         _mm512_set1_epi32(static_cast<int>(stride))), groups + 3, 1), 8);
-  const __m512i three = _mm512_set1_epi32(3);
-  __m512 x[16];
-  x[0] = _mm512_cvtepi32_ps(_mm512_srli_epi32(upper, 14));
-  for (uint32_t level = 3; level-- > 0;) {
-    const uint32_t count = 4u >> level, shift = level == 0 ? 0 : level == 1 ? 8 : 12;
-    const __m512 table = _mm512_load_ps(kUpperCosine[level]);
-    for (uint32_t i = count; i-- > 0;) {
-      const __m512i angle = _mm512_and_si512(_mm512_srl_epi32(upper, _mm_cvtsi32_si128(static_cast<int>(shift + 2 * i))), three);
-      const __m512 radius = x[i];
-      x[2 * i] = _mm512_mul_ps(radius, _mm512_permutexvar_ps(angle, table));
-      x[2 * i + 1] = _mm512_mul_ps(radius, _mm512_permutexvar_ps(_mm512_sub_epi32(three, angle), table));
-    }
-  }
-  const __m512 circle = _mm512_load_ps(kCircleCosine);
-  for (uint32_t i = 8; i-- > 0;) {
-    const __m512i angle = _mm512_srl_epi32(first, _mm_cvtsi32_si128(static_cast<int>(4 * i)));  // permutes look at 4 bits
-    const __m512 radius = x[i];
-    x[2 * i] = _mm512_mul_ps(radius, _mm512_permutexvar_ps(angle, circle));
-    x[2 * i + 1] = _mm512_mul_ps(radius, _mm512_permutexvar_ps(_mm512_add_epi32(angle, _mm512_set1_epi32(12)), circle));
-  }
-  for (uint32_t i = 0; i < 16; ++i) _mm512_store_ps(out + i * kTileTokens, x[i]);
-}
-
 // Of angles in turns, at least 0; the polynomials are those of FORMAT.md, "Key means".
 [[gnu::always_inline]] inline void Directions(__m512 turns, __m512& cosine, __m512& sine) {
   const __m512 quarters = _mm512_roundscale_ps(_mm512_mul_ps(turns, _mm512_set1_ps(4)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -132,13 +95,6 @@ void ReadDeepMatrix(uint32_t symbol_bits, uint32_t coordinates, const uint8_t* p
   if (symbol_bits == 5) return ReadDeepTile<5, 2>(payload, head_dim, out);
   if (coordinates == 2) return ReadDeepTile<3, 2>(payload, head_dim, out);
   ReadDeepTile<3, 1>(payload, head_dim, out);
-}
-
-void ReadRecursivePolarMatrix(const uint8_t* payload, uint32_t head_dim, float* out) {
-  const uint32_t groups = head_dim / 16, stride = 7 * groups;
-  for (uint32_t t = 0; t < kTileTokens; t += kLanes) {
-    for (uint32_t g = 0; g < groups; ++g) ReadPolarGroup(payload + t * stride + 7 * g, stride, out + g * 16 * kTileTokens + t);
-  }
 }
 
 void ReadPolarMatrix(uint32_t angle_bits, const uint16_t (*pairs)[2], const uint8_t* payload, uint32_t head_dim, float* out) {

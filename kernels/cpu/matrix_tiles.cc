@@ -53,9 +53,6 @@ SideMatrix MatrixTiles::ReadSide(const BlockView& block, KvSide side, const Tile
       ReadDeepMatrix(step.bits, step.coordinates, payload, head_dim_, out);
       return {out, false};
     }
-    case CodecKind::kPolarRecursive:
-      ReadRecursivePolarMatrix(payload, head_dim_, out);
-      return {out, false};
     case CodecKind::kPolar:
       if (const PolarBits bits = PolarBitsOf(part.codec); bits.angle <= 4 && bits.angle + bits.radius == 8) {
         ReadPolarBytes(block.spec().rope, part, head_dim_, out);
@@ -66,6 +63,8 @@ SideMatrix MatrixTiles::ReadSide(const BlockView& block, KvSide side, const Tile
       break;
   }
   (side == KvSide::kKey ? key_reader_ : value_reader_).Read(part, block.spec().rope, matrix);
+  // A few codecs have factors of their own. Beyond fp32 is infinity, which the reference takes over.
+  for (uint32_t t = 0; t < kTileTokens; ++t) factor[t] = static_cast<float>(matrix.factor[t]);
   return {out, side == KvSide::kValue};
 }
 

@@ -114,7 +114,7 @@ POLARKV_WARP_FUNCTION void RoundRow(const StagedRow<W, kDim, kType>& row, const 
     POLARKV_UNROLL
     for (uint32_t c = 0; c < 16; ++c) {
       const F32 value = W::FloatOfBits(W::AsU32(x[c]) ^ ((negate << static_cast<int>(31 - c)) & 0x80000000u));
-      rounded[c] = W::AsU32(value * gain + F32(0x1.8p23f));
+      rounded[c] = W::AsU32(W::Fma(value, gain, F32(0x1.8p23f)));
     }
     POLARKV_UNROLL
     for (uint32_t k = 0; k < 8; ++k) {
