@@ -115,7 +115,7 @@ absl::StatusOr<KeyMeanProfilePtr> KeyMeanProfile::Parse(std::span<const uint8_t>
   const std::span<const uint8_t> body = bytes.subspan(sizeof h);
   if (BlockChecksum(body) != h.body_xxh3) return DamagedProfile("checksum of the means does not match");
   shape.phases.resize(shape.rope.dims / 2u);
-  std::memcpy(shape.phases.data(), body.data(), PhaseBytes(shape));
+  if (!shape.phases.empty()) std::memcpy(shape.phases.data(), body.data(), PhaseBytes(shape));
   KeyMeanProfilePtr profile(new KeyMeanProfile(std::move(shape), {bytes.begin(), bytes.end()}));
   for (uint32_t layer = 0; layer < h.layers; ++layer) {
     for (uint32_t head = 0; head < h.kv_heads; ++head) {
@@ -144,7 +144,7 @@ absl::StatusOr<KeyMeanProfilePtr> KeyMeanProfile::Make(const ProfileShape& shape
                                 total - sizeof(ProfileHeader) - phases));
   }
   std::vector<uint8_t> bytes(total);
-  std::memcpy(bytes.data() + sizeof(ProfileHeader), shape.phases.data(), phases);
+  if (phases != 0) std::memcpy(bytes.data() + sizeof(ProfileHeader), shape.phases.data(), phases);
   std::ranges::copy(records, bytes.data() + sizeof(ProfileHeader) + phases);
   ProfileHeader h{};
   h.magic = kProfileMagic;

@@ -14,10 +14,13 @@
 
 namespace polarkv::cpu {
 
+// Bodies read whole vectors, of up to 16 words, where a head dim has a multiple of 4.
+inline constexpr uint32_t kWordsReadPast = 12;
+
 // One row: one query of one query head, rotated and rounded. Words are indexed [chunk of 16 coordinates][dword order of
 // kDwordFirstCode].
 struct TurboQuery {
-  const int32_t* words = nullptr;  // [head_dim / 16][4]
+  const int32_t* words = nullptr;  // [head_dim / 16][4], then kWordsReadPast that may be read and mean nothing
   int32_t sum = 0;             // of all rounded coordinates
   float scale = 0;             // rounded coordinate -> log2-domain logit per unit of key
 };

@@ -142,7 +142,7 @@ TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, T
     : attend_(attend),
       head_dim_(head_dim),
       rows_(rows),
-      words_(size_t{rows} * head_dim / 4),
+      words_(size_t{rows} * head_dim / 4 + kWordsReadPast),
       outputs_(size_t{rows} * 2 * head_dim),
       means_(rows),
       added_(size_t{rows} * kTileTokens),
@@ -176,7 +176,7 @@ void TurboHead::PackQueries(const float* q, float scale) {
 // <y, transpose(S) sigma> = <S y, sigma>: queries are projected instead of signs being read back.
 void TurboHead::ProjectQueries(const BlockView& block, uint32_t layer, float scale) {
   projections_ = Projections(block, layer);
-  projected_words_.resize(size_t{projections_} * rows_ * head_dim_ / 4);
+  projected_words_.resize(size_t{projections_} * rows_ * head_dim_ / 4 + kWordsReadPast);
   projected_.resize(size_t{projections_} * rows_);
   const bool qjl = TraitsOf(block.layout().layer(layer).codec.k).kind == CodecKind::kQjl;
   std::array<float, kMaxHeadDim> x;

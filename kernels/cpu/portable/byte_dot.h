@@ -1,6 +1,6 @@
 // Dot products of four bytes, added to 32-bit lanes, with the instruction that a target has for them. All are exact.
 //
-// A *word* is four bytes of a query or four weights, the same for all lanes; Prepare turns `count` (a multiple of 16) words
+// A *word* is four bytes of a query or four weights, the same for all lanes; Prepare turns `count` (a multiple of 4) words
 // into what Add wants of each, once for all tokens or coordinates that they meet.
 //
 //   Keys:    image (-127..127) times query (-127..127)

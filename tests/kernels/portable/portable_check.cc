@@ -83,7 +83,7 @@ void CheckAttention(cpu::InstructionSet set, const Shape& shape, bool extras, Ra
   const RandomTiles data(shape.key, shape.value, shape.head_dim, shape.tokens, random);
   const uint32_t d = shape.head_dim;
   std::vector<Row> rows(shape.rows);
-  std::vector<int32_t> words(size_t{shape.rows} * d / 4);
+  std::vector<int32_t> words(size_t{shape.rows} * d / 4 + cpu::kWordsReadPast);
   std::vector<float> outputs(size_t{shape.rows} * 2 * d), added(size_t{shape.rows} * kTileTokens), probability(added.size());
   std::vector<cpu::TurboQuery> queries(shape.rows);
   std::vector<cpu::TurboRowState> states(shape.rows);
