@@ -125,6 +125,16 @@ VectorRecord ViewRecord(const uint8_t* record, uint32_t head_dim) {
   return {head.exponent, {reinterpret_cast<const uint16_t*>(record + sizeof head), head_dim}};
 }
 
+void StoreMeans(uint32_t head_dim, std::vector<std::array<float, kMaxHeadDim>>& means, std::vector<uint8_t>& records) {
+  const uint32_t bytes = VectorRecordBytes(head_dim);
+  records.resize(bytes * means.size());
+  for (size_t head = 0; head < means.size(); ++head) {
+    uint8_t* record = records.data() + head * bytes;
+    WriteRecord(means[head].data(), head_dim, record);
+    means[head] = ReadRecord(ViewRecord(record, head_dim));
+  }
+}
+
 void KeyMeanEstimator::Add(const float* key, uint64_t position) {
   for (uint32_t j = 0; j < head_dim_; ++j) energy_ += double{key[j]} * key[j];
   const uint32_t turned = static_cast<uint32_t>(2 * phases_.size());

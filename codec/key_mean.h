@@ -19,6 +19,9 @@ std::array<float, kMaxHeadDim> ReadRecord(const VectorRecord& record);
 void WriteRecord(const float* vector, uint32_t head_dim, uint8_t* record);
 VectorRecord ViewRecord(const uint8_t* record, uint32_t head_dim);
 
+// Writes the heads' means as records, one after the other, and makes them what the records say.
+void StoreMeans(uint32_t head_dim, std::vector<std::array<float, kMaxHeadDim>>& means, std::vector<uint8_t>& records);
+
 // Sums over a tile's keys, turned back by RoPE to the tile's first position.
 struct KeyTileSums {
   std::array<float, kMaxHeadDim> sum{};

@@ -71,13 +71,7 @@ absl::Status LayerEncoder::DecideMeans(const TensorView& k, uint32_t layer, Enco
     if (!keys.ok()) return keys.status();
     means_[head] = keys->SaneMean();
   }
-  const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
-  out.means.resize(size_t{bytes} * spec_.kv_heads);
-  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-    uint8_t* record = out.means.data() + size_t{head} * bytes;
-    WriteRecord(means_[head].data(), spec_.head_dim, record);
-    means_[head] = ReadRecord(ViewRecord(record, spec_.head_dim));
-  }
+  StoreMeans(spec_.head_dim, means_, out.means);
   out.part.key_mean = true;
   return absl::OkStatus();
 }

@@ -116,15 +116,7 @@ ScaleRange OutlierTileEncoder::Encode(const float* rows, uint32_t tokens, uint64
   rotation_.Rotate(inliers.data(), tokens, counted, *tile);
   const uint64_t present = tokens == kTileTokens ? ~uint64_t{0} : (uint64_t{1} << tokens) - 1;
   inliers_.Write(tile->y, counted & present, planes.payload + sizeof head + kTileTokens);
-  float mantissa[kTileTokens];
-  int exponent[kTileTokens];
-  constexpr float per_norm = 1 / kNorm;
-  for (uint32_t t = 0; t < kTileTokens; ++t) {
-    const LaneNorms& norms = tile->norms[t / kLanes];
-    mantissa[t] = norms.norm[t % kLanes] * per_norm;
-    exponent[t] = norms.exponent[t % kLanes];
-  }
-  return StoreScales(mantissa, exponent, tokens, scales);
+  return StoreNormScales(*tile, 1 / kNorm, tokens, scales);
 }
 
 // Channels, scales and signs.

@@ -76,6 +76,17 @@ ScaleRange TileRotation::StoreImageScales(const RotatedTile& tile, const float* 
   return StoreScales(mantissa, exponent, tokens, scales);
 }
 
+ScaleRange StoreNormScales(const RotatedTile& tile, float factor, uint32_t tokens, uint8_t* scales) {
+  float mantissa[kTileTokens];
+  int exponent[kTileTokens];
+  for (uint32_t t = 0; t < kTileTokens; ++t) {
+    const LaneNorms& norms = tile.norms[t / kQuantizerLanes];
+    mantissa[t] = norms.norm[t % kQuantizerLanes] * factor;
+    exponent[t] = norms.exponent[t % kQuantizerLanes];
+  }
+  return StoreScales(mantissa, exponent, tokens, scales);
+}
+
 std::unique_ptr<RotatedTileEncoder> MakeRotatedTileEncoder(CodecId codec, KvSide side, uint32_t head_dim,
                                                            uint64_t rotation_seed) {
   switch (TraitsOf(codec).kind) {

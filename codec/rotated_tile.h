@@ -43,6 +43,9 @@ class TileRotation {
   std::array<float, kMaxHeadDim> signs_;
 };
 
+// Stores the tokens' norms times `factor` as their scales.
+ScaleRange StoreNormScales(const RotatedTile& tile, float factor, uint32_t tokens, uint8_t* scales);
+
 // One side of one tile by a codec that rotates. Thread-safe.
 class RotatedTileEncoder {
  public:

@@ -65,15 +65,7 @@ ScaleRange QjlTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t c
   rotation_.Rotate(rows, tokens, counted, *tile);
   const uint64_t present = tokens == kTileTokens ? ~uint64_t{0} : (uint64_t{1} << tokens) - 1;
   sketch_.Write(tile->y, counted & present, planes.payload);
-  float mantissa[kTileTokens];
-  int exponent[kTileTokens];
-  constexpr float per_norm = 1 / kNormPerScale;
-  for (uint32_t t = 0; t < kTileTokens; ++t) {
-    const LaneNorms& norms = tile->norms[t / kQuantizerLanes];
-    mantissa[t] = norms.norm[t % kQuantizerLanes] * per_norm;
-    exponent[t] = norms.exponent[t % kQuantizerLanes];
-  }
-  return StoreScales(mantissa, exponent, tokens, scales);
+  return StoreNormScales(*tile, 1 / kNormPerScale, tokens, scales);
 }
 
 }  // namespace polarkv

@@ -5,6 +5,7 @@
 
 #include "codec/block_format.h"
 #include "kernels/cpu/avx512_rows.h"
+#include "kernels/cpu/sine_cosine_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -162,14 +163,9 @@ void DirectionsAvx512(const uint64_t* phases, uint64_t position, uint32_t pairs,
     const __m512i turns = _mm512_permutex2var_epi32(low, upper_halves, high);
     const __m512i quarter = _mm512_srli_epi32(_mm512_add_epi32(turns, _mm512_set1_epi32(1 << 29)), 30);
     const __m512i rest = _mm512_sub_epi32(turns, _mm512_slli_epi32(quarter, 30));
-    const __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(rest), _mm512_set1_ps(0x1p-32f)), v = _mm512_mul_ps(u, u);
-    __m512 s = _mm512_fmadd_ps(_mm512_set1_ps(-0x1.2d9b4p+6f), v, _mm512_set1_ps(0x1.465ec4p+6f));
-    s = _mm512_fmadd_ps(s, v, _mm512_set1_ps(-0x1.4abbbap+5f));
-    s = _mm512_mul_ps(u, _mm512_fmadd_ps(s, v, _mm512_set1_ps(0x1.921fb6p+2f)));
-    __m512 c = _mm512_fmadd_ps(_mm512_set1_ps(0x1.d9c2e8p+5f), v, _mm512_set1_ps(-0x1.55c57ap+6f));
-    c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(0x1.03c1dcp+6f));
-    c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(-0x1.3bd3ccp+4f));
-    c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(1.0f));
+    const __m512 u = _mm512_mul_ps(_mm512_cvtepi32_ps(rest), _mm512_set1_ps(0x1p-32f));
+    __m512 s, c;
+    SineCosine(u, s, c);
     const __mmask16 odd = _mm512_test_epi32_mask(quarter, _mm512_set1_epi32(1));
     const __mmask16 upper = _mm512_test_epi32_mask(quarter, _mm512_set1_epi32(2));
     const __m512 minus_zero = _mm512_set1_ps(-0.0f);

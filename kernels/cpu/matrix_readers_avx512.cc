@@ -6,6 +6,7 @@
 
 #include "codec/block_format.h"
 #include "kernels/cpu/matrix_attention.h"
+#include "kernels/cpu/sine_cosine_avx512.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -63,14 +64,9 @@ void ReadDeepTile(const uint8_t* payload, uint32_t head_dim, float* out) {
 // Of angles in turns, at least 0; the polynomials are those of FORMAT.md, "Key means".
 [[gnu::always_inline]] inline void Directions(__m512 turns, __m512& cosine, __m512& sine) {
   const __m512 quarters = _mm512_roundscale_ps(_mm512_mul_ps(turns, _mm512_set1_ps(4)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 u = _mm512_fnmadd_ps(quarters, _mm512_set1_ps(.25f), turns), v = _mm512_mul_ps(u, u);
-  __m512 s = _mm512_fmadd_ps(_mm512_set1_ps(-0x1.2d9b4p+6f), v, _mm512_set1_ps(0x1.465ec4p+6f));
-  s = _mm512_fmadd_ps(s, v, _mm512_set1_ps(-0x1.4abbbap+5f));
-  s = _mm512_mul_ps(u, _mm512_fmadd_ps(s, v, _mm512_set1_ps(0x1.921fb6p+2f)));
-  __m512 c = _mm512_fmadd_ps(_mm512_set1_ps(0x1.d9c2e8p+5f), v, _mm512_set1_ps(-0x1.55c57ap+6f));
-  c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(0x1.03c1dcp+6f));
-  c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(-0x1.3bd3ccp+4f));
-  c = _mm512_fmadd_ps(c, v, _mm512_set1_ps(1));
+  const __m512 u = _mm512_fnmadd_ps(quarters, _mm512_set1_ps(.25f), turns);
+  __m512 s, c;
+  SineCosine(u, s, c);
   const __m512i quadrant = _mm512_cvtps_epi32(quarters), minus = _mm512_set1_epi32(INT32_MIN);
   const __mmask16 odd = _mm512_test_epi32_mask(quadrant, _mm512_set1_epi32(1));
   const __mmask16 upper = _mm512_test_epi32_mask(quadrant, _mm512_set1_epi32(2));

@@ -9,17 +9,11 @@
 namespace polarkv::cpu {
 namespace {
 
-// As ScaleValue, in fp32: too small a scale is 0, too large a one infinity.
-float FloatScale(ScaleRange range, uint8_t code) {
-  if (code == 0) return 0;
-  const int step = (int{range.base} + code) * (1 << (range.shift & 7));
-  return std::ldexp(kOctave[static_cast<uint32_t>(step) % kScaleSteps], (step - (step & (kScaleSteps - 1))) / kScaleSteps);
-}
-
+// In fp32: too small a scale is 0.
 void ReadFactors(const TilePart& part, float* factor) {
   const bool has_scales = TraitsOf(part.codec).has_scales;
   for (uint32_t t = 0; t < kTileTokens; ++t) {
-    factor[t] = has_scales ? FloatScale(part.range, part.scales[t]) : std::ldexp(1.0f, part.exponent);
+    factor[t] = has_scales ? static_cast<float>(ScaleValue(part.range, part.scales[t])) : std::ldexp(1.0f, part.exponent);
     if ((part.escapes >> t & 1) != 0) factor[t] = 0;
   }
 }
@@ -43,18 +37,20 @@ SideMatrix MatrixTiles::ReadSide(const BlockView& block, KvSide side, const Tile
                                  float* factor) {
   float* out = matrix.value.data();
   const uint8_t* payload = part.planes.payload;
-  ReadFactors(part, factor);
   switch (TraitsOf(part.codec).kind) {
     case CodecKind::kFp16:
+      ReadFactors(part, factor);
       ReadHalfMatrix(payload, head_dim_, out);
       return {out, true};
     case CodecKind::kDeep: {
+      ReadFactors(part, factor);
       const DeepStep step = DeepStepOf(part.codec);
       ReadDeepMatrix(step.bits, step.coordinates, payload, head_dim_, out);
       return {out, false};
     }
     case CodecKind::kPolar:
       if (const PolarBits bits = PolarBitsOf(part.codec); bits.angle <= 4 && bits.angle + bits.radius == 8) {
+        ReadFactors(part, factor);
         ReadPolarBytes(block.spec().rope, part, head_dim_, out);
         return {out, false};
       }

@@ -94,13 +94,7 @@ absl::Status TurboLayerEncoder::DecideMeans(uint32_t layer, Records& records) {
     if (stride == 1) break;
     means_.clear();
   }
-  const uint32_t bytes = VectorRecordBytes(spec_.head_dim);
-  records.means.resize(size_t{bytes} * spec_.kv_heads);
-  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
-    uint8_t* record = records.means.data() + size_t{head} * bytes;
-    WriteRecord(means_[head].data(), spec_.head_dim, record);
-    means_[head] = ReadRecord(ViewRecord(record, spec_.head_dim));
-  }
+  StoreMeans(spec_.head_dim, means_, records.means);
   return absl::OkStatus();
 }
 

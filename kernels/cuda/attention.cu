@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/attention_kernels.cuh"
+#include "kernels/cuda/launch_status.cuh"
 #include "kernels/cuda/raw_tokens.h"
 
 namespace polarkv::cuda {
@@ -98,10 +99,7 @@ LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& b
   if (codec.head_dim == 64) error = LaunchTyped<64>(codec, args, cuda_stream);
   if (codec.head_dim == 128) error = LaunchTyped<128>(codec, args, cuda_stream);
   if (codec.head_dim == 256) error = LaunchTyped<256>(codec, args, cuda_stream);
-  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
-    return LaunchError::kNoDevice;
-  }
-  return error == cudaSuccess ? LaunchError::kNone : LaunchError::kLaunchFailed;
+  return LaunchErrorOf(error);
 }
 
 }  // namespace polarkv::cuda

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/element_type.h"
+#include "kernels/cuda/launch_error.h"
 #include "kernels/cuda/permute_tables.h"
 
 namespace polarkv::cuda {
@@ -53,9 +54,6 @@ struct AttentionCodec {
   uint64_t rotation_seed = 0;
   uint32_t base_tile_bytes = 0, refine_tile_bytes = 0;
 };
-
-enum class LaunchError { kNone, kUnsupportedShape, kWorkspaceTooSmall, kNoDevice, kLaunchFailed };
-const char* LaunchErrorText(LaunchError error);
 
 // Device memory that a launch of these shapes needs besides its inputs, 256-byte aligned; it depends on sequences, heads,
 // group, queries and head_dim, not on lengths. 0: the shape is not supported. `warps` share the work (AttentionWarps).

@@ -38,23 +38,6 @@ bool HasKernel(CodeKind key, CodeKind value) {
 
 }  // namespace
 
-const char* LaunchErrorText(LaunchError error) {
-  switch (error) {
-    case LaunchError::kNone:
-      return "no error";
-    case LaunchError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256, turbo or trellis codes for both keys and values, group and "
-             "queries 1 to 16";
-    case LaunchError::kWorkspaceTooSmall:
-      return "the workspace is smaller than AttentionWorkspaceBytes, or not 256-byte aligned";
-    case LaunchError::kNoDevice:
-      return "no CUDA device, or no kernel for its architecture (sm_80 and later)";
-    case LaunchError::kLaunchFailed:
-      return "the launch failed; the stream's earlier work may have";
-  }
-  return "";
-}
-
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch) {
   const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
   return dim && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/launch_error.h"
 #include "kernels/cuda/token_rows.h"
 
 namespace polarkv::cuda {
@@ -32,12 +33,10 @@ struct DecodeBatch {
 };
 
 // kNone, or what a launch would refuse: kUnsupportedShape, kMisalignedRows. Needs no device.
-enum class DecodeError { kNone, kUnsupportedShape, kMisalignedRows, kNoDevice, kLaunchFailed };
-const char* DecodeErrorText(DecodeError error);
-DecodeError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch);
+LaunchError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch);
 // Starts two kernels on `stream` (a cudaStream_t); any mix of turbo2 to turbo4 and trellis1 to trellis3 for keys and
 // values. Nothing is started unless kNone is returned.
-DecodeError LaunchDecode(const AttentionCodec& codec, const DecodeBatch& batch, void* stream);
+LaunchError LaunchDecode(const AttentionCodec& codec, const DecodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda
 

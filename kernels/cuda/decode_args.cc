@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "codec/rotation.h"
+#include "kernels/cuda/batch_check.h"
 
 namespace polarkv::cuda {
 namespace {
@@ -19,32 +20,9 @@ uint32_t PayloadBytes(CodeKind kind, uint32_t head_dim) {
 
 }  // namespace
 
-const char* DecodeErrorText(DecodeError error) {
-  switch (error) {
-    case DecodeError::kNone:
-      return "no error";
-    case DecodeError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2 to turbo4, trellis1 to trellis3; at least one "
-             "block, "
-             "layer and head, at most 65535 layers and heads";
-    case DecodeError::kMisalignedRows:
-      return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";
-    case DecodeError::kNoDevice:
-      return "no CUDA device, or no kernel for its architecture (sm_80 and later)";
-    case DecodeError::kLaunchFailed:
-      return "the launch failed; the stream's earlier work may have";
-  }
-  return "";
-}
-
-DecodeError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch) {
-  const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  if (!dim || !HasKernel(codec.key_kind) || !HasKernel(codec.value_kind) || batch.blocks == 0 ||
-      batch.tiles_per_block == 0 || batch.layers == 0 || batch.kv_heads == 0 || batch.layers > 65535 ||
-      batch.kv_heads > 65535 || uint64_t{batch.blocks} * batch.tiles_per_block > 0x7FFFFFFF) {
-    return DecodeError::kUnsupportedShape;
-  }
-  return IsAligned(batch.rows) ? DecodeError::kNone : DecodeError::kMisalignedRows;
+LaunchError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch) {
+  if (!HasKernel(codec.key_kind) || !HasKernel(codec.value_kind)) return LaunchError::kUnsupportedShape;
+  return CheckBatch(codec.head_dim, batch);
 }
 
 DecodeArgs MakeDecodeArgs(const AttentionCodec& codec, const DecodeBatch& batch, KvSide side) {

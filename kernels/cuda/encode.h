@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/launch_error.h"
 #include "kernels/cuda/permute_tables.h"
 #include "kernels/cuda/token_rows.h"
 
@@ -49,14 +50,11 @@ struct EncodeBatch {
   uint32_t layers = 0, kv_heads = 0;
 };
 
-enum class EncodeError { kNone, kUnsupportedShape, kMisalignedRows, kNoDevice, kLaunchFailed };
-const char* EncodeErrorText(EncodeError error);
-
 // kNone, or what a launch would refuse. Needs no device.
-EncodeError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch);
+LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch);
 // Starts two kernels on `stream` (a cudaStream_t). Writes every byte of the tiles, first_escape of their heads counting
 // the raw tokens' escapes, and all reports. Nothing is started unless kNone is returned.
-EncodeError LaunchEncode(const EncodeCodec& codec, const EncodeBatch& batch, void* stream);
+LaunchError LaunchEncode(const EncodeCodec& codec, const EncodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda
 

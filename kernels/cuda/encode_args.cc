@@ -4,6 +4,7 @@
 
 #include "codec/lane_vectors.h"
 #include "codec/rotation.h"
+#include "kernels/cuda/batch_check.h"
 
 namespace polarkv::cuda {
 namespace {
@@ -16,32 +17,9 @@ float MostErrorOfAFit(CodeKind kind) { return kind == kTurbo4 ? .05f : kind == k
 
 }  // namespace
 
-const char* EncodeErrorText(EncodeError error) {
-  switch (error) {
-    case EncodeError::kNone:
-      return "no error";
-    case EncodeError::kUnsupportedShape:
-      return "no kernel for this shape: head_dim 64, 128 or 256; turbo2, turbo3 or turbo4; at least one block, layer "
-             "and head, "
-             "at most 65535 layers and heads";
-    case EncodeError::kMisalignedRows:
-      return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";
-    case EncodeError::kNoDevice:
-      return "no CUDA device, or no kernel for its architecture (sm_80 and later)";
-    case EncodeError::kLaunchFailed:
-      return "the launch failed; the stream's earlier work may have";
-  }
-  return "";
-}
-
-EncodeError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch) {
-  const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  if (!dim || !IsTurboKind(codec.key_kind) || !IsTurboKind(codec.value_kind) || batch.blocks == 0 ||
-      batch.tiles_per_block == 0 || batch.layers == 0 || batch.kv_heads == 0 || batch.layers > 65535 ||
-      batch.kv_heads > 65535 || uint64_t{batch.blocks} * batch.tiles_per_block > 0x7FFFFFFF) {
-    return EncodeError::kUnsupportedShape;
-  }
-  return IsAligned(batch.rows) ? EncodeError::kNone : EncodeError::kMisalignedRows;
+LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch) {
+  if (!IsTurboKind(codec.key_kind) || !IsTurboKind(codec.value_kind)) return LaunchError::kUnsupportedShape;
+  return CheckBatch(codec.head_dim, batch);
 }
 
 EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, KvSide side) {

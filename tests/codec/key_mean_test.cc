@@ -9,9 +9,9 @@
 
 #include "codec/rope_phase.h"
 #include "codec/tile_matrix.h"
+#include "tests/codec/attention_check.h"
 #include "tests/codec/biased_keys.h"
 #include "tests/codec/codec_cases.h"
-#include "tests/codec/exact_attention.h"
 
 namespace polarkv {
 namespace {
@@ -172,16 +172,7 @@ TEST(KeyMeans, OfEveryCodecAndSpecAttendAsTheyDecode) {
       EXPECT_TRUE(block.layout().layer(0).key_mean);
       EXPECT_GE(block.layout().layer(0).escapes, TraitsOf(c.codec.v).has_scales ? 8u : 4u);
       const Kv read = Decode(block);
-      const std::vector<float> q = Gaussian(c.head_dim, 852);
-      std::vector<float> o(c.head_dim), lse(1);
-      const float scale = 1 / std::sqrt(static_cast<float>(c.head_dim));
-      ASSERT_EQ(reference::Attend({&block, 1}, 0, 1, 1, q, scale, o, lse), absl::OkStatus());
-      const testing::ExactRow exact =
-          testing::AttendExactly(q.data(), read.k.data(), read.v.data(), spec.tokens, c.head_dim, scale);
-      EXPECT_NEAR(lse[0], exact.lse, exact.logit_size * 1e-6 + 1e-6);
-      for (uint32_t j = 0; j < c.head_dim; ++j) {
-        EXPECT_NEAR(o[j], exact.o[j], exact.value_size * (exact.logit_size * 2e-6 + 1e-6)) << j;
-      }
+      testing::ExpectAttentionOnDecoded(block, read, 852);
     }
   }
 }

@@ -163,13 +163,4 @@ int Main(uint32_t rounds) {
 
 }  // namespace polarkv::cuda
 
-int main(int argc, char** argv) {
-  uint32_t rounds = 30;
-  if (argc == 3 && std::string(argv[1]) == "--rounds" && std::atoi(argv[2]) > 0) {
-    rounds = static_cast<uint32_t>(std::atoi(argv[2]));
-  } else if (argc != 1) {
-    std::fprintf(stderr, "usage: %s [--rounds N]   (N timed rounds a case, default 30)\n", argv[0]);
-    return 2;
-  }
-  return polarkv::cuda::Main(rounds);
-}
+int main(int argc, char** argv) { return polarkv::cuda::Main(polarkv::cuda::RoundsOf(argc, argv)); }

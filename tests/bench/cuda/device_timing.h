@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace polarkv::cuda {
@@ -19,6 +20,16 @@ inline void Check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   std::fprintf(stderr, "benchmark: %s: %s\n", what, cudaGetErrorString(error));
   std::exit(1);
+}
+
+// Of "--rounds N" alone; ends the program if the arguments are others.
+inline uint32_t RoundsOf(int argc, char** argv) {
+  if (argc == 1) return 30;
+  if (argc == 3 && std::string(argv[1]) == "--rounds" && std::atoi(argv[2]) > 0) {
+    return static_cast<uint32_t>(std::atoi(argv[2]));
+  }
+  std::fprintf(stderr, "usage: %s [--rounds N]   (N timed rounds a case, default 30)\n", argv[0]);
+  std::exit(2);
 }
 
 class Buffer {

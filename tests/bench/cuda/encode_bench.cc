@@ -136,9 +136,9 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
     const Buffer on_device(places);
     const EncodeBatch batch{memory.rows, on_device.As<EncodedPlace>(), kBlocks, spec.tiles(), kLayers, kHeads};
     const double us = MedianMicroseconds(rounds, flush, [&] {
-      const EncodeError error = LaunchEncode(*codec, batch, nullptr);
-      if (error == EncodeError::kNone) return;
-      std::fprintf(stderr, "cuda_encode_bench: %s\n", EncodeErrorText(error));
+      const LaunchError error = LaunchEncode(*codec, batch, nullptr);
+      if (error == LaunchError::kNone) return;
+      std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
       std::exit(1);
     });
     Print("encode", spec, memory.rows, us, bytes, copy_bandwidth);
@@ -150,9 +150,9 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
                           spec.tiles(), kLayers, kHeads};
   const AttentionCodec codec = CodecOf(spec, layout.layer(0));
   const double us = MedianMicroseconds(rounds, flush, [&] {
-    const DecodeError error = LaunchDecode(codec, batch, nullptr);
-    if (error == DecodeError::kNone) return;
-    std::fprintf(stderr, "cuda_encode_bench: %s\n", DecodeErrorText(error));
+    const LaunchError error = LaunchDecode(codec, batch, nullptr);
+    if (error == LaunchError::kNone) return;
+    std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
     std::exit(1);
   });
   Print("decode", spec, memory.rows, us, bytes, copy_bandwidth);
@@ -181,13 +181,4 @@ int Main(uint32_t rounds) {
 
 }  // namespace polarkv::cuda
 
-int main(int argc, char** argv) {
-  uint32_t rounds = 30;
-  if (argc == 3 && std::string(argv[1]) == "--rounds" && std::atoi(argv[2]) > 0) {
-    rounds = static_cast<uint32_t>(std::atoi(argv[2]));
-  } else if (argc != 1) {
-    std::fprintf(stderr, "usage: %s [--rounds N]   (N timed rounds a case, default 30)\n", argv[0]);
-    return 2;
-  }
-  return polarkv::cuda::Main(rounds);
-}
+int main(int argc, char** argv) { return polarkv::cuda::Main(polarkv::cuda::RoundsOf(argc, argv)); }

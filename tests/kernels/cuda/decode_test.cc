@@ -21,7 +21,7 @@ struct HostBackend {
     batch.tiles_per_block = view.spec().tiles();
     batch.layers = view.spec().layers;
     batch.kv_heads = view.spec().kv_heads;
-    ASSERT_EQ(DecodeOnHost(codec, batch), DecodeError::kNone);
+    ASSERT_EQ(DecodeOnHost(codec, batch), LaunchError::kNone);
   }
 };
 
@@ -105,12 +105,12 @@ TEST(CudaDecodeTest, OtherShapesAreRefused) {
   codec.head_dim = 128;
   DecodeBatch batch;
   batch.blocks = batch.tiles_per_block = batch.layers = batch.kv_heads = 1;
-  EXPECT_EQ(CheckDecode(codec, batch), DecodeError::kNone);
+  EXPECT_EQ(CheckDecode(codec, batch), LaunchError::kNone);
   batch.rows.head_stride = 3;
-  EXPECT_EQ(CheckDecode(codec, batch), DecodeError::kMisalignedRows);
+  EXPECT_EQ(CheckDecode(codec, batch), LaunchError::kMisalignedRows);
   batch.rows.head_stride = 0;
   codec.head_dim = 80;
-  EXPECT_EQ(CheckDecode(codec, batch), DecodeError::kUnsupportedShape);
+  EXPECT_EQ(CheckDecode(codec, batch), LaunchError::kUnsupportedShape);
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ struct DeviceBackend {
     batch.tiles_per_block = block.spec.tiles();
     batch.layers = block.spec.layers;
     batch.kv_heads = block.spec.kv_heads;
-    const EncodeError error = LaunchEncode(codec, batch, nullptr);
-    ASSERT_EQ(error, EncodeError::kNone) << EncodeErrorText(error);
+    const LaunchError error = LaunchEncode(codec, batch, nullptr);
+    ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     CopyBack(out, bytes);
     CopyBack(report, reports);
   }
@@ -53,8 +53,8 @@ struct DeviceBackend {
     batch.tiles_per_block = view.spec().tiles();
     batch.layers = view.spec().layers;
     batch.kv_heads = view.spec().kv_heads;
-    const DecodeError error = LaunchDecode(codec, batch, nullptr);
-    ASSERT_EQ(error, DecodeError::kNone) << DecodeErrorText(error);
+    const LaunchError error = LaunchDecode(codec, batch, nullptr);
+    ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     CopyBack(memory, rows.memory);
   }
 };

@@ -18,7 +18,7 @@ struct HostBackend {
     batch.tiles_per_block = block.spec.tiles();
     batch.layers = block.spec.layers;
     batch.kv_heads = block.spec.kv_heads;
-    ASSERT_EQ(EncodeOnHost(codec, batch), EncodeError::kNone);
+    ASSERT_EQ(EncodeOnHost(codec, batch), LaunchError::kNone);
   }
 };
 
@@ -153,21 +153,21 @@ TEST(CudaEncodeTest, OtherShapesAreRefused) {
   EncodeCodec codec{128, kTurbo4, kTurbo4, 1};
   EncodeBatch batch;
   batch.blocks = batch.tiles_per_block = batch.layers = batch.kv_heads = 1;
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kNone);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kNone);
   batch.rows.token_stride = 4;
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kMisalignedRows);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kMisalignedRows);
   batch.rows.token_stride = 8;
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kNone);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kNone);
   batch.rows.k = reinterpret_cast<void*>(8);
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kMisalignedRows);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kMisalignedRows);
   batch.rows.k = nullptr;
   codec.head_dim = 96;
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kUnsupportedShape);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kUnsupportedShape);
   codec = {128, kTrellis3, kTurbo4, 1};
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kUnsupportedShape);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kUnsupportedShape);
   codec = {128, kTurbo4, kTurbo4, 1};
   batch.layers = 0;
-  EXPECT_EQ(CheckEncode(codec, batch), EncodeError::kUnsupportedShape);
+  EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kUnsupportedShape);
 }
 
 TEST(CudaEncodeTest, KeyMeansAreLeftToTheReference) {

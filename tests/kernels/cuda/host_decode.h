@@ -46,11 +46,11 @@ void DecodeSideOnHost(const int8_t (&image)[16], const DecodeArgs& args) {
 // Of the rows' type only the stores depend; so emulation has all codecs and head dims with one type, and the others
 // once.
 template <int kDim, ElementType kType, int kSide>
-DecodeError DecodeKindOnHost(CodeKind kind, const int8_t (&image)[16], const DecodeArgs& args) {
+LaunchError DecodeKindOnHost(CodeKind kind, const int8_t (&image)[16], const DecodeArgs& args) {
   if constexpr (kType == ElementType::kF32 || kDim == 128) {
     if (kind == kTurbo4) {
       DecodeSideOnHost<kDim, kType, kTurbo4, kSide>(image, args);
-      return DecodeError::kNone;
+      return LaunchError::kNone;
     }
   }
   if constexpr (kType == ElementType::kF32) {
@@ -59,29 +59,29 @@ DecodeError DecodeKindOnHost(CodeKind kind, const int8_t (&image)[16], const Dec
     if (kind == kTrellis1) DecodeSideOnHost<kDim, kType, kTrellis1, kSide>(image, args);
     if (kind == kTrellis2) DecodeSideOnHost<kDim, kType, kTrellis2, kSide>(image, args);
     if (kind == kTrellis3) DecodeSideOnHost<kDim, kType, kTrellis3, kSide>(image, args);
-    return DecodeError::kNone;
+    return LaunchError::kNone;
   }
-  return DecodeError::kUnsupportedShape;
+  return LaunchError::kUnsupportedShape;
 }
 
 template <int kDim, ElementType kType>
-DecodeError DecodeTypedOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
-  const DecodeError error = DecodeKindOnHost<kDim, kType, 0>(codec.key_kind, codec.key_image,
+LaunchError DecodeTypedOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+  const LaunchError error = DecodeKindOnHost<kDim, kType, 0>(codec.key_kind, codec.key_image,
                                                              MakeDecodeArgs(codec, batch, KvSide::kKey));
-  if (error != DecodeError::kNone) return error;
+  if (error != LaunchError::kNone) return error;
   return DecodeKindOnHost<kDim, kType, 1>(codec.value_kind, codec.value_image,
                                           MakeDecodeArgs(codec, batch, KvSide::kValue));
 }
 
 template <int kDim>
-DecodeError DecodeDimOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+LaunchError DecodeDimOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
   if (batch.rows.type == ElementType::kF16) return DecodeTypedOnHost<kDim, ElementType::kF16>(codec, batch);
   if (batch.rows.type == ElementType::kBF16) return DecodeTypedOnHost<kDim, ElementType::kBF16>(codec, batch);
   return DecodeTypedOnHost<kDim, ElementType::kF32>(codec, batch);
 }
 
-inline DecodeError DecodeOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
-  if (const DecodeError error = CheckDecode(codec, batch); error != DecodeError::kNone) return error;
+inline LaunchError DecodeOnHost(const AttentionCodec& codec, const DecodeBatch& batch) {
+  if (const LaunchError error = CheckDecode(codec, batch); error != LaunchError::kNone) return error;
   if (codec.head_dim == 64) return DecodeDimOnHost<64>(codec, batch);
   if (codec.head_dim == 128) return DecodeDimOnHost<128>(codec, batch);
   return DecodeDimOnHost<256>(codec, batch);

@@ -60,38 +60,38 @@ template <int kDim, ElementType kType>
 inline constexpr bool kEmulated = kType == ElementType::kBF16 || kDim == 128;
 
 template <int kDim, ElementType kType, int kSide>
-EncodeError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
+LaunchError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
   if constexpr (kEmulated<kDim, kType>) {
     if (kind == kTurbo4) {
       EncodeSideOnHost<kDim, kType, kTurbo4, kSide>(args);
-      return EncodeError::kNone;
+      return LaunchError::kNone;
     }
     if constexpr (kType == ElementType::kBF16) {
       kind == kTurbo3 ? EncodeSideOnHost<kDim, kType, kTurbo3, kSide>(args)
                       : EncodeSideOnHost<kDim, kType, kTurbo2, kSide>(args);
-      return EncodeError::kNone;
+      return LaunchError::kNone;
     }
   }
-  return EncodeError::kUnsupportedShape;
+  return LaunchError::kUnsupportedShape;
 }
 
 template <int kDim, ElementType kType>
-EncodeError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  const EncodeError error =
+LaunchError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  const LaunchError error =
       EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
-  if (error != EncodeError::kNone) return error;
+  if (error != LaunchError::kNone) return error;
   return EncodeBitsOnHost<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue));
 }
 
 template <int kDim>
-EncodeError EncodeDimOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+LaunchError EncodeDimOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
   if (batch.rows.type == ElementType::kF16) return EncodeTypedOnHost<kDim, ElementType::kF16>(codec, batch);
   if (batch.rows.type == ElementType::kBF16) return EncodeTypedOnHost<kDim, ElementType::kBF16>(codec, batch);
   return EncodeTypedOnHost<kDim, ElementType::kF32>(codec, batch);
 }
 
-inline EncodeError EncodeOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  if (const EncodeError error = CheckEncode(codec, batch); error != EncodeError::kNone) return error;
+inline LaunchError EncodeOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  if (const LaunchError error = CheckEncode(codec, batch); error != LaunchError::kNone) return error;
   if (codec.head_dim == 64) return EncodeDimOnHost<64>(codec, batch);
   if (codec.head_dim == 128) return EncodeDimOnHost<128>(codec, batch);
   return EncodeDimOnHost<256>(codec, batch);

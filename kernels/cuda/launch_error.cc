@@ -1,0 +1,25 @@
+#include "kernels/cuda/launch_error.h"
+
+namespace polarkv::cuda {
+
+const char* LaunchErrorText(LaunchError error) {
+  switch (error) {
+    case LaunchError::kNone:
+      return "no error";
+    case LaunchError::kUnsupportedShape:
+      return "no kernel for this shape: head_dim 64, 128 or 256. Attention: turbo2 to turbo4, or trellis2 and trellis3, for both "
+             "keys and values; group and queries 1 to 16. Encoding: turbo2 to turbo4; decoding: those and trellis1 to trellis3; "
+             "both at least one block, layer and head, at most 65535 layers and heads";
+    case LaunchError::kMisalignedRows:
+      return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages";
+    case LaunchError::kWorkspaceTooSmall:
+      return "the workspace is smaller than AttentionWorkspaceBytes, or not 256-byte aligned";
+    case LaunchError::kNoDevice:
+      return "no CUDA device, or no kernel for its architecture (sm_80 and later)";
+    case LaunchError::kLaunchFailed:
+      return "the launch failed; the stream's earlier work may have";
+  }
+  return "";
+}
+
+}  // namespace polarkv::cuda

@@ -1,0 +1,12 @@
+// Why a launch of encode.h, decode.h or attention.h was refused or failed.
+#ifndef POLARKV_KERNELS_CUDA_LAUNCH_ERROR_H_
+#define POLARKV_KERNELS_CUDA_LAUNCH_ERROR_H_
+
+namespace polarkv::cuda {
+
+enum class LaunchError { kNone, kUnsupportedShape, kMisalignedRows, kWorkspaceTooSmall, kNoDevice, kLaunchFailed };
+const char* LaunchErrorText(LaunchError error);
+
+}  // namespace polarkv::cuda
+
+#endif  // POLARKV_KERNELS_CUDA_LAUNCH_ERROR_H_
