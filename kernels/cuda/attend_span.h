@@ -4,6 +4,7 @@
 #define POLARKV_KERNELS_CUDA_ATTEND_SPAN_H_
 
 #include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/mean_logits.h"
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/tile_place.h"
@@ -19,7 +20,7 @@ POLARKV_HOST_DEVICE uint64_t FirstRowOf(const AttentionArgs& args, const UnitCur
 }
 
 // Ring: Fill(stage, address), Commit(), Wait<pending>() - all but the `pending` latest commits are there -, and
-// Bytes(stage). Release(): the oldest stage has been read.
+// Bytes(stage). Release(): the oldest stage has been read. Scratch(): kMeanScratchBytes.
 template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Ring>
 POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTables<kKeyKind>& key_tables,
                                       const PermuteTables<kValueKind>& value_tables, uint32_t warp, Ring& ring) {
@@ -58,8 +59,14 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
     ring.template Wait<kRingStages - 1>();
     const auto stage = static_cast<uint32_t>(unit % kRingStages);
     const StagedTile<W, kDim, kKeyKind, kValueKind> tile(ring.Bytes(stage));
-    AttendTile<W, kDim, kKeyKind, kValueKind, kRowGroups>(tile, tile.Facts(tokens[stage]), key_tables, value_tables,
-                                                          queries, state);
+    TileFacts<W> facts = tile.Facts(tokens[stage]);
+    facts.mean_logits = ring.Scratch() + kMeanLogits<kDim>;
+    if (args.mean_table != nullptr && tile.Head().k_mean != 0) {
+      // Bits of padding and of what is left out do not matter.
+      facts.has_means = MeanLogitsOfTile<W, kDim, kRowGroups>(args, cursor, FirstRowOf<kRowGroups>(args, cursor),
+                                                              tile.Head().k_mean | facts.Masked(), ring.Scratch());
+    }
+    AttendTile<W, kDim, kKeyKind, kValueKind, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
     ring.Release();
     ++unit;
     if (unit == end || cursor.tile + 1 == cursor.tiles) {

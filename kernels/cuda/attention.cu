@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/attention_kernels.cuh"
 #include "kernels/cuda/launch_status.cuh"
+#include "kernels/cuda/mean_table.h"
 #include "kernels/cuda/raw_tokens.h"
 
 namespace polarkv::cuda {
@@ -34,6 +35,11 @@ __global__ void PlanKernel(const AttentionArgs args) {
   }
 }
 
+template <int kDim>
+__global__ void MeanTableKernel(const __grid_constant__ KeyMeanTurns turns, uint8_t* table) {
+  MakeMeanTable<DeviceWarp, kDim>(turns, threadIdx.x / 32, table);
+}
+
 template <int kDim, ElementType kType>
 __global__ void PrepareKernel(const AttentionArgs args) {
   const uint32_t index = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
@@ -56,6 +62,9 @@ template <int kDim, ElementType kType>
 cudaError_t LaunchAll(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const uint32_t blocks = (RowsOfHead::Count(args) + kRowWarps - 1) / kRowWarps;
   PlanKernel<<<1, 32, 0, stream>>>(args);
+  if (codec.means.any) {
+    MeanTableKernel<kDim><<<1, MeanTable<kDim>::kWarps * 32, 0, stream>>>(codec.means, args.mean_table);
+  }
   PrepareKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   RawTokensKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   if (cudaError_t error = LaunchAttendDim<kDim>(codec, args, stream); error != cudaSuccess) return error;

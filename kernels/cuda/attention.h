@@ -11,6 +11,7 @@
 #include "kernels/cuda/element_type.h"
 #include "kernels/cuda/launch_error.h"
 #include "kernels/cuda/permute_tables.h"
+#include "kernels/cuda/rope_pairs.h"
 
 namespace polarkv::cuda {
 
@@ -19,6 +20,8 @@ struct PageLayer {
   const uint8_t* base = nullptr;
   const uint8_t* refine[2][2] = {};  // [key, value][first, second refinement plane]
   const uint8_t* escapes = nullptr;  // the layer's escape records
+  const uint8_t* means = nullptr;    // records of the layer's key means, from KV head 0 on: the block's, or in its profile
+  uint64_t first_position = 0;       // of the block's tokens
   uint32_t tiles = 0;                // per KV head
   uint32_t tokens = 0;
   uint32_t escape_records = 0;
@@ -53,6 +56,7 @@ struct AttentionCodec {
   int8_t key_image[16] = {}, value_image[16] = {};    // [code or window], as read
   uint64_t rotation_seed = 0;
   uint32_t base_tile_bytes = 0, refine_tile_bytes = 0;
+  KeyMeanTurns means;  // without `any`, all pages must be without key means
 };
 
 // Device memory that a launch of these shapes needs besides its inputs, 256-byte aligned; it depends on sequences, heads,
@@ -60,7 +64,7 @@ struct AttentionCodec {
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps);
 // As many as the current device runs at once; 0 without one. Never more are needed.
 uint32_t AttentionWarps(uint32_t head_dim);
-// Starts five kernels on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
+// Starts five kernels, six where there are key means, on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream);
 

@@ -4,6 +4,7 @@
 
 #include "codec/rotation.h"
 #include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/mean_table.h"
 
 namespace polarkv::cuda {
 namespace {
@@ -40,7 +41,8 @@ bool HasKernel(CodeKind key, CodeKind value) {
 
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch) {
   const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  return dim && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
+  const bool turns = !codec.means.any || (codec.means.rope_dims % 2 == 0 && codec.means.rope_dims <= codec.head_dim);
+  return dim && turns && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
          batch.kv_heads >= 1 && batch.tiles_per_page >= 1 && batch.group >= 1 && batch.group <= 16 &&
          batch.queries >= 1 && batch.queries <= 16;
 }
@@ -61,7 +63,8 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   std::ranges::copy(codec.key_image, args.key_image);
   std::ranges::copy(codec.value_image, args.value_image);
   args.output_unit = RotationScale(codec.head_dim);
-  args.query_unit = args.output_unit * batch.scale * kLog2E;
+  args.log2_unit = batch.scale * kLog2E;
+  args.query_unit = args.output_unit * args.log2_unit;
   const auto signs = RotationSigns(codec.rotation_seed);
   for (uint32_t j = 0; j < codec.head_dim; ++j) args.signs[j / 32] |= (signs[j] < 0 ? 1u : 0u) << j % 32;
 
@@ -73,6 +76,13 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   args.query_scales = carver.Take<float>(heads * args.padded_rows());
   args.partial_output = carver.Take<float>(slots * 8 * codec.head_dim);
   args.partial_state = carver.Take<float>(slots * 16);
+  if (codec.means.any) {
+    args.interleaved = codec.means.interleaved;
+    args.rope_dims = codec.means.rope_dims;
+    args.mean_table = carver.Take<uint8_t>(MeanTableBytes(codec.head_dim));
+    args.mean_queries = carver.Take<float>(heads * args.padded_rows() * codec.head_dim);
+    args.mean_units = carver.Take<float>(heads * args.padded_rows());
+  }
   bytes = carver.bytes();
   return args;
 }

@@ -27,6 +27,13 @@ struct AttentionArgs {
   float* query_scales;      // [sequence][kv_head][padded rows]
   float* partial_output;    // [slot][row group][head_dim / 64][4][4][32 lanes]; attention_plan.h has the slots
   float* partial_state;     // [slot][row group][reference, sum][8 rows]
+  // Workspace of key means, null without them.
+  uint8_t* mean_table;      // mean_table.h
+  float* mean_queries;      // [sequence][kv_head][eight rows][16 pairs][first, second][32 lanes][4], at most 1
+  float* mean_units;        // [sequence][kv_head][padded rows]: log2 units of the weight, of such a query
+  float log2_unit;          // of <q, k> in log2 of the weight
+  bool interleaved;         // KeyMeanTurns
+  uint32_t rope_dims;
 
   POLARKV_HOST_DEVICE uint32_t padded_rows() const { return passes * row_groups * 8; }
   POLARKV_HOST_DEVICE uint32_t SequenceTiles(uint32_t sequence) const {

@@ -17,8 +17,9 @@ constexpr uint32_t WarpsPerBlock(uint32_t head_dim) { return head_dim == 256 ? 6
 template <class Stage>
 class DeviceRing {
  public:
-  __device__ __forceinline__ explicit DeviceRing(uint8_t* stages)
-      : stages_(stages), address_(static_cast<uint32_t>(__cvta_generic_to_shared(stages))) {}
+  // `scratch`: kMeanScratchBytes, the warp's own.
+  __device__ __forceinline__ DeviceRing(uint8_t* stages, uint8_t* scratch)
+      : stages_(stages), scratch_(scratch), address_(static_cast<uint32_t>(__cvta_generic_to_shared(stages))) {}
 
   __device__ __forceinline__ void Fill(uint32_t stage, const TileAddress& tile) const {
     const uint32_t to = address_ + stage * Stage::kBytes;
@@ -35,20 +36,23 @@ class DeviceRing {
   // All lanes have read what they need of the stage.
   __device__ __forceinline__ void Release() const { __syncwarp(); }
   __device__ __forceinline__ const uint8_t* Bytes(uint32_t stage) const { return stages_ + stage * Stage::kBytes; }
+  __device__ __forceinline__ uint8_t* Scratch() const { return scratch_; }
 
  private:
-  uint8_t* stages_;
+  uint8_t *stages_, *scratch_;
   uint32_t address_;
 };
 
 template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
-    AttendKernel(const AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
+    AttendKernel(const __grid_constant__ AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
                  const PermuteTables<kValueKind> value_tables) {
   using Stage = TileStage<kDim, kKeyKind, kValueKind>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
-  DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes);
+  uint8_t* const scratch = stages + WarpsPerBlock(kDim) * kRingStages * Stage::kBytes;
+  DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes,
+                         scratch + in_block * kMeanScratchBytes<kDim, kRowGroups>);
   AttendSpan<DeviceWarp, kDim, kKeyKind, kValueKind, kRowGroups>(args, key_tables, value_tables,
                                                                  blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
 }
@@ -57,7 +61,8 @@ template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const auto kernel = AttendKernel<kDim, kKeyKind, kValueKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes;
+  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes +
+                                         kMeanScratchBytes<kDim, kRowGroups>);
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;

@@ -47,6 +47,27 @@ struct ColumnPlace {
   }
 };
 
+// The row as key means meet it: not rotated, by pairs (mean_logits.h). `row`: times 1 / min(magnitude, 1e37).
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void StoreMeanQuery(const AttentionArgs& args, uint64_t first_row, typename W::U32 lane_row,
+                                          const RowFragment<W, kDim>& row, typename W::F32 magnitude) {
+  using U32 = typename W::U32;
+  using F32 = typename W::F32;
+  // 1 unless the magnitude is above 1e37: division of such numbers may give 0, of those times 2^-30 not.
+  const F32 rest = W::Min(W::Divide(F32(1e37f * 0x1p-30f), W::Max(magnitude * 0x1p-30f, F32(1e-37f))), F32(1.0f));
+  POLARKV_UNROLL
+  for (uint32_t i = 0; i < kDim / 32; ++i) {
+    POLARKV_UNROLL
+    for (uint32_t word = 0; word < 4; ++word) {
+      const PlaceInPair<W> place(args.interleaved, args.rope_dims, kDim, (W::Lane() & 28u) + (32 * i + word));
+      const U32 vector = ((place.pair >> 4) * 2u + place.second) * 32u + lane_row * 4u + ((place.pair >> 2) & 3u);
+      W::StoreFloat(args.mean_queries + first_row * kDim, vector * 4u + (place.pair & 3u),
+                    row.x[i / 2][i % 2][word] * rest);
+    }
+  }
+  W::StoreFloatIf(U32(4u) > W::Lane(), args.mean_units + first_row, lane_row, magnitude * args.log2_unit);
+}
+
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index) {
   using F32 = typename W::F32;
@@ -78,6 +99,8 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
         for (auto& value : half) value = value * inverse;
       }
     }
+    const U32 lane_row = (W::Lane() & 3u) * 2u + static_cast<uint32_t>(column);
+    if (args.mean_table != nullptr) StoreMeanQuery<W, kDim>(args, first_row, lane_row, row, magnitude);
     ApplySigns<W, kDim>(args.signs, row);
     Hadamard<W, kDim>(row);
     F32 rotated = 1e-30f;
@@ -91,7 +114,6 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
     }
     rotated = MaxOverRow<W>(rotated);
     const F32 to_int = W::Divide(F32(127.0f), rotated);
-    const U32 lane_row = (W::Lane() & 3u) * 2u + static_cast<uint32_t>(column);
     POLARKV_UNROLL
     for (int i = 0; i < kDim / 32; ++i) {
       U32 packed = 0u;

@@ -5,6 +5,7 @@
 
 #include "codec/block_format.h"
 #include "kernels/cuda/attention_args.h"
+#include "kernels/cuda/mean_logits.h"
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/row_rotation.h"
@@ -177,11 +178,54 @@ POLARKV_WARP_FUNCTION typename W::F32 RawLogit(const AttentionArgs& args, uint64
   return SumOverRow<W>(sum) * query_scale;
 }
 
-// Adds the tokens of `mask` to the state of eight rows.
+// What the key mean adds to that for a token whose value alone is raw. A lane has the pairs 32i + 4g + word of its columns.
 template <class W, int kDim>
-POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawTokenReader<W, kDim>& reader, uint64_t mask,
-                                        uint64_t first_row, const typename W::F32 (&query_scale)[2],
-                                        OutputState<W, kDim>& state) {
+POLARKV_WARP_FUNCTION void AddRawMean(const AttentionArgs& args, const uint8_t* record, uint64_t position,
+                                      uint64_t first_row, typename W::F32 (&logit)[2]) {
+  using U32 = typename W::U32;
+  using F32 = typename W::F32;
+  const U32 g = W::Lane() >> 2;
+  const auto* const queries = reinterpret_cast<const uint8_t*>(args.mean_queries + first_row * kDim);
+  F32 sum[2] = {0.0f, 0.0f};
+  POLARKV_UNROLL
+  for (uint32_t i = 0; i < kDim / 64; ++i) {
+    F32 mean[4][2];
+    for (uint32_t word = 0; word < 4; ++word) {
+      const U32 pair = g * 4u + (32 * i + word);
+      const PairPlace<W> place(args.interleaved, args.rope_dims, kDim, pair);
+      const U32 low = W::LoadWord(args.mean_table, pair * 8u + MeanTable<kDim>::kPhases);
+      const U32 high = W::LoadWord(args.mean_table, pair * 8u + (MeanTable<kDim>::kPhases + 4));
+      const auto turn = TurnOf<W>(UpperTurns<W>(low, high, U32(static_cast<uint32_t>(position)),
+                                                U32(static_cast<uint32_t>(position >> 32))));
+      mean[word][0] = W::LoadHalf(record + sizeof(VectorRecordHead), place.first);
+      mean[word][1] = W::LoadHalf(record + sizeof(VectorRecordHead), place.second);
+      TurnPair<W>(turn, mean[word][0], mean[word][1]);
+    }
+    POLARKV_UNROLL
+    for (uint32_t column = 0; column < 2; ++column) {
+      const U32 row = (W::Lane() & 3u) * 2u + column;
+      POLARKV_UNROLL
+      for (uint32_t second = 0; second < 2; ++second) {
+        const U32 vector = (((g >> 2) + 2 * i) * 2u + second) * 32u + row * 4u + (g & 3u);
+        const Words4<W> q = W::LoadVector(queries, vector * 16u);
+        for (int word = 0; word < 4; ++word) {
+          sum[column] = W::Fma(W::FloatOfBits(q.w[word]), mean[word][second], sum[column]);
+        }
+      }
+    }
+  }
+  const F32 mean_unit = TimesRecordPower<W>(record, F32(1.0f));
+  for (uint32_t column = 0; column < 2; ++column) {
+    const F32 unit = W::LoadFloat(args.mean_units + first_row, (W::Lane() & 3u) * 2u + column) * mean_unit;
+    logit[column] = W::Fma(SumOverRow<W>(sum[column]), W::Min(unit, F32(1e25f)), logit[column]);
+  }
+}
+
+// Adds the tokens of `mask` to the state of eight rows; `with_mean`: those whose keys are coded without it.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawTokenReader<W, kDim>& reader,
+                                        const MeanPlace& mean, uint64_t mask, uint64_t with_mean, uint64_t first_row,
+                                        const typename W::F32 (&query_scale)[2], OutputState<W, kDim>& state) {
   using F32 = typename W::F32;
   for (uint32_t token = 0; token < 64; ++token) {
     if ((mask >> token & 1) == 0) continue;
@@ -192,6 +236,9 @@ POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawToke
     POLARKV_UNROLL
     for (uint32_t column = 0; column < 2; ++column) {
       logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+    }
+    if ((with_mean >> token & 1) != 0) {
+      AddRawMean<W, kDim>(args, mean.record, mean.position + token, first_row, logit);
     }
     RaiseReference<W, kDim>(logit, state);
     POLARKV_UNROLL
@@ -233,7 +280,9 @@ POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, uint32_t i
     const uint64_t mask = (head.k_escapes | head.v_escapes) & valid;
     if (mask == 0) continue;
     const RawTokenReader<W, kDim> reader(args, place.address, page.escapes);
-    AddRawTokens<W, kDim>(args, reader, mask, first_row, query_scale, state);
+    const MeanPlace mean = args.mean_table == nullptr ? MeanPlace{} : FindMean(args, at);
+    const uint64_t with_mean = mean.record == nullptr ? 0 : head.k_mean & ~head.k_escapes;
+    AddRawTokens<W, kDim>(args, reader, mean, mask, with_mean, first_row, query_scale, state);
   }
   StorePartial<W, kDim>(args, RawSlot(args, at.Line(args)) * args.row_groups + rows.eight % args.row_groups, state);
 }

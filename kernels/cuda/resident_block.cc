@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codec/key_mean_profile.h"
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
 
@@ -29,13 +30,22 @@ std::optional<SideCodes> CodesOf(CodecId id, PlaneMask planes, PlaneKind first, 
   return codes;
 }
 
+KeyMeanTurns TurnsOf(const BlockView& block) {
+  KeyMeanTurns turns;
+  turns.any = true;
+  turns.interleaved = block.spec().rope.pairing == RopePairing::kInterleaved;
+  turns.rope_dims = block.spec().rope.dims;
+  std::ranges::copy(block.phases(), turns.phases);
+  return turns;
+}
+
 }  // namespace
 
 std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer) {
   const LayerLayout& shape = block.layout().layer(layer);
   const auto key = CodesOf(shape.codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
   const auto value = CodesOf(shape.codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
-  if (!key.has_value() || !value.has_value() || shape.key_mean) return std::nullopt;
+  if (!key.has_value() || !value.has_value() || !block.CheckMeans(layer).ok()) return std::nullopt;
   AttentionCodec codec;
   codec.head_dim = block.spec().head_dim;
   codec.key_kind = key->kind;
@@ -45,10 +55,17 @@ std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t 
   codec.rotation_seed = block.spec().rotation_seed;
   codec.base_tile_bytes = shape.base_tile.bytes;
   codec.refine_tile_bytes = kTileTokens * codec.head_dim / 8;
+  if (shape.key_mean) codec.means = TurnsOf(block);
   return codec;
 }
 
-PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes) {
+bool JoinKeyMeans(const AttentionCodec& block, AttentionCodec& launch) {
+  if (!block.means.any) return true;
+  if (!launch.means.any) launch.means = block.means;
+  return launch.means == block.means;
+}
+
+PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile) {
   const auto resident = [&](std::span<const uint8_t> host) {
     return host.empty() ? nullptr : bytes + (host.data() - block.bytes().data());
   };
@@ -63,6 +80,15 @@ PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* byt
   page.tiles = block.spec().tiles();
   page.tokens = block.spec().tokens;
   page.escape_records = block.layout().layer(layer).escapes;
+  page.first_position = block.spec().first_position;
+  if (const VectorRecord mean = block.KeyMean(layer, 0); !mean.halves.empty()) {
+    const auto* const record = reinterpret_cast<const uint8_t*>(mean.halves.data()) - sizeof(VectorRecordHead);
+    if (!block.spec().HasProfile()) {
+      page.means = bytes + (record - block.bytes().data());
+    } else if (profile != nullptr) {
+      page.means = profile + (record - block.profile()->bytes().data());
+    }
+  }
   return page;
 }
 

@@ -81,7 +81,29 @@ struct TileFacts {
   ScaleFacts<W> key, value;
   uint32_t tokens;
   uint64_t left_out;  // tokens that are attended to elsewhere
+  bool has_means = false;                // mean_logits: what key means add to scores (mean_logits.h)
+  const uint8_t* mean_logits = nullptr;
+
+  POLARKV_WARP_FUNCTION uint64_t Masked() const { return left_out | (tokens < 64 ? ~uint64_t{0} << tokens : 0); }
 };
+
+inline constexpr uint32_t kMeanLogitBytes = 2048;  // of 8 rows: [vector][lane], slots 2 * vector and + 1, columns 2t, 2t + 1
+
+// x * scale + those of 8 rows, in log2 units: the scale becomes 1.
+template <class W>
+POLARKV_WARP_FUNCTION void AddMeanLogits(const uint8_t* logits, typename W::F32 (&x)[8][2],
+                                         typename W::F32 (&scale)[2]) {
+  POLARKV_UNROLL
+  for (uint32_t v = 0; v < 4; ++v) {
+    const Words4<W> words = W::LoadVector(logits, W::Lane() * 16u + 512 * v);
+    POLARKV_UNROLL
+    for (uint32_t i = 0; i < 4; ++i) {
+      auto& logit = x[2 * v + i / 2][i % 2];
+      logit = W::Fma(logit, scale[i % 2], W::FloatOfBits(words.w[i]));
+    }
+  }
+  scale[0] = scale[1] = 1.0f;
+}
 
 template <class W>
 POLARKV_WARP_FUNCTION typename W::U32 SlotToken(typename W::U32 lane, int slot) {
@@ -161,7 +183,7 @@ template <class W, int kDim, class Source>
 POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts<W>& facts,
                                                  const typename W::F32 (&query_scale)[2],
                                                  const typename W::I32 (&scores)[4][4], OutputState<W, kDim>& state,
-                                                 typename W::F32 (&factor)[2]) {
+                                                 typename W::F32 (&factor)[2], const uint8_t* mean_logits) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   F32 x[8][2], value_scale[8];
@@ -178,9 +200,14 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
       x[slot][i % 2] = (W::AsF32(scores[slot % 4][slot / 4 * 2 + i % 2]) - kScoreBiasFloat) * key_scale[i / 2];
     }
   }
+  F32 scale[2], shift[2];
+  // Kept away from zero and infinity, so that a masked or zero score never makes a NaN; logits that the bounds touch are
+  // below 1e-18 or above 1e25.
+  POLARKV_UNROLL
+  for (int c = 0; c < 2; ++c) scale[c] = W::Min(W::Max(query_scale[c] * facts.key.factor, F32(1e-30f)), F32(1e25f));
+  if (facts.has_means) AddMeanLogits<W>(mean_logits, x, scale);
   if (facts.tokens < 64 || facts.left_out != 0) {
-    const uint64_t padding_mask = facts.tokens < 64 ? ~uint64_t{0} << facts.tokens : 0;
-    const uint64_t masked = padding_mask | facts.left_out;
+    const uint64_t masked = facts.Masked();
     POLARKV_UNROLL
     for (int slot = 0; slot < 8; ++slot) {
       const U32 token = SlotToken<W>(W::Lane(), slot);
@@ -192,7 +219,6 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
       value_scale[slot] = W::Select(padding, F32(0.0f), value_scale[slot]);
     }
   }
-  F32 scale[2], shift[2];
   POLARKV_UNROLL
   for (int c = 0; c < 2; ++c) {
     F32 top = x[0][c];
@@ -200,9 +226,6 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     for (int slot = 1; slot < 8; ++slot) top = W::Max(top, x[slot][c]);
     POLARKV_UNROLL
     for (int mask = 4; mask < 32; mask *= 2) top = W::Max(top, W::ShuffleXor(top, mask));
-    // Kept away from zero and infinity, so that a masked or zero score never makes a NaN; logits that the bounds touch
-    // are below 1e-18 or above 1e25.
-    scale[c] = W::Min(W::Max(query_scale[c] * facts.key.factor, F32(1e-30f)), F32(1e25f));
     const F32 top_log2 = top * scale[c];
     shift[c] = F32(0.0f) - top_log2;
     factor[c] = top_log2;
@@ -286,7 +309,8 @@ POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& fa
   typename W::F32 factor[kRowGroups][2];
   POLARKV_UNROLL
   for (int n = 0; n < kRowGroups; ++n) {
-    weights[n] = WeighTile<W, kDim>(tile, facts, queries[n].scale, scores[n], state[n], factor[n]);
+    weights[n] = WeighTile<W, kDim>(tile, facts, queries[n].scale, scores[n], state[n], factor[n],
+                                    facts.mean_logits + n * kMeanLogitBytes);
   }
   AddValues<W, kDim, kValueKind, kRowGroups>(tile, value_tables, weights, factor, state);
 }

@@ -73,8 +73,9 @@ class StagedTile {
         key_scales_(W::LoadVector(stage, ScaleOffset(64))),
         value_scales_(W::LoadVector(stage, ScaleOffset(128))) {}
 
+  POLARKV_WARP_FUNCTION const TileHead& Head() const { return *reinterpret_cast<const TileHead*>(stage_); }
   POLARKV_WARP_FUNCTION TileFacts<W> Facts(uint32_t tokens) const {
-    const auto& head = *reinterpret_cast<const TileHead*>(stage_);
+    const TileHead& head = Head();
     return {MakeScaleFacts<W>(head.k_exponent, head.k_shift), MakeScaleFacts<W>(head.v_exponent, head.v_shift), tokens,
             head.k_escapes | head.v_escapes};
   }

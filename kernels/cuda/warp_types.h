@@ -26,9 +26,11 @@
 
 #if defined(__CUDACC__)
 #define POLARKV_WARP_FUNCTION __host__ __device__ __forceinline__
+#define POLARKV_COLD_WARP_FUNCTION __host__ __device__ __noinline__
 #define POLARKV_UNROLL _Pragma("unroll")
 #else
 #define POLARKV_WARP_FUNCTION inline
+#define POLARKV_COLD_WARP_FUNCTION inline
 #define POLARKV_UNROLL
 #endif
 

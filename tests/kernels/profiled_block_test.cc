@@ -137,7 +137,7 @@ TEST_P(ProfiledBlock, IsRefusedWithoutItsProfile) {
   const BlockView block = testing::Parse(bytes);
   std::vector<uint8_t> k(ElementCount(spec) * 2), v(k.size());
   EXPECT_TRUE(absl::IsFailedPrecondition(cpu::DecodeBlock(block, Dtype::kF16, false, k, v, GetParam())));
-  EXPECT_FALSE(cuda::AttentionCodecOf(block, 0).has_value());  // the GPU's bodies know no means
+  EXPECT_FALSE(cuda::AttentionCodecOf(block, 0).has_value());
   std::vector<float> q(2 * 128, 1.0f), o(q.size()), lse(2);
   EXPECT_TRUE(absl::IsFailedPrecondition(cpu::Attend({&block, 1}, 0, 2, 1, q, 1, o, lse, GetParam())));
   BlockSpec named = spec;

@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/resident_block.h"
 #include "tests/codec/random_kv.h"
+#include "tests/kernels/cuda/key_mean_case.h"
 
 namespace polarkv::cuda {
 
@@ -24,6 +25,7 @@ struct Shape {
   std::vector<uint32_t> tokens = {130};
   uint32_t warps = 3;
   float magnitude = 1;  // of keys and values
+  KeyMeanShape means = {};
 };
 
 // One launch, all in host memory.
@@ -32,6 +34,7 @@ struct AttentionCase {
   const AttentionBatch& batch;
   uint32_t warps;  // for the host
   const std::vector<std::vector<uint8_t>>& blocks;  // what pages point into
+  const std::vector<uint8_t>& profile;              // or into this; may be empty
   const std::vector<PageLayer>& page_layers;
   const std::vector<int32_t>& page_table;
   const std::vector<float>& q;  // as large as o
@@ -61,11 +64,11 @@ class AttentionFixture {
         table_[s * stride_ + first / page_tokens] = free.back();
         // The last block of a sequence may be as short as the sequence, or hold more than is attended to.
         const bool short_block = s % 2 == 0 && shape.tokens[s] - first < page_tokens;
-        AddPage(static_cast<uint32_t>(free.back()), short_block ? shape.tokens[s] - first : page_tokens);
+        AddPage(static_cast<uint32_t>(free.back()), short_block ? shape.tokens[s] - first : page_tokens, first);
         free.pop_back();
       }
     }
-    if (views_.empty()) AddPage(0, page_tokens);
+    if (views_.empty()) AddPage(0, page_tokens, 0);
     MakeQueries();
   }
 
@@ -73,11 +76,13 @@ class AttentionFixture {
     const AttentionBatch batch = Batch();
     const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
     ASSERT_TRUE(codec_of_block.has_value());
-    const AttentionCodec& codec = *codec_of_block;
+    AttentionCodec codec = *codec_of_block;
+    for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer), codec));
+    ASSERT_EQ(codec.means.any, shape_.means.in != MeansIn::kNothing);
     ASSERT_EQ(codec.key_kind, shape_.key_kind);
     ASSERT_EQ(codec.value_kind, shape_.value_kind);
     ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
-    ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, page_layers_, table_, q_}));
+    ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_}));
     Check();
   }
 
@@ -109,28 +114,43 @@ class AttentionFixture {
   }
   float Scale() const { return 1.0f / (std::sqrt(static_cast<float>(dim_)) * shape_.magnitude); }
 
-  void AddPage(uint32_t page, uint32_t tokens) {
+  void AddPage(uint32_t page, uint32_t tokens, uint32_t first_token) {
     BlockSpec spec = testing::OneHead(shape_.codec, dim_, tokens);
     spec.layers = kLayers;
     spec.kv_heads = static_cast<uint16_t>(shape_.kv_heads);
-    testing::Kv kv = testing::GaussianKv(spec, static_cast<uint32_t>(random_()));
-    for (float& x : kv.k) x *= shape_.magnitude;
-    for (float& x : kv.v) x *= shape_.magnitude;
-    blocks_.push_back(testing::Encode(spec, kv));
+    const MeansIn means = shape_.means.in;
+    const uint32_t seed = static_cast<uint32_t>(random_());
+    const uint32_t bias_seed = means == MeansIn::kProfile ? 1 : static_cast<uint32_t>(random_());
+    EncodeOptions options;
+    KeyMeanProfilePtr profile;
+    if (means != MeansIn::kNothing) {
+      spec.rope = shape_.means.rope;
+      spec.first_position = shape_.means.first_position + first_token;
+      options.key_mean = means == MeansIn::kEverySecondBlock && views_.size() % 2 == 1 ? KeyMeanPolicy::kNever
+                                                                                      : KeyMeanPolicy::kAlways;
+    }
+    if (means == MeansIn::kProfile) {
+      spec.first_kv_head = 1;
+      profile = ProfileOfBiases(shape_.means, spec, shape_.magnitude, bias_seed);
+      profile_.assign(profile->bytes().begin(), profile->bytes().end());
+      options.profile = profile.get();
+    }
+    const testing::Kv kv = BiasedKv(shape_.means, spec, shape_.magnitude, seed, bias_seed);
+    blocks_.push_back(testing::Encode(spec, kv, options));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
     if (BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
     if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
     if (BitsOfKind(shape_.value_kind) > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
     if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
-    Select(planes);
+    Select(planes, profile);
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
-      page_layers_[page * kLayers + layer] = PageLayerOf(views_.back(), layer, views_.back().bytes().data());
+      page_layers_[page * kLayers + layer] = PageLayerOf(views_.back(), layer, views_.back().bytes().data(), profile_.data());
     }
     page_of_view_.push_back(page);
     decoded_.push_back(testing::Decode(views_.back()));
   }
   // Keeps only those planes of the last block, as a reader does who fetched no more.
-  void Select(PlaneMask planes) {
+  void Select(PlaneMask planes, const KeyMeanProfilePtr& profile) {
     const BlockView whole = testing::Parse(blocks_.back());
     const BlockSelection selection{0, 0, planes};
     std::vector<uint8_t> part;
@@ -140,7 +160,7 @@ class AttentionFixture {
                   blocks_.back().begin() + static_cast<ptrdiff_t>(range.offset + range.length));
     }
     blocks_.back() = std::move(part);
-    views_.push_back(BlockView::ParseSelection(blocks_.back(), selection, VerifyPayload::kYes).value());
+    views_.push_back(BlockView::ParseSelection(blocks_.back(), selection, VerifyPayload::kYes, profile).value());
   }
 
   // Queries whose rotation is a row of integers up to 127, which int8 holds exactly.
@@ -169,7 +189,7 @@ class AttentionFixture {
     const uint32_t page_tokens = 64 * shape_.tiles_per_page;
     std::vector<double> logits;
     std::vector<const float*> values;
-    double largest = 0;
+    double largest = 0, mean_error = 0;
     for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
       const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
       const size_t view =
@@ -179,6 +199,10 @@ class AttentionFixture {
           ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
       logits.push_back(testing::Dot(q_.data() + row * dim_, decoded_[view].k.data() + at, dim_) * Scale());
       values.push_back(decoded_[view].v.data() + at);
+      if (token % page_tokens == 0 && !views_[view].KeyMean(kLayer, kv_head).halves.empty()) {
+        const double error = MeanLogitError(views_[view], kLayer, kv_head, q_.data() + row * dim_) * Scale();
+        mean_error = std::max(mean_error, error);
+      }
       for (uint32_t j = 0; j < dim_; ++j) largest = std::max(largest, std::fabs(double{values.back()[j]}));
     }
     if (logits.empty()) {
@@ -189,12 +213,12 @@ class AttentionFixture {
     const double top = *std::ranges::max_element(logits);
     double sum = 0;
     for (const double x : logits) sum += std::exp(x - top);
-    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top))) << "row " << row;
+    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top)) + mean_error) << "row " << row;
     for (uint32_t j = 0; j < dim_; ++j) {
       double expected = 0;
       for (size_t i = 0; i < logits.size(); ++i) expected += std::exp(logits[i] - top) / sum * values[i][j];
       // Weights are rounded to half of 1/65535; a rotation back adds up the errors of its block over the block's root.
-      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6;
+      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6 + std::expm1(2 * mean_error);
       ASSERT_NEAR(o_[row * dim_ + j], expected, tolerance * largest) << "row " << row << " coordinate " << j;
     }
   }
@@ -206,6 +230,7 @@ class AttentionFixture {
   std::vector<int32_t> table_;
   std::vector<PageLayer> page_layers_;
   std::vector<std::vector<uint8_t>> blocks_;
+  std::vector<uint8_t> profile_;
   std::vector<BlockView> views_;
   std::vector<uint32_t> page_of_view_;
   std::vector<testing::Kv> decoded_;

@@ -11,7 +11,11 @@ struct DeviceBackend {
   static void Attend(const AttentionCase& c) {
     std::vector<std::unique_ptr<DeviceMemory>> blocks;
     for (const auto& block : c.blocks) blocks.push_back(std::make_unique<DeviceMemory>(block));
+    const DeviceMemory profile(c.profile);
     const auto on_device = [&](const uint8_t* host) -> const uint8_t* {
+      if (host != nullptr && host >= c.profile.data() && host < c.profile.data() + c.profile.size()) {
+        return profile.As<uint8_t>() + (host - c.profile.data());
+      }
       for (size_t i = 0; host != nullptr && i < blocks.size(); ++i) {
         const uint8_t* const first = c.blocks[i].data();
         if (host >= first && host <= first + c.blocks[i].size()) return blocks[i]->As<uint8_t>() + (host - first);
@@ -22,6 +26,7 @@ struct DeviceBackend {
     for (PageLayer& layer : layers) {
       layer.base = on_device(layer.base);
       layer.escapes = on_device(layer.escapes);
+      layer.means = on_device(layer.means);
       for (auto& side : layer.refine) {
         for (auto& plane : side) plane = on_device(plane);
       }
@@ -111,6 +116,33 @@ TEST_F(CudaDeviceAttentionTest, TrellisCodes) {
 TEST_F(CudaDeviceAttentionTest, HugeAndTinyTensors) {
   Fixture({.magnitude = 1e30f}, 128, 1).Run();
   Fixture({.magnitude = 1e-30f}, 128, 2).Run();
+}
+
+TEST_F(CudaDeviceAttentionTest, KeyMeans) {
+  const CodecPair trellis{CodecId::kTrellis3, CodecId::kTrellis3};
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kEverySecondBlock, MeansIn::kProfile}) {
+      for (const double norm : {20.0, 120.0, 600.0}) {
+        for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+          SCOPED_TRACE(dim * 1000 + norm);
+          const bool half = pairing == RopePairing::kHalf;
+          const KeyMeanShape means{in, norm, half, {pairing, 500000.0f, static_cast<uint16_t>(half ? dim : dim / 2)}, 0, half};
+          Fixture({.tokens = {300, 0, 131, 64}, .means = means}, dim, dim).Run();
+          Fixture({.codec = trellis, .key_kind = kTrellis3, .value_kind = kTrellis3, .means = means}, dim, dim).Run();
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceAttentionTest, KeyMeansOfManyRowsAtFarPositions) {
+  for (const uint64_t position : {uint64_t{131072}, uint64_t{1} << 40}) {
+    for (const uint32_t group : {1u, 4u, 8u, 16u}) {
+      SCOPED_TRACE(group);
+      const KeyMeanShape means{MeansIn::kBlocks, 120, true, {RopePairing::kHalf, 10000.0f, 128}, position, false};
+      Fixture({.kv_heads = 1, .group = group, .queries = 3, .tokens = {1000}, .means = means}, 128, group).Run();
+    }
+  }
 }
 
 TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {

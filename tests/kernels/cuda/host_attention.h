@@ -16,7 +16,7 @@
 namespace polarkv::cuda {
 
 // Shared memory that asynchronous copies fill. What a copy is to bring is poisoned from its start until it is waited for.
-template <class Stage>
+template <class Stage, uint32_t kScratchBytes>
 class HostRing {
  public:
   void Fill(uint32_t stage, const TileAddress& tile) {
@@ -41,10 +41,12 @@ class HostRing {
   }
   void Release() {}
   const uint8_t* Bytes(uint32_t stage) const { return bytes_[stage].data(); }
+  uint8_t* Scratch() { return scratch_.data(); }
 
  private:
   using Copies = std::vector<std::pair<uint8_t*, const uint8_t*>>;
   std::array<std::array<uint8_t, Stage::kBytes>, kRingStages> bytes_{};
+  alignas(16) std::array<uint8_t, kScratchBytes> scratch_{};
   Copies open_;
   std::deque<Copies> groups_;
 };
@@ -52,7 +54,7 @@ class HostRing {
 template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 void AttendOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   for (uint32_t warp = 0; warp < args.warps; ++warp) {
-    HostRing<TileStage<kDim, kKeyKind, kValueKind>> ring;
+    HostRing<TileStage<kDim, kKeyKind, kValueKind>, kMeanScratchBytes<kDim, kRowGroups>> ring;
     AttendSpan<HostWarp, kDim, kKeyKind, kValueKind, kRowGroups>(
         args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image), warp, ring);
   }
@@ -67,6 +69,9 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
   args.tile_prefix[0] = 0;
   for (uint32_t s = 0; s < batch.sequences; ++s) {
     args.tile_prefix[s + 1] = args.tile_prefix[s] + (batch.tokens[s] + 63) / 64;
+  }
+  for (uint32_t i = 0; codec.means.any && i < MeanTable<kDim>::kWarps; ++i) {
+    MakeMeanTable<HostWarp, kDim>(codec.means, i, args.mean_table);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) AttendRawTokens<HostWarp, kDim>(args, i);

@@ -1,0 +1,117 @@
+// Whole launches on blocks with key means, on emulated lanes.
+#include "tests/kernels/cuda/attention_fixture.h"
+#include "tests/kernels/cuda/host_attention.h"
+
+namespace polarkv::cuda {
+namespace {
+
+struct HostBackend {
+  static void Attend(const AttentionCase& c) {
+    if (c.codec.head_dim == 64) return AttendOnHost<64, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
+    if (c.codec.head_dim == 128) return AttendOnHost<128, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
+    AttendOnHost<256, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
+  }
+};
+using Fixture = AttentionFixture<HostBackend>;
+
+constexpr Rope kHalf64{RopePairing::kHalf, 10000.0f, 64};
+constexpr Rope kInterleaved64{RopePairing::kInterleaved, 10000.0f, 64};
+
+TEST(CudaKeyMeanAttentionTest, BiasesInBlocksAndInAProfile) {
+  for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
+    for (const double norm : {20.0, 120.0, 600.0}) {
+      for (const bool all_pairs : {true, false}) {
+        SCOPED_TRACE(norm * 10 + (all_pairs ? 1 : 0));
+        Fixture({.tokens = {130, 70}, .means = {.in = in, .norm = norm, .all_pairs = all_pairs}}, 64, 1).Run();
+      }
+    }
+  }
+}
+
+TEST(CudaKeyMeanAttentionTest, MeansOfNoBias) {
+  Fixture({.means = {.in = MeansIn::kBlocks, .first_position = 64}}, 64, 2).Run();
+}
+
+// One token: the log-sum-exp is its logit.
+TEST(CudaKeyMeanAttentionTest, LogitsAtFarPositions) {
+  for (const uint64_t position : {uint64_t{4}, uint64_t{131071}, uint64_t{1} << 31, (uint64_t{1} << 40) + 12345,
+                                  (uint64_t{1} << 53) - 1000}) {
+    for (const Rope& rope : {kHalf64, kInterleaved64}) {
+      SCOPED_TRACE(position);
+      Fixture({.kv_heads = 1, .group = 8, .tokens = {1}, .means = {.in = MeansIn::kProfile, .norm = 600, .rope = rope,
+               .first_position = position}}, 64, 3).Run();
+    }
+  }
+}
+
+// Every block of a sequence has a mean of its own, or none: what is added changes where pages do, in the middle of a warp's
+// share of the line and at its borders.
+TEST(CudaKeyMeanAttentionTest, MeansThatChangeFromPageToPage) {
+  for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kEverySecondBlock}) {
+    for (const uint32_t tiles : {1u, 3u}) {
+      SCOPED_TRACE(tiles);
+      Fixture({.group = 2, .tiles_per_page = tiles, .tokens = {0, 400, 129, 1}, .warps = 5, .means = {.in = in, .norm = 120}},
+              64, tiles).Run();
+    }
+  }
+}
+
+// Keys and values that are stored raw, tokens whose keys keep the mean, short tiles; the sequence's first tokens are raw.
+TEST(CudaKeyMeanAttentionTest, TokensWithoutTheMeanAndRawOnes) {
+  for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
+    for (const Rope& rope : {kHalf64, kInterleaved64}) {
+      Fixture({.tokens = {190, 65},
+               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 0, .on_every_token = false}}, 64, 5).Run();
+      Fixture({.tokens = {190, 65},
+               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 1000, .on_every_token = false}}, 64, 6).Run();
+    }
+  }
+}
+
+TEST(CudaKeyMeanAttentionTest, GroupsAndQueries) {
+  for (const uint32_t group : {1u, 4u, 8u, 16u}) {
+    for (const uint32_t queries : {1u, 3u}) {
+      SCOPED_TRACE(group * 10 + queries);
+      Fixture({.group = group, .queries = queries, .tokens = {100}, .means = {.in = MeansIn::kBlocks, .norm = 120}}, 64, group)
+          .Run();
+    }
+  }
+}
+
+TEST(CudaKeyMeanAttentionTest, HeadDimsPairingsAndPartialRope) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const uint32_t dims : {dim, dim / 2, dim / 4 + 6, 2u, 0u}) {
+      for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+        if (dims == 0 && pairing == RopePairing::kInterleaved) continue;
+        SCOPED_TRACE(dim * 1000 + dims);
+        const Rope rope = dims == 0 ? Rope{} : Rope{pairing, 500000.0f, static_cast<uint16_t>(dims)};
+        Fixture({.kv_heads = 1, .group = 9, .tokens = {131}, .means = {.in = MeansIn::kProfile, .norm = 120, .rope = rope,
+                 .first_position = 131072 - 70, .on_every_token = false}}, dim, dims).Run();
+      }
+    }
+  }
+}
+
+TEST(CudaKeyMeanAttentionTest, HugeAndTinyTensors) {
+  for (const float magnitude : {1e28f, 1e-28f}) {
+    for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
+      Fixture({.magnitude = magnitude, .means = {.in = in, .norm = 20, .on_every_token = false}}, 64, 1).Run();
+    }
+  }
+}
+
+TEST(CudaKeyMeanAttentionTest, MeansThatAreTurnedOtherwiseDoNotShareALaunch) {
+  AttentionCodec launch, block;
+  EXPECT_TRUE(JoinKeyMeans(block, launch));
+  EXPECT_FALSE(launch.means.any);
+  block.means = {true, false, 4, {123, 45}};
+  EXPECT_TRUE(JoinKeyMeans(block, launch));
+  EXPECT_EQ(launch.means, block.means);
+  EXPECT_TRUE(JoinKeyMeans(AttentionCodec{}, launch));
+  EXPECT_EQ(launch.means, block.means);
+  block.means.phases[1] = 46;
+  EXPECT_FALSE(JoinKeyMeans(block, launch));
+}
+
+}  // namespace
+}  // namespace polarkv::cuda
