@@ -41,8 +41,7 @@ bool HasKernel(CodeKind key, CodeKind value) {
 
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch) {
   const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  const bool turns = !codec.means.any || (codec.means.rope_dims % 2 == 0 && codec.means.rope_dims <= codec.head_dim);
-  return dim && turns && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
+  return dim && IsSound(codec.means, codec.head_dim) && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
          batch.kv_heads >= 1 && batch.tiles_per_page >= 1 && batch.group >= 1 && batch.group <= 16 &&
          batch.queries >= 1 && batch.queries <= 16;
 }

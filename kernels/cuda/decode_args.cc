@@ -22,6 +22,7 @@ uint32_t PayloadBytes(CodeKind kind, uint32_t head_dim) {
 
 LaunchError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch) {
   if (!HasKernel(codec.key_kind) || !HasKernel(codec.value_kind)) return LaunchError::kUnsupportedShape;
+  if (!IsSound(codec.means, codec.head_dim)) return LaunchError::kUnsupportedShape;
   return CheckBatch(codec.head_dim, batch);
 }
 
@@ -44,6 +45,8 @@ DecodeArgs MakeDecodeArgs(const AttentionCodec& codec, const DecodeBatch& batch,
   for (uint32_t j = 0; j < codec.head_dim; ++j) args.signs[j / 32] |= (signs[j] < 0 ? 1u : 0u) << j % 32;
   args.rotation_scale = RotationScale(codec.head_dim);
   std::ranges::copy(kOctave, args.octave);
+  args.record_bytes = VectorRecordBytes(codec.head_dim);
+  args.means = codec.means;
   return args;
 }
 

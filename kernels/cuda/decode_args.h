@@ -21,6 +21,8 @@ struct DecodeArgs {
   uint32_t signs[8];          // bit j % 32 of word j / 32: the rotation negates coordinate j
   float rotation_scale;       // RotationScale
   float octave[kScaleSteps];  // kOctave
+  uint32_t record_bytes;      // of a key mean
+  KeyMeanTurns means;
 };
 
 DecodeArgs MakeDecodeArgs(const AttentionCodec& codec, const DecodeBatch& batch, KvSide side);

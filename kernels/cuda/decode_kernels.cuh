@@ -9,6 +9,8 @@
 
 namespace polarkv::cuda {
 
+inline constexpr uint32_t kQuarters = kTileTokens / kQuarterTokens;
+
 template <int kDim, ElementType kType, int kKind, int kSide>
 __global__ void __launch_bounds__(128, kDim == 256 ? 3 : 5)
     DecodeKernel(const __grid_constant__ DecodeArgs args, const __grid_constant__ PermuteTables<kKind> tables) {
@@ -21,7 +23,8 @@ __global__ void __launch_bounds__(128, kDim == 256 ? 3 : 5)
   if (!FindDecodeTask(args, at, task) || first >= task.tokens) return;
   uint8_t* const stage = stages + quarter * Stage::kBytes;
   if (lane < kQuarterTokens) scratch.rows[first + lane] = FindTarget(args, at, task, first + lane);
-  DecodeQuarter<DeviceWarp, kDim, kType, kKind, kSide>(args, tables, task, quarter, stage);
+  uint8_t* const mean_stage = stages + kQuarters * Stage::kBytes + quarter * MeanRows<kDim>::kBytes;
+  DecodeQuarter<DeviceWarp, kDim, kType, kKind, kSide>(args, tables, task, quarter, stage, mean_stage);
   __syncwarp();
   DrainRows<kDim, kType>(lane, scratch.rows + first, [stage](uint8_t* to, uint32_t offset) {
     *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(stage + offset);
@@ -31,12 +34,14 @@ __global__ void __launch_bounds__(128, kDim == 256 ? 3 : 5)
 template <int kDim, ElementType kType, int kKind, int kSide>
 cudaError_t LaunchDecodeSide(const int8_t (&image)[16], const DecodeArgs& args, cudaStream_t stream) {
   const auto kernel = DecodeKernel<kDim, kType, kKind, kSide>;
-  constexpr uint32_t kShared = kTileTokens / kQuarterTokens * RowStage<kDim, kType>::kBytes;
-  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
+  constexpr uint32_t kRows = kQuarters * RowStage<kDim, kType>::kBytes;
+  constexpr uint32_t kMeans = kSide == 0 ? kQuarters * MeanRows<kDim>::kBytes : 0;
+  const uint32_t shared = kRows + (args.means.any ? kMeans : 0);
+  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kRows + kMeans);
       error != cudaSuccess) {
     return error;
   }
-  kernel<<<dim3(args.blocks * args.tiles_per_block, args.kv_heads, args.layers), 128, kShared, stream>>>(
+  kernel<<<dim3(args.blocks * args.tiles_per_block, args.kv_heads, args.layers), 128, shared, stream>>>(
       args, MakePermuteTables<kKind>(image));
   return cudaGetLastError();
 }

@@ -5,6 +5,8 @@
 
 #include "codec/block_format.h"
 #include "kernels/cuda/decode_args.h"
+#include "kernels/cuda/decode_means.h"
+#include "kernels/cuda/float_power.h"
 #include "kernels/cuda/quarter_codes.h"
 
 namespace polarkv::cuda {
@@ -16,22 +18,14 @@ struct DecodeTask {
   const uint8_t* escapes;   // the layer's records
   uint32_t escape_records;  // how many there are, whatever the tile says
   uint32_t tokens;          // 1 to 64
+  const uint8_t* mean;      // the head's record; null: no token lacks it
+  uint64_t position;        // of the tile's first token
 };
 
 // Where the row of a token of the tile goes; shared memory. Null beyond the tile's tokens.
 struct DecodeScratch {
   uint8_t* rows[kTileTokens];
 };
-
-// 2^power in two factors, either a float.
-template <class W>
-POLARKV_WARP_FUNCTION typename W::F32 TimesPower(typename W::F32 x, typename W::F32 y, typename W::I32 power) {
-  using U32 = typename W::U32;
-  const auto half = power >> 1;
-  const auto first = W::FloatOfBits(U32(W::BitsOf(half + 127)) << 23);
-  const auto second = W::FloatOfBits(U32(W::BitsOf(power - half + 127)) << 23);
-  return (x * first) * (y * second);
-}
 
 // What multiplies the integers of the lane's token: f32(scale * RotationScale), rounded once, subnormal numbers
 // included.
@@ -128,9 +122,11 @@ POLARKV_WARP_FUNCTION void StoreChunk(typename W::F32 (&x)[16], uint32_t i, uint
   }
 }
 
+// `mean_stage`: MeanRows<kDim>::kBytes, of keys with means.
 template <class W, int kDim, ElementType kType, int kKind, int kSide>
 POLARKV_WARP_FUNCTION void DecodeQuarter(const DecodeArgs& args, const PermuteTables<kKind>& tables,
-                                         const DecodeTask& task, uint32_t quarter, uint8_t* stage) {
+                                         const DecodeTask& task, uint32_t quarter, uint8_t* stage,
+                                         uint8_t* mean_stage) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   PackedRow<W, kDim> row;
@@ -143,6 +139,11 @@ POLARKV_WARP_FUNCTION void DecodeQuarter(const DecodeArgs& args, const PermuteTa
 
   const auto& head = *reinterpret_cast<const TileHead*>(task.base);
   const QuarterEscapes<W> escapes = FindEscapes<W>(args, task, head, quarter);
+  QuarterMeans<W> means;
+  if constexpr (kSide == 0) {
+    means = FindMeans<W>(head, task.mean, quarter);
+    if (means.any) TurnMeans<W, kDim>(args.means, task.mean, task.position + quarter * kQuarterTokens, mean_stage);
+  }
   const ScaleRange range = {kSide == 0 ? head.k_exponent : head.v_exponent, kSide == 0 ? head.k_shift : head.v_shift};
   const U32 code = W::LoadByte(task.base, QuarterToken<W>() + (args.scales + 16 * quarter));
   const F32 factor = W::Select(escapes.escaped, F32(0.0f), FactorOf<W>(args, range, code));
@@ -163,6 +164,7 @@ POLARKV_WARP_FUNCTION void DecodeQuarter(const DecodeArgs& args, const PermuteTa
     for (uint32_t c = 0; c < 16; ++c) {
       x[c] = W::FloatOfBits(W::AsU32(x[c]) ^ ((negate << static_cast<int>(31 - c)) & 0x80000000u));
     }
+    if (means.any) AddMeans<W, kDim>(means, i, mean_stage, x);
     if (escapes.any) ReadRecords<W, kDim>(task, escapes, i, x);
     StoreChunk<W, kDim, kType>(x, i, stage);
   }

@@ -25,6 +25,8 @@ POLARKV_WARP_FUNCTION bool FindDecodeTask(const DecodeArgs& args, const DecodeCu
   }
   task.escapes = page.escape_records == 0 ? nullptr : page.escapes;
   task.escape_records = page.escape_records;
+  task.mean = args.means.any && page.means != nullptr ? page.means + uint64_t{at.head} * args.record_bytes : nullptr;
+  task.position = page.first_position + first;
   task.tokens = page.tokens - first < kTileTokens ? page.tokens - first : kTileTokens;
   return true;
 }

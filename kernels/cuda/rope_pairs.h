@@ -19,6 +19,11 @@ struct KeyMeanTurns {
   friend bool operator==(const KeyMeanTurns&, const KeyMeanTurns&) = default;
 };
 
+// Whether kernels find their way in it.
+inline bool IsSound(const KeyMeanTurns& turns, uint32_t head_dim) {
+  return turns.rope_dims % 2 == 0 && turns.rope_dims <= head_dim;
+}
+
 // Pair j of head_dim / 2, as PairOf has them; those beyond rope_dims are not turned.
 template <class W>
 struct PairPlace {

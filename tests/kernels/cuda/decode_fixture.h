@@ -8,6 +8,7 @@
 #include "kernels/cuda/resident_block.h"
 #include "kernels/kv_kernels.h"
 #include "tests/kernels/cuda/encode_fixture.h"
+#include "tests/kernels/cuda/key_mean_case.h"
 
 namespace polarkv::cuda {
 
@@ -15,7 +16,33 @@ struct DecodeCase {
   EncodeCase of;
   PlaneMask planes = kAllPlanes;
   ElementType type = ElementType::kF32;  // of the rows
+  KeyMeanShape means = {};
+  bool any_means = false;  // the means become random records, which all tokens lack
 };
+
+// Random finite numbers with random exponents for the block's means; no key has its own.
+inline void Scramble(const BlockView& block, uint32_t seed, std::vector<uint8_t>& bytes) {
+  std::mt19937 random(seed);
+  const BlockSpec& spec = block.spec();
+  const auto in_bytes = [&](const void* held) {
+    return bytes.data() + (static_cast<const uint8_t*>(held) - block.bytes().data());
+  };
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    for (uint32_t head = 0; head < spec.kv_heads; ++head) {
+      auto* const halves = reinterpret_cast<uint16_t*>(in_bytes(block.KeyMean(layer, head).halves.data()));
+      auto* const record = reinterpret_cast<VectorRecordHead*>(halves) - 1;
+      const int16_t exponents[] = {127, 112, 0, -120, -150, -192};
+      record->exponent = exponents[random() % 6];
+      for (uint32_t j = 0; j < spec.head_dim; ++j) halves[j] = static_cast<uint16_t>(random() & 0xFBFF);
+      for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
+        auto* const tile_head =
+            reinterpret_cast<TileHead*>(in_bytes(block.Tile(layer, PlaneKind::kBase, head, tile).data()));
+        const uint64_t valid = tile_head->tokens < 64 ? (uint64_t{1} << tile_head->tokens) - 1 : ~uint64_t{0};
+        tile_head->k_mean = valid & ~tile_head->k_escapes;
+      }
+    }
+  }
+}
 
 // Backend::Decode(codec, view, bytes of the view, tensors to write to) as a launch would.
 template <class Backend>
@@ -27,13 +54,30 @@ void ExpectReferenceRows(const DecodeCase& c, uint32_t seed) {
   spec.tokens = c.of.shape.tokens;
   spec.first_position = c.of.first_position;
   spec.codec = c.of.codec;
-  const Tensors source(c.of.shape, ElementType::kF32, RowLayout::kContiguous, seed, c.of.k, c.of.v);
   EncodeOptions options;
   options.key_mean = KeyMeanPolicy::kNever;
-  const auto block = reference::EncodeBlock(spec, source.View(0), source.View(1), options);
+  KeyMeanProfilePtr profile;
+  FillNumber fill = c.of.k;
+  if (c.means.in != MeansIn::kNothing) {
+    options.key_mean = KeyMeanPolicy::kAlways;
+    spec.rope = c.means.rope;
+    if (c.means.in == MeansIn::kProfile) {
+      spec.first_kv_head = 1;
+      profile = ProfileOfBiases(c.means, spec, 1, seed);
+      options.profile = profile.get();
+    }
+    // The bias of the first layer's first head is that of all.
+    std::vector<float> biased = BiasedKv(c.means, spec, 1, seed, seed).k;
+    fill = [biased = std::move(biased), d = spec.head_dim, k = c.of.k](uint32_t token, uint32_t j, float x) {
+      return biased[size_t{token} * d + j] + k(token, j, x);
+    };
+  }
+  const Tensors source(c.of.shape, ElementType::kF32, RowLayout::kContiguous, seed, fill, c.of.v);
+  auto block = reference::EncodeBlock(spec, source.View(0), source.View(1), options);
   ASSERT_TRUE(block.ok()) << block.status();
   const auto whole = BlockView::Parse(*block, VerifyPayload::kYes);
   ASSERT_TRUE(whole.ok()) << whole.status();
+  if (c.any_means) Scramble(*whole, seed, *block);
   const BlockSelection selection{0, 0, c.planes};
   std::vector<uint8_t> bytes;
   const auto ranges = SelectionRanges(whole->layout(), selection);
@@ -42,13 +86,15 @@ void ExpectReferenceRows(const DecodeCase& c, uint32_t seed) {
     bytes.insert(bytes.end(), block->begin() + static_cast<ptrdiff_t>(range.offset),
                  block->begin() + static_cast<ptrdiff_t>(range.offset + range.length));
   }
-  const auto view = BlockView::ParseSelection(bytes, selection, VerifyPayload::kYes);
+  const VerifyPayload verify = c.any_means ? VerifyPayload::kNo : VerifyPayload::kYes;
+  const auto view = BlockView::ParseSelection(bytes, selection, verify, profile);
   ASSERT_TRUE(view.ok()) << view.status();
 
   Tensors rows(c.of.shape, c.type, c.of.layout, seed, Plain, Plain);
   const std::vector<uint8_t> before = rows.memory;
   const auto codec = AttentionCodecOf(*view, 0);
   ASSERT_TRUE(codec.has_value());
+  ASSERT_EQ(codec->means.any, c.means.in != MeansIn::kNothing);
   Backend::Decode(*codec, *view, rows);
 
   // What the reference says, in the places of the layout; the others are as they were.

@@ -5,27 +5,7 @@
 namespace polarkv::cuda {
 namespace {
 
-struct HostBackend {
-  static void Decode(const AttentionCodec& codec, const BlockView& view, Tensors& rows) {
-    std::vector<PageLayer> pages;
-    for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
-      pages.push_back(PageLayerOf(view, layer, view.bytes().data()));
-    }
-    const RowPlace place{rows.table.data(), rows.offset, 0};
-    DecodeBatch batch;
-    batch.rows = rows.rows;
-    batch.pages = pages.data();
-    batch.page_stride = view.spec().layers;
-    batch.places = &place;
-    batch.blocks = 1;
-    batch.tiles_per_block = view.spec().tiles();
-    batch.layers = view.spec().layers;
-    batch.kv_heads = view.spec().kv_heads;
-    ASSERT_EQ(DecodeOnHost(codec, batch), LaunchError::kNone);
-  }
-};
-
-void Check(const DecodeCase& c, uint32_t seed) { ExpectReferenceRows<HostBackend>(c, seed); }
+void Check(const DecodeCase& c, uint32_t seed) { ExpectReferenceRows<HostDecoder>(c, seed); }
 
 constexpr CodecId kCodecs[] = {CodecId::kTurbo2,   CodecId::kTurbo3,   CodecId::kTurbo4,
                                CodecId::kTrellis1, CodecId::kTrellis2, CodecId::kTrellis3};

@@ -38,9 +38,11 @@ struct DeviceBackend {
   static void Decode(const AttentionCodec& codec, const BlockView& view, Tensors& rows) {
     const DeviceMemory bytes(std::vector<uint8_t>(view.bytes().begin(), view.bytes().end())), memory(rows.memory),
         table(rows.table);
+    const auto of_profile = view.profile() == nullptr ? std::span<const uint8_t>() : view.profile()->bytes();
+    const DeviceMemory profile(std::vector<uint8_t>(of_profile.begin(), of_profile.end()));
     std::vector<PageLayer> layers;
     for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
-      layers.push_back(PageLayerOf(view, layer, bytes.As<uint8_t>()));
+      layers.push_back(PageLayerOf(view, layer, bytes.As<uint8_t>(), profile.As<uint8_t>()));
     }
     const DeviceMemory pages(layers), places(std::vector<RowPlace>{{table.As<int32_t>(), rows.offset, 0}});
     rows.SetPointers(memory.As<uint8_t>());
@@ -123,6 +125,25 @@ TEST_F(CudaDeviceEncodeTest, DecodesEveryCodecHeadDimAndType) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         Decode({.of = {.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .first_position = 0}, .type = type}, dim);
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, DecodesKeyMeans) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const CodecId codec : kAll) {
+      for (const ElementType type : kTypes) {
+        for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+          SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
+          const Rope rope{pairing, 500000.0f, static_cast<uint16_t>(pairing == RopePairing::kHalf ? dim : dim / 2 + 6)};
+          for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
+            const EncodeCase of{.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .first_position = 131000};
+            Decode({.of = of, .type = type, .means = {in, 120, true, rope, 131000, false}}, dim);
+            if (in == MeansIn::kProfile) continue;
+            Decode({.of = of, .type = type, .means = {in, 1, true, rope, 131000}, .any_means = true}, dim + 1);
+          }
+        }
       }
     }
   }

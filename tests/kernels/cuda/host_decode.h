@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/cuda/decode_tile.h"
+#include "tests/kernels/cuda/decode_fixture.h"
 #include "tests/kernels/cuda/host_warp.h"
 
 namespace polarkv::cuda {
@@ -27,8 +28,10 @@ void DecodeSideOnHost(const int8_t (&image)[16], const DecodeArgs& args) {
           for (uint32_t first = 0; first < task.tokens; first += kQuarterTokens) {
             alignas(16) std::array<uint8_t, Stage::kBytes> stage;
             stage.fill(0xA5);
+            alignas(16) std::array<uint8_t, MeanRows<kDim>::kBytes> mean_stage;
+            mean_stage.fill(0xA5);
             DecodeQuarter<HostWarp, kDim, kType, kKind, kSide>(args, tables, task, first / kQuarterTokens,
-                                                               stage.data());
+                                                               stage.data(), mean_stage.data());
             for (uint32_t lane = 0; lane < 32; ++lane) {
               DrainRows<kDim, kType>(lane, scratch.rows + first, [&](uint8_t* to, uint32_t offset) {
                 EXPECT_LE(offset + 16, Stage::kBytes);
@@ -86,6 +89,28 @@ inline LaunchError DecodeOnHost(const AttentionCodec& codec, const DecodeBatch& 
   if (codec.head_dim == 128) return DecodeDimOnHost<128>(codec, batch);
   return DecodeDimOnHost<256>(codec, batch);
 }
+
+// A whole block, as decode_fixture.h has it decoded.
+struct HostDecoder {
+  static void Decode(const AttentionCodec& codec, const BlockView& view, Tensors& rows) {
+    std::vector<PageLayer> pages;
+    const uint8_t* const profile = view.profile() == nullptr ? nullptr : view.profile()->bytes().data();
+    for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
+      pages.push_back(PageLayerOf(view, layer, view.bytes().data(), profile));
+    }
+    const RowPlace place{rows.table.data(), rows.offset, 0};
+    DecodeBatch batch;
+    batch.rows = rows.rows;
+    batch.pages = pages.data();
+    batch.page_stride = view.spec().layers;
+    batch.places = &place;
+    batch.blocks = 1;
+    batch.tiles_per_block = view.spec().tiles();
+    batch.layers = view.spec().layers;
+    batch.kv_heads = view.spec().kv_heads;
+    ASSERT_EQ(DecodeOnHost(codec, batch), LaunchError::kNone);
+  }
+};
 
 }  // namespace polarkv::cuda
 
