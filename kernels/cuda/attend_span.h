@@ -63,8 +63,12 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
     facts.mean_logits = ring.Scratch() + kMeanLogits<kDim>;
     if (args.mean_table != nullptr && tile.Head().k_mean != 0) {
       // Bits of padding and of what is left out do not matter.
-      facts.has_means = MeanLogitsOfTile<W, kDim, kRowGroups>(args, cursor, FirstRowOf<kRowGroups>(args, cursor),
-                                                              tile.Head().k_mean | facts.Masked(), ring.Scratch());
+      const uint64_t with_mean = tile.Head().k_mean | facts.Masked(), row = FirstRowOf<kRowGroups>(args, cursor);
+      if constexpr (kRowGroups == 1) {
+        facts.has_means = MeanLogitsOfTile<W, kDim, 1>(args, cursor, row, with_mean, ring.Scratch());
+      } else {
+        facts.has_means = CallMeanLogits<W, kDim, kRowGroups>(args, cursor, row, with_mean, ring.Scratch());
+      }
     }
     AttendTile<W, kDim, kKeyKind, kValueKind, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
     ring.Release();

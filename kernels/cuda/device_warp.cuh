@@ -93,6 +93,17 @@ struct DeviceWarp {
   static __device__ __forceinline__ bool Not(bool a) { return !a; }
   static __device__ __forceinline__ uint32_t MultiplyHigh(uint32_t a, uint32_t b) { return __umulhi(a, b); }
   static __device__ __forceinline__ void Sync() { __syncwarp(); }
+  // What a function that is not inlined cannot see of its pointers.
+  template <class T>
+  static __device__ __forceinline__ T* Shared(T* at) {
+    __builtin_assume(__isShared(at));
+    return at;
+  }
+  template <class T>
+  static __device__ __forceinline__ T* Global(T* at) {
+    __builtin_assume(__isGlobal(at));
+    return at;
+  }
   // Rounded to nearest even, subnormal numbers included.
   static __device__ __forceinline__ float SquareRoot(float x) { return __fsqrt_rn(x); }
   static __device__ __forceinline__ float DivideRounded(float a, float b) { return __fdiv_rn(a, b); }

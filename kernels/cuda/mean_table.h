@@ -28,7 +28,7 @@ struct MeanTable {
                                                         uint32_t digit) {
     return (((part * kSteps + step) * 2 + sixteen) * 3 + digit) * 512;
   }
-  // What the bias adds to a row's products, negated, in units of 2^32 and of 2^16: [part][unit][g][16 rows][row g, g + 8].
+  // What the bias adds to a row's products, negated, in units of 2^24 and of 2^16: [part][unit][g][16 rows][row g, g + 8].
   static constexpr uint32_t kBias = 2 * kSteps * 2 * 3 * 512;
   POLARKV_WARP_FUNCTION static constexpr uint32_t Bias(uint32_t part, uint32_t unit) {
     return kBias + (part * 2 + unit) * 128;
@@ -94,14 +94,13 @@ POLARKV_WARP_FUNCTION void MakeMeanTable(const KeyMeanTurns& turns, uint32_t war
       of_digit = of_digit + W::ShuffleXor(of_digit, 1);
       of_digit = of_digit + W::ShuffleXor(of_digit, 2);
     }
-    // Of the products that are taken: both highest digits; highest and middle ones; those that make 2^16.
-    const I32 fine = (sum[row][2] * 128 + sum[row][1] * 64) * -256 -
-                     (sum[row][2] * 128 + sum[row][1] * 128 + sum[row][0] * 64);
-    const I32 carry = (fine + 0x8000) >> 16;
+    // Of the products that are taken: both highest digits, highest and middle ones; those that make 2^16.
+    const I32 upper = sum[row][2] * (64 * 256 + 128) + sum[row][1] * 64;
+    const I32 lower = sum[row][2] * 128 + sum[row][1] * 128 + sum[row][0] * 64;
     const U32 at = (W::Lane() >> 2) * 16u + (8 * sixteen + 4 * row);
     const auto first = U32(1u) > t;
-    W::StoreWordIf(first, table, at + Table::Bias(part, 0), W::BitsOf(carry - sum[row][2] * 64));
-    W::StoreWordIf(first, table, at + Table::Bias(part, 1), W::BitsOf(fine - (carry << 16)));
+    W::StoreWordIf(first, table, at + Table::Bias(part, 0), W::BitsOf(-upper));
+    W::StoreWordIf(first, table, at + Table::Bias(part, 1), W::BitsOf(-lower));
   }
   for (uint32_t pair = 32 * warp; pair < Table::kPairs; pair += 32 * Table::kWarps) {
     POLARKV_UNROLL

@@ -207,6 +207,14 @@ struct HostWarp {
     return EachLane<uint32_t>([&](size_t lane) { return uint64_t{a[lane]} * b[lane] >> 32; });
   }
   static void Sync() {}
+  template <class T>
+  static T* Shared(T* at) {
+    return at;
+  }
+  template <class T>
+  static T* Global(T* at) {
+    return at;
+  }
   static F32 SquareRoot(const F32& x) {
     return EachLane<float>([&](size_t lane) { return std::sqrt(x[lane]); });
   }
