@@ -111,7 +111,7 @@ POLARKV_WARP_FUNCTION void MeanDigits(const uint8_t* queries, const uint8_t* fir
 }
 
 // Sums over pairs of C cos (part 0) or S sin (part 1) for slots 0 to 3, columns 2t and 2t + 1; in the unit of TurnMean.
-template <class W, int kDim>
+template <class W, int kDim, int kUnroll>
 POLARKV_WARP_FUNCTION void MeanProduct(const uint8_t* table, const uint8_t* queries, const uint8_t* turned,
                                        uint32_t part, typename W::F32 (&product)[4][2]) {
   using U32 = typename W::U32;
@@ -120,7 +120,7 @@ POLARKV_WARP_FUNCTION void MeanProduct(const uint8_t* table, const uint8_t* quer
   I32 high[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}}, middle[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}},
       low[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
   const uint8_t* const first = turned + (1 - part) * (2 * kDim);
-  POLARKV_ROLL
+  POLARKV_UNROLL_BY(kUnroll)
   for (uint32_t step = 0; step < Table::kSteps; ++step) {
     U32 b[2][3];
     MeanDigits<W, kDim>(queries + step * 2048, first + step * 128, b[0]);
@@ -156,7 +156,7 @@ POLARKV_WARP_FUNCTION void MeanProduct(const uint8_t* table, const uint8_t* quer
 }
 
 // Logits of one group of 8 rows, of the tokens in `tokens`; the others get 0.
-template <class W, int kDim>
+template <class W, int kDim, int kUnroll>
 POLARKV_WARP_FUNCTION void StoreMeanLogits(const MeanInputs& inputs, uint32_t n, uint64_t tokens,
                                            typename W::F32 mean_unit, const uint8_t* turned, uint8_t* logits) {
   using U32 = typename W::U32;
@@ -167,10 +167,10 @@ POLARKV_WARP_FUNCTION void StoreMeanLogits(const MeanInputs& inputs, uint32_t n,
   F32 own[4][2], mirrored[4][2];
   POLARKV_UNROLL
   for (int i = 0; i < 8; ++i) own[i / 2][i % 2] = mirrored[i / 2][i % 2] = 0.0f;
-  POLARKV_ROLL
+  POLARKV_UNROLL_BY(kUnroll)
   for (uint32_t part = 0; part < 2; ++part) {
     F32 product[4][2];
-    MeanProduct<W, kDim>(inputs.table, queries, turned, part, product);
+    MeanProduct<W, kDim, kUnroll>(inputs.table, queries, turned, part, product);
     const F32 sign = W::Select(W::Lane() > U32(15u), F32(1.0f), part == 0 ? F32(1.0f) : F32(-1.0f));
     const F32 mirrored_sign = part == 0 ? sign : -sign;
     POLARKV_UNROLL
@@ -225,9 +225,11 @@ POLARKV_WARP_FUNCTION bool MeanLogitsOfTile(const AttentionArgs& args, const Uni
                              args.rope_dims};
   const typename W::F32 mean_unit = TurnMean<W, kDim>(inputs, scratch);
   uint8_t* const logits = scratch + kMeanLogits<kDim>;
-  POLARKV_ROLL
+  // With two groups of rows, or those of 256 coordinates, registers are scarcer than instructions.
+  constexpr int kUnroll = kRowGroups == 1 && kDim < 256 ? 2 : 1;
+  POLARKV_UNROLL_BY(1)
   for (uint32_t n = 0; n < kRowGroups; ++n) {
-    StoreMeanLogits<W, kDim>(inputs, n, tokens, mean_unit, scratch, logits + n * kMeanLogitBytes);
+    StoreMeanLogits<W, kDim, kUnroll>(inputs, n, tokens, mean_unit, scratch, logits + n * kMeanLogitBytes);
   }
   return true;
 }

@@ -28,12 +28,13 @@
 #define POLARKV_WARP_FUNCTION __host__ __device__ __forceinline__
 #define POLARKV_COLD_WARP_FUNCTION __host__ __device__ __noinline__
 #define POLARKV_UNROLL _Pragma("unroll")
-#define POLARKV_ROLL _Pragma("unroll 1")
+#define POLARKV_PRAGMA(text) _Pragma(#text)
+#define POLARKV_UNROLL_BY(count) POLARKV_PRAGMA(unroll(count))
 #else
 #define POLARKV_WARP_FUNCTION inline
 #define POLARKV_COLD_WARP_FUNCTION inline
 #define POLARKV_UNROLL
-#define POLARKV_ROLL
+#define POLARKV_UNROLL_BY(count)
 #endif
 
 namespace polarkv::cuda {
