@@ -31,33 +31,36 @@ POLARKV_WARP_FUNCTION QuarterMeans<W> FindMeans(const TileHead& head, const uint
 template <int kDim>
 using MeanRows = RowStage<kDim, ElementType::kF32>;
 
-// Every second pair of each token to each of its lanes. `first`: the position of the quarter's first token.
+// A lane has every 32nd pair, of all tokens. `first`: the position of the quarter's first token.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION void TurnMeans(const KeyMeanTurns& turns, const uint8_t* record, uint64_t first, uint8_t* stage) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
-  const U32 low = QuarterToken<W>() + static_cast<uint32_t>(first);
-  const U32 high = W::Select(QuarterToken<W>() > low, U32(1u), U32(0u)) + static_cast<uint32_t>(first >> 32);
   const typename W::I32 power = reinterpret_cast<const VectorRecordHead*>(record)->exponent;
   const auto* const phases = reinterpret_cast<const uint8_t*>(turns.phases);
-  const auto* const halves = record + sizeof(VectorRecordHead);
-  const F32 limit = 0x1.FFFFFEp127f, below = -0x1.FFFFFEp127f;
-  for (uint32_t i = 0; i < kDim / 4; ++i) {
-    const U32 pair = ChunkParity<W>() + 2 * i;
+  const auto number = [&](U32 at) {
+    const U32 half = W::LoadShort(record + sizeof(VectorRecordHead), at * 2u);
+    const F32 x = TimesPower<W>(W::LowHalf(half), F32(1.0f), power);
+    return F32(W::Max(W::Min(x, F32(0x1.FFFFFEp127f)), F32(-0x1.FFFFFEp127f)));
+  };
+  for (uint32_t i = 0; i < kDim / 64; ++i) {
+    const U32 pair = W::Lane() + 32 * i;
     const PairPlace<W> place(turns.interleaved, turns.rope_dims, kDim, pair);
-    const auto number = [&](U32 at) {
-      const F32 x = TimesPower<W>(W::LowHalf(W::LoadShort(halves, at * 2u)), F32(1.0f), power);
-      return F32(W::Max(W::Min(x, limit), below));
-    };
     const F32 a = number(place.first), b = number(place.second);
-    F32 turned_a = a, turned_b = b;
-    TurnPair<W>(TurnOf<W>(UpperTurns<W>(W::LoadWord(phases, pair * 8u), W::LoadWord(phases, pair * 8u + 4u), low, high)),
-                turned_a, turned_b);
+    const U32 low = W::LoadWord(phases, pair * 8u), high = W::LoadWord(phases, pair * 8u + 4u);
     // Beyond RoPE's coordinates not even the sign of a zero changes.
     const auto turned = U32(turns.rope_dims / 2) > pair;
-    const U32 row = QuarterToken<W>() * MeanRows<kDim>::kStride;
-    W::StoreWordIf(true, stage, row + place.first * 4u, W::AsU32(W::Select(turned, turned_a, a)));
-    W::StoreWordIf(true, stage, row + place.second * 4u, W::AsU32(W::Select(turned, turned_b, b)));
+    POLARKV_UNROLL_BY(4)
+    for (uint32_t token = 0; token < kQuarterTokens; ++token) {
+      const uint64_t position = first + token;
+      F32 x = a, y = b;
+      TurnPair<W>(TurnOf<W>(UpperTurns<W>(low, high, U32(static_cast<uint32_t>(position)),
+                                          U32(static_cast<uint32_t>(position >> 32)))),
+                  x, y);
+      const uint32_t row = token * MeanRows<kDim>::kStride;
+      W::StoreWordIf(true, stage, place.first * 4u + row, W::AsU32(W::Select(turned, x, a)));
+      W::StoreWordIf(true, stage, place.second * 4u + row, W::AsU32(W::Select(turned, y, b)));
+    }
   }
   W::Sync();
 }
