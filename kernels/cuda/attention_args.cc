@@ -28,25 +28,24 @@ class Carver {
   size_t bytes_ = 0;
 };
 
-// Kernels exist for turbo keys with turbo values and for trellis keys with trellis values.
-bool HasKernel(CodeKind key, CodeKind value) {
-  const auto known = [](CodeKind kind) {
-    return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4 || kind == kTrellis2 || kind == kTrellis3;
-  };
-  return known(key) && known(value) && IsTrellisKind(key) == IsTrellisKind(value);
+bool IsCodeKind(CodeKind kind) {
+  return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4 || kind == kTrellis1 || kind == kTrellis2 ||
+         kind == kTrellis3;
 }
 
 }  // namespace
 
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch) {
   const bool dim = codec.head_dim == 64 || codec.head_dim == 128 || codec.head_dim == 256;
-  return dim && HasKernel(codec.key_kind, codec.value_kind) && batch.sequences >= 1 &&
+  return dim && IsCodeKind(codec.key_kind) && IsCodeKind(codec.value_kind) && batch.sequences >= 1 &&
          batch.kv_heads >= 1 && batch.tiles_per_page >= 1 && batch.group >= 1 && batch.group <= 16 &&
          batch.queries >= 1 && batch.queries <= 16;
 }
 
-AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps,
-                                void* workspace, size_t& bytes) {
+namespace {
+
+// All but what is left in the workspace for the merge.
+AttentionArgs MakeQueryArgs(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, Carver& carver) {
   AttentionArgs args{};
   args.batch = batch;
   args.rows = batch.group * batch.queries;
@@ -55,6 +54,7 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   args.warps = warps;
   args.base_tile_bytes = codec.base_tile_bytes;
   args.refine_tile_bytes = codec.refine_tile_bytes;
+  args.key_payload_bytes = codec.head_dim * PayloadBytesPerDim(codec.key_kind);
   args.head_dim = codec.head_dim;
   args.key_kind = codec.key_kind;
   args.value_kind = codec.value_kind;
@@ -66,11 +66,20 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
   for (uint32_t j = 0; j < codec.head_dim; ++j) args.signs[j / 32] |= (signs[j] < 0 ? 1u : 0u) << j % 32;
 
   const uint64_t heads = uint64_t{batch.sequences} * batch.kv_heads;
-  const uint64_t slots = PartialSlots(warps, heads * args.passes) * args.row_groups;
-  Carver carver(workspace);
   args.tile_prefix = carver.Take<uint32_t>(batch.sequences + 1);
   args.queries = carver.Take<int8_t>(heads * args.padded_rows() * codec.head_dim);
   args.query_scales = carver.Take<float>(heads * args.padded_rows());
+  return args;
+}
+
+}  // namespace
+
+AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps,
+                                void* workspace, size_t& bytes) {
+  Carver carver(workspace);
+  AttentionArgs args = MakeQueryArgs(codec, batch, warps, carver);
+  const uint64_t lines = uint64_t{batch.sequences} * batch.kv_heads * args.passes;
+  const uint64_t slots = PartialSlots(warps, lines) * args.row_groups;
   args.partial_output = carver.Take<float>(slots * 8 * codec.head_dim);
   args.partial_state = carver.Take<float>(slots * 16);
   bytes = carver.bytes();
@@ -80,6 +89,21 @@ AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatc
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps) {
   size_t bytes = 0;
   if (IsSupported(codec, batch)) MakeAttentionArgs(codec, batch, warps, nullptr, bytes);
+  return bytes;
+}
+
+ScoresArgs MakeScoresArgs(const AttentionCodec& codec, const AttentionBatch& batch, const ScoresTarget& target,
+                          uint32_t warps, void* workspace, size_t& bytes) {
+  Carver carver(workspace);
+  ScoresArgs args{MakeQueryArgs(codec, batch, warps, carver), target};
+  args.attention.query_unit = args.attention.output_unit * batch.scale;
+  bytes = carver.bytes();
+  return args;
+}
+
+size_t ScoresWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch) {
+  size_t bytes = 0;
+  if (IsSupported(codec, batch)) MakeScoresArgs(codec, batch, {}, 1, nullptr, bytes);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/scores.h"
 
 namespace polarkv::cuda {
 
@@ -15,6 +16,7 @@ struct AttentionArgs {
   uint32_t row_groups;      // 1 or 2
   uint32_t warps;           // that share the work
   uint32_t base_tile_bytes, refine_tile_bytes;
+  uint32_t key_payload_bytes;  // of a tile
   uint32_t head_dim;
   int key_kind, value_kind;  // CodeKind
   int8_t key_image[16], value_image[16];
@@ -34,11 +36,18 @@ struct AttentionArgs {
   }
 };
 
+struct ScoresArgs {
+  AttentionArgs attention;  // without partial results; query_unit is for scores, not for log2 of weights
+  ScoresTarget target;
+};
+
 // Whether kernels for it exist.
 bool IsSupported(const AttentionCodec& codec, const AttentionBatch& batch);
 // Lays a launch out in `workspace`, which may be null to learn only the size, returned in `bytes`.
 AttentionArgs MakeAttentionArgs(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps,
                                 void* workspace, size_t& bytes);
+ScoresArgs MakeScoresArgs(const AttentionCodec& codec, const AttentionBatch& batch, const ScoresTarget& target,
+                          uint32_t warps, void* workspace, size_t& bytes);
 
 }  // namespace polarkv::cuda
 

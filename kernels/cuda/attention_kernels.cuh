@@ -13,6 +13,9 @@ namespace polarkv::cuda {
 // As many as the stages leave room for in 227 KiB of shared memory.
 constexpr uint32_t WarpsPerBlock(uint32_t head_dim) { return head_dim == 256 ? 6 : 8; }
 
+// The kernels before those that read tiles: lengths and queries.
+cudaError_t LaunchPlanAndQueries(const AttentionArgs& args, cudaStream_t stream);
+
 // A warp's stages in shared memory. Copies of a lane are seen by the other lanes after Wait.
 template <class Stage>
 class DeviceRing {
@@ -22,8 +25,12 @@ class DeviceRing {
 
   __device__ __forceinline__ void Fill(uint32_t stage, const TileAddress& tile) const {
     const uint32_t to = address_ + stage * Stage::kBytes;
-    Stage::Fill(tile, threadIdx.x % 32, [to](uint32_t offset, const uint8_t* from) {
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + offset), "l"(from) : "memory");
+    Stage::Fill(tile, threadIdx.x % 32, [to](bool condition, uint32_t offset, const uint8_t* from) {
+      // Of no bytes where there is nothing to copy (the stage gets zeros there, which nobody reads): a branch would cost
+      // more than the copy.
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to + offset), "l"(from),
+                   "r"(condition ? 16u : 0u)
+                   : "memory");
     });
   }
   __device__ __forceinline__ void Commit() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -41,58 +48,36 @@ class DeviceRing {
   uint32_t address_;
 };
 
-template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
+template <int kDim, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
-    AttendKernel(const AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
-                 const PermuteTables<kValueKind> value_tables) {
-  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
+    AttendKernel(const AttentionArgs args, const PermuteTables<kAnyCodes> key_tables,
+                 const PermuteTables<kAnyCodes> value_tables) {
+  using Stage = TileStage<kDim, kAnyCodes, kAnyCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
   DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes);
-  AttendSpan<DeviceWarp, kDim, kKeyKind, kValueKind, kRowGroups>(args, key_tables, value_tables,
+  AttendSpan<DeviceWarp, kDim, kAnyCodes, kAnyCodes, kRowGroups>(args, key_tables, value_tables,
                                                                  blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
 }
 
-template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
+template <int kDim, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  const auto kernel = AttendKernel<kDim, kKeyKind, kValueKind, kRowGroups>;
+  const auto kernel = AttendKernel<kDim, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes;
+  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kAnyCodes, kAnyCodes>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
-  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
-      args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image));
+  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(args, MakeAnyTables(codec.key_kind, codec.key_image),
+                                                                MakeAnyTables(codec.value_kind, codec.value_image));
   return cudaGetLastError();
-}
-
-template <int kDim, int kKeyKind, int kValueKind>
-cudaError_t LaunchAttendRows(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  return args.row_groups == 1 ? LaunchAttend<kDim, kKeyKind, kValueKind, 1>(codec, args, stream)
-                              : LaunchAttend<kDim, kKeyKind, kValueKind, 2>(codec, args, stream);
-}
-
-template <int kDim, int kKeyKind>
-cudaError_t LaunchAttendKeys(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if constexpr (IsTrellisKind(kKeyKind)) {
-    if (codec.value_kind == kTrellis3) return LaunchAttendRows<kDim, kKeyKind, kTrellis3>(codec, args, stream);
-    return LaunchAttendRows<kDim, kKeyKind, kTrellis2>(codec, args, stream);
-  } else {
-    if (codec.value_kind == kTurbo4) return LaunchAttendRows<kDim, kKeyKind, kTurbo4>(codec, args, stream);
-    if (codec.value_kind == kTurbo3) return LaunchAttendRows<kDim, kKeyKind, kTurbo3>(codec, args, stream);
-    return LaunchAttendRows<kDim, kKeyKind, kTurbo2>(codec, args, stream);
-  }
 }
 
 // Instantiated in attend_dim*.cu, one head_dim a file, so that they compile side by side.
 template <int kDim>
 cudaError_t LaunchAttendDim(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if (codec.key_kind == kTurbo4) return LaunchAttendKeys<kDim, kTurbo4>(codec, args, stream);
-  if (codec.key_kind == kTurbo3) return LaunchAttendKeys<kDim, kTurbo3>(codec, args, stream);
-  if (codec.key_kind == kTurbo2) return LaunchAttendKeys<kDim, kTurbo2>(codec, args, stream);
-  if (codec.key_kind == kTrellis3) return LaunchAttendKeys<kDim, kTrellis3>(codec, args, stream);
-  return LaunchAttendKeys<kDim, kTrellis2>(codec, args, stream);
+  return args.row_groups == 1 ? LaunchAttend<kDim, 1>(codec, args, stream) : LaunchAttend<kDim, 2>(codec, args, stream);
 }
 
 }  // namespace polarkv::cuda

@@ -114,6 +114,9 @@ struct DeviceWarp {
     return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
   }
   static __device__ __forceinline__ int32_t LoadInt(const int32_t* from, uint32_t index) { return from[index]; }
+  static __device__ __forceinline__ int32_t LoadIntIf(bool condition, const int32_t* from, int64_t index) {
+    return condition ? from[index] : 0;
+  }
   static __device__ __forceinline__ void StoreInt(int32_t* to, uint32_t index, int32_t x) { to[index] = x; }
   static __device__ __forceinline__ void StoreByte(uint8_t* to, uint32_t index, uint32_t x) {
     to[index] = static_cast<uint8_t>(x);
@@ -143,6 +146,10 @@ struct DeviceWarp {
   static __device__ __forceinline__ void StoreVectorIf(bool condition, uint8_t* to, uint32_t byte_offset,
                                                        const Words4<DeviceWarp>& x) {
     if (condition) *reinterpret_cast<uint4*>(to + byte_offset) = make_uint4(x.w[0], x.w[1], x.w[2], x.w[3]);
+  }
+  // At an even index.
+  static __device__ __forceinline__ void StorePairIf(bool condition, float* to, int64_t index, float first, float second) {
+    if (condition) *reinterpret_cast<float2*>(to + index) = make_float2(first, second);
   }
   // By one lane; `x` is the same in all.
   template <class T>

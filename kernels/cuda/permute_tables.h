@@ -15,12 +15,18 @@ enum CodeKind : int {
   kTurbo4 = 4,
   kTrellis1 = 11,
   kTrellis2 = 12,
-  kTrellis3 = 13
+  kTrellis3 = 13,
+  kAnyCodes = 44,  // one of those above: the tables say at run time which
+  kNoCodes = 50    // a side that is not read
 };
 
-POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind > 10; }
-// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 one bit.
+POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind / 10 == 1; }
+// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 one bit. Of kAnyCodes the most that there can be.
 POLARKV_HOST_DEVICE constexpr int BitsOfKind(int kind) { return kind % 10; }
+// Of one side in the base plane's tile, for each coordinate.
+POLARKV_HOST_DEVICE constexpr uint32_t PayloadBytesPerDim(int kind) {
+  return IsTrellisKind(kind) ? 8 * static_cast<uint32_t>(BitsOfKind(kind)) : 16;
+}
 // Codes or windows of 4 bits, so that a look-up takes two permutes.
 POLARKV_HOST_DEVICE constexpr bool HasSixteenEntries(int kind) { return kind == kTurbo4 || IsTrellisKind(kind); }
 
@@ -40,6 +46,23 @@ struct PermuteTables<kTurbo3> {
 template <>
 struct PermuteTables<kTurbo2> {
   uint32_t word[1];
+};
+// As many words as the kind has.
+template <>
+struct PermuteTables<kAnyCodes> {
+  int kind;
+  uint32_t word[4][4];
+
+  template <int kKind>
+  POLARKV_HOST_DEVICE PermuteTables<kKind> As() const {
+    PermuteTables<kKind> tables;
+    if constexpr (HasSixteenEntries(kKind)) {
+      for (int i = 0; i < 16; ++i) tables.word[i / 4][i % 4] = word[i / 4][i % 4];
+    } else {
+      for (int i = 0; i < kKind - 1; ++i) tables.word[i] = word[0][i];
+    }
+    return tables;
+  }
 };
 
 namespace permute_internal {
@@ -109,6 +132,26 @@ constexpr PermuteTables<kKind> MakePermuteTables(const int8_t (&image)[16]) {
   } else {
     return MakePermuteTables2({image[0], image[1], image[2], image[3]});
   }
+}
+
+// `kind` is a turbo or trellis kind.
+constexpr PermuteTables<kAnyCodes> MakeAnyTables(int kind, const int8_t (&image)[16]) {
+  PermuteTables<kAnyCodes> any{kind, {}};
+  const auto take = [&any](const auto& tables) {
+    for (int i = 0; i < 16; ++i) any.word[i / 4][i % 4] = tables.word[i / 4][i % 4];
+  };
+  if (kind == kTurbo2) {
+    any.word[0][0] = MakePermuteTables<kTurbo2>(image).word[0];
+  } else if (kind == kTurbo3) {
+    for (int i = 0; i < 2; ++i) any.word[0][i] = MakePermuteTables<kTurbo3>(image).word[i];
+  } else if (kind == kTurbo4) {
+    take(MakePermuteTables<kTurbo4>(image));
+  } else if (kind == kTrellis3) {
+    take(MakePermuteTables<kTrellis3>(image));
+  } else {
+    take(MakePermuteTables<kTrellis2>(image));  // of trellis1 too a nibble is a window as it is
+  }
+  return any;
 }
 
 }  // namespace polarkv::cuda

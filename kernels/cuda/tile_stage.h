@@ -12,15 +12,17 @@
 
 namespace polarkv::cuda {
 
-// A tile head and 64 + 64 scales, as they lie at the start of a base tile.
+// A tile head and 64 + 64 scales, as they lie at the start of a base tile; a stage without values has no scales of theirs.
 inline constexpr uint32_t kTilePrefixBytes = 192;
 inline constexpr uint32_t kPrefixStride = 256;
 inline constexpr uint32_t kVectorBytes = 512;  // 32 lanes x 16 bytes
 
-// Where a tile lies in device memory: the base plane and K1, K0, V1, V0. Planes that are not read may be null.
+// Where a tile lies in device memory: head and scales, the payloads, and K1, K0, V1, V0. Planes that are not read may be null.
 struct TileAddress {
   const uint8_t* base;
+  const uint8_t* payload[2];    // [key, value]
   const uint8_t* refine[2][2];  // [key, value][first, second refinement plane]
+  int key_kind, value_kind;     // what the codes are where the stage's type does not say
 };
 
 template <int kDim, int kKeyKind, int kValueKind>
@@ -30,33 +32,33 @@ struct TileStage {
   static constexpr uint32_t kValueVectors = kGroups * BitsOfKind(kValueKind);
   static constexpr uint32_t kBytes = kPrefixStride + (kKeyVectors + kValueVectors) * kVectorBytes;
 
-  // One lane's copies of one tile. copy(offset in the stage, from): 16 bytes.
+  // One lane's copies of one tile. copy(condition, offset in the stage, from): 16 bytes, nothing unless the condition holds.
   template <class Copy>
   POLARKV_WARP_FUNCTION static void Fill(const TileAddress& tile, uint32_t lane, const Copy& copy) {
-    if (lane < kTilePrefixBytes / 16) copy(16 * lane, tile.base + 16 * lane);
+    constexpr uint32_t kPrefix = kTilePrefixBytes - (kValueKind == kNoCodes ? kTileTokens : 0);
+    copy(lane < kPrefix / 16, 16 * lane, tile.base + 16 * lane);
     const uint32_t to = kPrefixStride + 16 * lane;
     const uint32_t from = 16 * TileVector(lane);
-    FillSide<kKeyKind>(tile.base + kTilePrefixBytes + from, tile.refine[0], from, to, copy);
-    FillSide<kValueKind>(tile.base + kTilePrefixBytes + kKeyPayload + from, tile.refine[1], from,
-                         to + kKeyVectors * kVectorBytes, copy);
+    FillSide<kKeyKind>(tile.key_kind, tile.payload[0] + from, tile.refine[0], from, to, copy);
+    FillSide<kValueKind>(tile.value_kind, tile.payload[1] + from, tile.refine[1], from, to + kKeyVectors * kVectorBytes,
+                         copy);
   }
 
  private:
-  // A trellis code's third bit follows its crumbs in the base plane; those of turbo codes are planes of their own.
-  static constexpr uint32_t kKeyPayload = kGroups * (kKeyKind == kTrellis3 ? 3 : 2) * kVectorBytes;
-
+  // Vectors of the payload, then those of refinement planes. A trellis code's third bit follows its crumbs in the payload;
+  // those of turbo codes are planes of their own.
   template <int kKind, class Copy>
-  POLARKV_WARP_FUNCTION static void FillSide(const uint8_t* payload, const uint8_t* const (&refine)[2], uint32_t from,
-                                             uint32_t to, const Copy& copy) {
+  POLARKV_WARP_FUNCTION static void FillSide(int kind, const uint8_t* payload, const uint8_t* const (&refine)[2],
+                                             uint32_t from, uint32_t to, const Copy& copy) {
+    const int known_kind = kKind == kAnyCodes ? kind : kKind;
     POLARKV_UNROLL
-    for (uint32_t i = 0; i < 2 * kGroups; ++i) copy(to + i * kVectorBytes, payload + i * kVectorBytes);
-    POLARKV_UNROLL
-    for (uint32_t plane = 0; plane + 2 < static_cast<uint32_t>(BitsOfKind(kKind)); ++plane) {
-      const uint8_t* const bits =
-          kKind == kTrellis3 ? payload + 2 * kGroups * kVectorBytes : refine[plane] + from;
+    for (int plane = 0; plane < BitsOfKind(kKind); ++plane) {
+      const uint8_t* bytes = payload + plane * kGroups * kVectorBytes;
+      if (plane >= 2 && !IsTrellisKind(known_kind)) bytes = refine[plane - 2] + from;
       POLARKV_UNROLL
       for (uint32_t i = 0; i < kGroups; ++i) {
-        copy(to + ((2 + plane) * kGroups + i) * kVectorBytes, bits + i * kVectorBytes);
+        copy(plane < BitsOfKind(known_kind), to + (static_cast<uint32_t>(plane) * kGroups + i) * kVectorBytes,
+             bytes + i * kVectorBytes);
       }
     }
   }
@@ -89,6 +91,11 @@ class StagedTile {
   }
   POLARKV_WARP_FUNCTION Words4<W> ValueRefine(int plane, int group) const {
     return Load(Stage::kKeyVectors + static_cast<uint32_t>(3 - plane) * Stage::kGroups + static_cast<uint32_t>(group));
+  }
+  // Vector number `index` of a side as the stage has them.
+  POLARKV_WARP_FUNCTION Words4<W> KeyVector(int index) const { return Load(static_cast<uint32_t>(index)); }
+  POLARKV_WARP_FUNCTION Words4<W> ValueVector(int index) const {
+    return Load(Stage::kKeyVectors + static_cast<uint32_t>(index));
   }
   POLARKV_WARP_FUNCTION U32 KeyScales(int pair) const { return TwoScales(key_scales_.w[pair]); }
   POLARKV_WARP_FUNCTION U32 ValueScales(int pair) const { return TwoScales(value_scales_.w[pair]); }

@@ -13,6 +13,7 @@
 #include "codec/rotation.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/resident_block.h"
+#include "kernels/cuda/scores.h"
 #include "tests/codec/random_kv.h"
 
 namespace polarkv::cuda {
@@ -35,14 +36,17 @@ struct AttentionCase {
   const std::vector<PageLayer>& page_layers;
   const std::vector<int32_t>& page_table;
   const std::vector<float>& q;  // as large as o
+  ScoresTarget target = {};     // of scores alone
+  std::vector<float>* scores = nullptr;
 };
 
 // A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are null.
-// Backend: static void Attend(const AttentionCase&).
+// Backend: static void Attend(const AttentionCase&), Score(const AttentionCase&).
 template <class Backend>
 class AttentionFixture {
  public:
   static constexpr uint32_t kLayers = 2, kLayer = 1;
+  static constexpr float kUntouched = 12345.0f;
 
   AttentionFixture(const Shape& shape, uint32_t head_dim, uint32_t seed) : shape_(shape), dim_(head_dim), random_(seed) {
     const uint32_t page_tokens = 64 * shape.tiles_per_page;
@@ -67,6 +71,25 @@ class AttentionFixture {
     }
     if (views_.empty()) AddPage(0, page_tokens);
     MakeQueries();
+  }
+
+  // Scores alone, against the same in double precision.
+  void RunScores() {
+    const AttentionBatch batch = Batch();
+    const auto codec = AttentionCodecOf(views_.front(), kLayer);
+    ASSERT_TRUE(codec.has_value());
+    ASSERT_EQ(codec->key_kind, shape_.key_kind);
+    ASSERT_GT(ScoresWorkspaceBytes(*codec, batch), 0u);
+    // A row of scores is as long as the longest sequence and a bit.
+    const int64_t width = (*std::ranges::max_element(shape_.tokens) + 5) / 2 * 2;
+    const int64_t heads = int64_t{shape_.kv_heads} * shape_.group;
+    std::vector<float> scores(lse_.size() * static_cast<size_t>(width), kUntouched);
+    const ScoresTarget target{scores.data(), {width * shape_.queries * heads, width * heads, width}};
+    ASSERT_NO_FATAL_FAILURE(
+        Backend::Score({*codec, batch, shape_.warps, blocks_, page_layers_, table_, q_, target, &scores}));
+    for (size_t row = 0; row < lse_.size(); ++row) {
+      CheckScores(row, scores.data() + row * static_cast<size_t>(width), static_cast<size_t>(width));
+    }
   }
 
   void Run() {
@@ -95,8 +118,8 @@ class AttentionFixture {
     batch.pages = page_layers_.data() + kLayer;
     batch.page_stride = kLayers;
     batch.q = q_.data();
-    o_.assign(q_.size(), 12345.0f);
-    lse_.assign(q_.size() / dim_, 12345.0f);
+    o_.assign(q_.size(), kUntouched);
+    lse_.assign(q_.size() / dim_, kUntouched);
     batch.o = o_.data();
     batch.lse = lse_.data();
     batch.type = ElementType::kF32;
@@ -165,20 +188,39 @@ class AttentionFixture {
       CheckRow(row, sequence, kv_head);
     }
   }
-  void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
+  void CheckScores(size_t row, const float* scores, size_t width) const {
+    const uint32_t heads = shape_.kv_heads * shape_.group;
+    const size_t sequence = row / heads / shape_.queries, kv_head = row % heads / shape_.group;
+    for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
+      const float* const key = FindToken(sequence, kv_head, token).first;
+      double sum = 0, magnitude = 0;
+      for (uint32_t j = 0; j < dim_; ++j) {
+        const double product = double{q_[row * dim_ + j]} * key[j] * Scale();
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      // Products of codes are exact; scales, and sums over raw keys, are in fp32.
+      ASSERT_NEAR(scores[token], sum, 1e-6 * magnitude) << "row " << row << " token " << token;
+    }
+    for (size_t at = shape_.tokens[sequence]; at < width; ++at) ASSERT_EQ(scores[at], kUntouched) << "row " << row;
+  }
+  // Decoded key and value.
+  std::pair<const float*, const float*> FindToken(size_t sequence, size_t kv_head, uint32_t token) const {
     const uint32_t page_tokens = 64 * shape_.tiles_per_page;
+    const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
+    const size_t view = static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
+    const size_t in_block = views_[view].spec().tokens;
+    const size_t at = ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
+    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at};
+  }
+  void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
     std::vector<double> logits;
     std::vector<const float*> values;
     double largest = 0;
     for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
-      const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
-      const size_t view =
-          static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
-      const size_t in_block = views_[view].spec().tokens;
-      const size_t at =
-          ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
-      logits.push_back(testing::Dot(q_.data() + row * dim_, decoded_[view].k.data() + at, dim_) * Scale());
-      values.push_back(decoded_[view].v.data() + at);
+      const auto [key, value] = FindToken(sequence, kv_head, token);
+      logits.push_back(testing::Dot(q_.data() + row * dim_, key, dim_) * Scale());
+      values.push_back(value);
       for (uint32_t j = 0; j < dim_; ++j) largest = std::max(largest, std::fabs(double{values.back()[j]}));
     }
     if (logits.empty()) {

@@ -229,6 +229,9 @@ struct HostWarp {
   static I32 LoadInt(const int32_t* from, const U32& index) {
     return EachLane<int32_t>([&](size_t lane) { return from[index[lane]]; });
   }
+  static I32 LoadIntIf(const Bool& condition, const int32_t* from, const I64& index) {
+    return EachLane<int32_t>([&](size_t lane) { return condition[lane] ? from[index[lane]] : 0; });
+  }
   static void StoreInt(int32_t* to, const U32& index, const I32& x) {
     for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
   }
@@ -273,6 +276,14 @@ struct HostWarp {
       if (!condition[lane]) continue;
       EXPECT_EQ(byte_offset[lane] % 16, 0u);
       for (size_t i = 0; i < 4; ++i) std::memcpy(to + byte_offset[lane] + 4 * i, &x.w[i][lane], 4);
+    }
+  }
+  static void StorePairIf(const Bool& condition, float* to, const I64& index, const F32& first, const F32& second) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (!condition[lane]) continue;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(to + index[lane]) % 8, 0u);
+      to[index[lane]] = first[lane];
+      to[index[lane] + 1] = second[lane];
     }
   }
   template <class T>
