@@ -41,7 +41,7 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
   };
   for (uint32_t i = 1; i < kRingStages; ++i) fill();
 
-  QueryOperand<W, kDim> queries[kRowGroups];
+  KeyQueries<W, kDim, kKeyKind> queries[kRowGroups];
   OutputState<W, kDim> state[kRowGroups];
   bool begun = false;
   for (;;) {

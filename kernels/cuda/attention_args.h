@@ -16,17 +16,25 @@ struct AttentionArgs {
   uint32_t row_groups;      // 1 or 2
   uint32_t warps;           // that share the work
   uint32_t base_tile_bytes, refine_tile_bytes;
-  uint32_t key_payload_bytes;  // of a tile
+  uint32_t key_payload_at, key_payload_bytes;  // of a tile
   uint32_t head_dim;
   int key_kind, value_kind;  // CodeKind
   int8_t key_image[16], value_image[16];
   float query_unit;         // rotated int8 score x this = log2 of the weight, but for the scales of token and query
   float output_unit;        // 1/sqrt(rotation block)
   uint32_t signs[8];        // bit j % 32 of word j / 32: the rotation negates coordinate j
+  // Of keys that are signs or polar codes.
+  float key_query_unit;      // as query_unit, of such keys' queries
+  uint32_t key_query_bytes;  // of a row of queries
+  uint32_t projection_signs[4][2][8];  // as `signs`, of each projection's two factors
+  uint32_t pair_dims;        // of polar keys: AttentionCodec
+  bool pairs_interleaved;
   // Workspace.
   uint32_t* tile_prefix;    // [sequences + 1]: tiles of the sequences before
   int8_t* queries;          // [sequence][kv_head][padded rows][head_dim], rotated
   float* query_scales;      // [sequence][kv_head][padded rows]
+  uint8_t* key_queries;     // [sequence][kv_head][padded rows][key_query_bytes]: key_queries.h
+  float* key_query_scales;  // [sequence][kv_head][padded rows]
   float* partial_output;    // [slot][row group][head_dim / 64][4][4][32 lanes]; attention_plan.h has the slots
   float* partial_state;     // [slot][row group][reference, sum][8 rows]
 

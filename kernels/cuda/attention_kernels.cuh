@@ -48,36 +48,49 @@ class DeviceRing {
   uint32_t address_;
 };
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
-    AttendKernel(const AttentionArgs args, const PermuteTables<kAnyCodes> key_tables,
+    AttendKernel(const AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
                  const PermuteTables<kAnyCodes> value_tables) {
-  using Stage = TileStage<kDim, kAnyCodes, kAnyCodes>;
+  using Stage = TileStage<kDim, kKeyKind, kAnyCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
   DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes);
-  AttendSpan<DeviceWarp, kDim, kAnyCodes, kAnyCodes, kRowGroups>(args, key_tables, value_tables,
-                                                                 blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
+  AttendSpan<DeviceWarp, kDim, kKeyKind, kAnyCodes, kRowGroups>(args, key_tables, value_tables,
+                                                                blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
 }
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  const auto kernel = AttendKernel<kDim, kRowGroups>;
+  const auto kernel = AttendKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kAnyCodes, kAnyCodes>::kBytes;
+  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyKind, kAnyCodes>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
-  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(args, MakeAnyTables(codec.key_kind, codec.key_image),
-                                                                MakeAnyTables(codec.value_kind, codec.value_image));
+  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
+      args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), MakeAnyTables(codec.value_kind, codec.value_image));
   return cudaGetLastError();
 }
+
+// In attend_polar.cu and attend_signs.cu.
+#define POLARKV_ATTEND_SKETCHES(keyword, dim, keys) \
+  keyword template cudaError_t LaunchAttend<dim, keys, 1>(const AttentionCodec&, const AttentionArgs&, cudaStream_t)
+POLARKV_ATTEND_SKETCHES(extern, 64, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 128, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 256, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 64, kSigns4);
+POLARKV_ATTEND_SKETCHES(extern, 128, kSigns4);
+POLARKV_ATTEND_SKETCHES(extern, 256, kSigns4);
 
 // Instantiated in attend_dim*.cu, one head_dim a file, so that they compile side by side.
 template <int kDim>
 cudaError_t LaunchAttendDim(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  return args.row_groups == 1 ? LaunchAttend<kDim, 1>(codec, args, stream) : LaunchAttend<kDim, 2>(codec, args, stream);
+  if (codec.key_kind == kPolar44) return LaunchAttend<kDim, kPolar44, 1>(codec, args, stream);
+  if (IsSignKind(codec.key_kind)) return LaunchAttend<kDim, kSigns4, 1>(codec, args, stream);
+  return args.row_groups == 1 ? LaunchAttend<kDim, kAnyCodes, 1>(codec, args, stream)
+                              : LaunchAttend<kDim, kAnyCodes, 2>(codec, args, stream);
 }
 
 }  // namespace polarkv::cuda

@@ -50,6 +50,16 @@ struct DeviceWarp {
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
 
+  static __device__ __forceinline__ void MmaF16(float (&acc)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                                uint32_t b0, uint32_t b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
+  // To 2^-20 within a turn of 0.
+  static __device__ __forceinline__ float Sine(float x) { return __sinf(x); }
+  static __device__ __forceinline__ float Cosine(float x) { return __cosf(x); }
+
   static __device__ __forceinline__ float ShuffleXor(float x, int mask) {
     return __shfl_xor_sync(0xFFFFFFFFu, x, mask);
   }

@@ -16,16 +16,26 @@ enum CodeKind : int {
   kTrellis1 = 11,
   kTrellis2 = 12,
   kTrellis3 = 13,
-  kAnyCodes = 44,  // one of those above: the tables say at run time which
+  kSigns1 = 21,  // keys: the signs of 1, 2, 4 projections (sign_keys.h). As a template argument kSigns4 stands for all three
+  kSigns2 = 22,
+  kSigns4 = 24,
+  kPolar44 = 30,   // keys: radius and angle of pairs (polar_keys.h)
+  kAnyCodes = 44,  // a turbo or trellis kind: the tables say at run time which
   kNoCodes = 50    // a side that is not read
 };
 
 POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind / 10 == 1; }
-// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 one bit. Of kAnyCodes the most that there can be.
+POLARKV_HOST_DEVICE constexpr bool IsSignKind(int kind) { return kind / 10 == 2; }
+// Whether bits beyond the second are in refinement planes.
+POLARKV_HOST_DEVICE constexpr bool HasRefinement(int kind) { return kind < 10; }
+POLARKV_HOST_DEVICE constexpr bool HasKeyScales(int kind) { return kind != kPolar44; }
+// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 and signs all of one. Of kAnyCodes the most that
+// there can be.
 POLARKV_HOST_DEVICE constexpr int BitsOfKind(int kind) { return kind % 10; }
 // Of one side in the base plane's tile, for each coordinate.
 POLARKV_HOST_DEVICE constexpr uint32_t PayloadBytesPerDim(int kind) {
-  return IsTrellisKind(kind) ? 8 * static_cast<uint32_t>(BitsOfKind(kind)) : 16;
+  if (kind == kPolar44) return 36;
+  return HasRefinement(kind) ? 16 : 8 * static_cast<uint32_t>(BitsOfKind(kind));
 }
 // Codes or windows of 4 bits, so that a look-up takes two permutes.
 POLARKV_HOST_DEVICE constexpr bool HasSixteenEntries(int kind) { return kind == kTurbo4 || IsTrellisKind(kind); }
@@ -46,6 +56,15 @@ struct PermuteTables<kTurbo3> {
 template <>
 struct PermuteTables<kTurbo2> {
   uint32_t word[1];
+};
+// What there is to know of signs and polar keys besides the tile.
+template <>
+struct PermuteTables<kSigns4> {
+  int kind;
+};
+template <>
+struct PermuteTables<kPolar44> {
+  int kind;
 };
 // As many words as the kind has.
 template <>
@@ -152,6 +171,16 @@ constexpr PermuteTables<kAnyCodes> MakeAnyTables(int kind, const int8_t (&image)
     take(MakePermuteTables<kTrellis2>(image));  // of trellis1 too a nibble is a window as it is
   }
   return any;
+}
+
+// What a kernel is told of its keys besides tiles.
+template <int kKeyKind>
+constexpr PermuteTables<kKeyKind> MakeKeyTables(int kind, const int8_t (&image)[16]) {
+  if constexpr (kKeyKind == kAnyCodes) {
+    return MakeAnyTables(kind, image);
+  } else {
+    return {kind};
+  }
 }
 
 }  // namespace polarkv::cuda

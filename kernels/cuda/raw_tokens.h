@@ -9,6 +9,7 @@
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/row_rotation.h"
+#include "kernels/cuda/sketch_logits.h"
 #include "kernels/cuda/tile_place.h"
 
 namespace polarkv::cuda {
@@ -46,7 +47,7 @@ class RawTokenReader {
 
   POLARKV_WARP_FUNCTION void ReadKey(uint32_t token, Row& row) const {
     if ((head_.k_escapes >> token & 1) != 0) return ReadRecord(BitsBelow(head_.k_escapes, token), row);
-    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[64 + token]);
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[sizeof(TileHead) + token]);
     const Payload payload = PayloadOf(args_.key_kind, tile_.payload[0], tile_.refine[0]);
     const uint32_t e = token % 16, word_in_lane = (e >> 2 & 1) * 2 + (e & 1), vector = e >> 3;
     const uint32_t g = 2 * (token / 16) + (e >> 1 & 1);
@@ -69,11 +70,31 @@ class RawTokenReader {
     }
   }
 
+  // Logits of columns 2t, 2t + 1 of a token whose key is signs or a polar code, not a record.
+  POLARKV_WARP_FUNCTION bool HasSketch(uint32_t token) const {
+    return args_.key_query_bytes > 0 && (head_.k_escapes >> token & 1) == 0;
+  }
+  POLARKV_WARP_FUNCTION void SketchLogits(uint32_t token, uint64_t first_row, F32 (&logit)[2]) const {
+    F32 scale = 0.0f;
+    if (args_.key_kind == kPolar44) {
+      PolarLogits<W, kDim>(args_, tile_.payload[0], token, first_row, logit);
+      scale = MakeExponentFacts<W>(head_.k_exponent).factor;
+    } else {
+      SignLogits<W, kDim>(args_, tile_.payload[0], token, first_row, logit);
+      scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[sizeof(TileHead) + token]);
+    }
+    POLARKV_UNROLL
+    for (uint32_t column = 0; column < 2; ++column) {
+      logit[column] = logit[column] * scale *
+                      W::LoadFloat(args_.key_query_scales + first_row, (W::Lane() & 3u) * 2u + column);
+    }
+  }
+
   POLARKV_WARP_FUNCTION void ReadValue(uint32_t token, Row& row) const {
     if ((head_.v_escapes >> token & 1) != 0) {
       return ReadRecord(BitsBelow(head_.k_escapes, 64) + BitsBelow(head_.v_escapes, token), row);
     }
-    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.v_exponent, head_.v_shift), tile_.base[128 + token]);
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.v_exponent, head_.v_shift), (tile_.payload[0] - kTileTokens)[token]);
     const Payload payload = PayloadOf(args_.value_kind, tile_.payload[1], tile_.refine[1]);
     // Lane (g, quarter of the token) of a full group.
     const U32 place = ((W::Lane() >> 4) * 16u + ((W::Lane() >> 2) & 3u) + 4 * (token / 16)) * 16u;
@@ -188,12 +209,16 @@ POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawToke
   for (uint32_t token = 0; token < 64; ++token) {
     if ((mask >> token & 1) == 0) continue;
     RowFragment<W, kDim> key, value;
-    reader.ReadKey(token, key);
     reader.ReadValue(token, value);
     F32 logit[2];
-    POLARKV_UNROLL
-    for (uint32_t column = 0; column < 2; ++column) {
-      logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+    if (reader.HasSketch(token)) {
+      reader.SketchLogits(token, first_row, logit);
+    } else {
+      reader.ReadKey(token, key);
+      POLARKV_UNROLL
+      for (uint32_t column = 0; column < 2; ++column) {
+        logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+      }
     }
     RaiseReference<W, kDim>(logit, state);
     POLARKV_UNROLL

@@ -88,7 +88,7 @@ POLARKV_WARP_FUNCTION void ScoreSpan(const ScoresArgs& scores_args, const Permut
   };
   for (uint32_t i = 1; i < kRingStages; ++i) fill();
 
-  QueryOperand<W, kDim> queries[kRowGroups];
+  KeyQueries<W, kDim, kKeyKind> queries[kRowGroups];
   ScoreRows<W> places[kRowGroups];
   bool begun = false;
   for (;; cursor.Advance(args)) {
@@ -106,7 +106,7 @@ POLARKV_WARP_FUNCTION void ScoreSpan(const ScoresArgs& scores_args, const Permut
     const auto stage = static_cast<uint32_t>(unit % kRingStages);
     const StagedTile<W, kDim, kKeyKind, kNoCodes> tile(ring.Bytes(stage));
     const TileFacts<W> facts = tile.Facts(tokens[stage]);
-    typename W::I32 scores[kRowGroups][4][4];
+    KeyScore<W, kKeyKind> scores[kRowGroups][4][4];
     ScoreTile<W, kDim>(tile, tables, queries, scores);
     POLARKV_UNROLL
     for (int n = 0; n < kRowGroups; ++n) {

@@ -15,14 +15,14 @@ constexpr uint32_t kRowWarps = 4;  // warps a thread block of the kernel for raw
 // Stages with keys alone leave room for more warps than attention has.
 constexpr uint32_t ScoreWarpsPerBlock(uint32_t head_dim) { return head_dim == 256 ? 12 : 16; }
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 __global__ void __launch_bounds__(ScoreWarpsPerBlock(kDim) * 32, 1)
-    ScoreKernel(const ScoresArgs args, const PermuteTables<kAnyCodes> tables) {
-  using Stage = TileStage<kDim, kAnyCodes, kNoCodes>;
+    ScoreKernel(const ScoresArgs args, const PermuteTables<kKeyKind> tables) {
+  using Stage = TileStage<kDim, kKeyKind, kNoCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
   DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes);
-  ScoreSpan<DeviceWarp, kDim, kAnyCodes, kRowGroups>(args, tables, blockIdx.x * ScoreWarpsPerBlock(kDim) + in_block, ring);
+  ScoreSpan<DeviceWarp, kDim, kKeyKind, kRowGroups>(args, tables, blockIdx.x * ScoreWarpsPerBlock(kDim) + in_block, ring);
 }
 
 template <int kDim>
@@ -31,17 +31,17 @@ __global__ void RawScoresKernel(const ScoresArgs args) {
   if (index < RowsOfHead::Count(args.attention)) ScoreRawKeys<DeviceWarp, kDim>(args, index);
 }
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchScoreRows(const AttentionCodec& codec, const ScoresArgs& args, cudaStream_t stream) {
-  const auto kernel = ScoreKernel<kDim, kRowGroups>;
+  const auto kernel = ScoreKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = ScoreWarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kAnyCodes, kNoCodes>::kBytes;
+  constexpr uint32_t kShared = kWarps * kRingStages * TileStage<kDim, kKeyKind, kNoCodes>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
   kernel<<<args.attention.warps / kWarps, kWarps * 32, kShared, stream>>>(
-      args, MakeAnyTables(codec.key_kind, codec.key_image));
+      args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image));
   const uint32_t blocks = (RowsOfHead::Count(args.attention) + kRowWarps - 1) / kRowWarps;
   RawScoresKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   return cudaGetLastError();
@@ -49,8 +49,10 @@ cudaError_t LaunchScoreRows(const AttentionCodec& codec, const ScoresArgs& args,
 
 template <int kDim>
 cudaError_t LaunchScoresDim(const AttentionCodec& codec, const ScoresArgs& args, cudaStream_t stream) {
-  return args.attention.row_groups == 1 ? LaunchScoreRows<kDim, 1>(codec, args, stream)
-                                        : LaunchScoreRows<kDim, 2>(codec, args, stream);
+  if (codec.key_kind == kPolar44) return LaunchScoreRows<kDim, kPolar44, 1>(codec, args, stream);
+  if (IsSignKind(codec.key_kind)) return LaunchScoreRows<kDim, kSigns4, 1>(codec, args, stream);
+  return args.attention.row_groups == 1 ? LaunchScoreRows<kDim, kAnyCodes, 1>(codec, args, stream)
+                                        : LaunchScoreRows<kDim, kAnyCodes, 2>(codec, args, stream);
 }
 
 bool IsAligned(const ScoresTarget& target) {

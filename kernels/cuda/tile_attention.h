@@ -38,6 +38,12 @@ POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift)
   return {W::Exp2(octaves), step};
 }
 
+// Of a side without scales: all is to be multiplied with 2^exponent.
+template <class W>
+POLARKV_WARP_FUNCTION ScaleFacts<W> MakeExponentFacts(int32_t exponent) {
+  return {W::Exp2(W::Min(W::Max(static_cast<float>(exponent), -126.0f), 127.0f)), 0.0f};
+}
+
 // What a tile says about itself; uniform over the warp.
 template <class W>
 struct TileFacts {
@@ -91,10 +97,10 @@ POLARKV_WARP_FUNCTION void RaiseReference(const typename W::F32 (&top)[2], Outpu
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
 // integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): the scale codes of
 // the tokens of slots 2 * pair (bits 0-7) and 2 * pair + 1 (bits 8-15).
-template <class W, int kDim, class Source>
+template <class W, int kDim, class Source, class Score>
 POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts<W>& facts,
                                                  const typename W::F32 (&query_scale)[2],
-                                                 const typename W::I32 (&scores)[4][4], OutputState<W, kDim>& state,
+                                                 const Score (&scores)[4][4], OutputState<W, kDim>& state,
                                                  typename W::F32 (&factor)[2]) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
@@ -176,14 +182,14 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
 }
 
 // The whole tile.
-template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source>
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source, class Queries>
 POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& facts,
                                       const PermuteTables<kKeyKind>& key_tables,
                                       const PermuteTables<kValueKind>& value_tables,
-                                      const QueryOperand<W, kDim> (&queries)[kRowGroups],
+                                      const Queries (&queries)[kRowGroups],
                                       OutputState<W, kDim> (&state)[kRowGroups]) {
-  typename W::I32 scores[kRowGroups][4][4];
-  ScoreTile<W, kDim, kKeyKind, kRowGroups>(tile, key_tables, queries, scores);
+  KeyScore<W, kKeyKind> scores[kRowGroups][4][4];
+  ScoreTile<W, kDim>(tile, key_tables, queries, scores);
   WeightOperand<W> weights[kRowGroups];
   typename W::F32 factor[kRowGroups][2];
   POLARKV_UNROLL

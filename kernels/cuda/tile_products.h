@@ -5,6 +5,7 @@
 #define POLARKV_KERNELS_CUDA_TILE_PRODUCTS_H_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cuda/code_words.h"
 #include "kernels/cuda/warp_types.h"
@@ -19,6 +20,12 @@ template <class W>
 POLARKV_WARP_FUNCTION typename W::F32 UnbiasedScore(typename W::I32 score) {
   return W::AsF32(score) - kScoreBiasFloat;
 }
+template <class W>
+POLARKV_WARP_FUNCTION typename W::F32 UnbiasedScore(typename W::F32 score) {
+  return score;
+}
+template <class W, int kKeyKind>
+using KeyScore = std::conditional_t<kKeyKind == kPolar44, typename W::F32, typename W::I32>;
 
 // Queries of 8 rows as operand B: [64-dim group]. Lane (g, t): row g, chunk t * groups + group, codes as in
 // code_words.h.
@@ -27,6 +34,28 @@ struct QueryOperand {
   VectorOperand<W> group[kDim / 64];
   typename W::F32 scale[2];  // of columns 2t, 2t + 1: integer score x key scale -> log2 of the weight
 };
+
+// The same in memory, for keys whose queries would fill the registers: rows as sign_keys.h and polar_keys.h say.
+template <class W>
+struct RowQueries {
+  const uint8_t* rows;
+  typename W::F32 scale[2];
+};
+template <class W, int kDim, int kKeyKind>
+using KeyQueries =
+    std::conditional_t<kKeyKind == kPolar44 || IsSignKind(kKeyKind), RowQueries<W>, QueryOperand<W, kDim>>;
+
+// A lane's 16 codes of a query's chunk as operand B, in the order of code_words.h.
+template <class W>
+POLARKV_WARP_FUNCTION VectorOperand<W> ChunkOperand(const Words4<W>& codes) {
+  VectorOperand<W> operand;
+  POLARKV_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    operand.b[0][half] = W::Permute(codes.w[2 - 2 * half], codes.w[3 - 2 * half], 0x1357u);
+    operand.b[1][half] = W::Permute(codes.w[2 - 2 * half], codes.w[3 - 2 * half], 0x0246u);
+  }
+  return operand;
+}
 
 // Unfinished output of 8 rows. o[group][w]: dims 64 * group + 4g + w (first two: columns 2t, 2t + 1) and + 32 (last
 // two).

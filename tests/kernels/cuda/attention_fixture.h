@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "kernels/cuda/resident_block.h"
 #include "kernels/cuda/scores.h"
 #include "tests/codec/random_kv.h"
+#include "tests/kernels/cuda/sign_logit.h"
 
 namespace polarkv::cuda {
 
@@ -25,6 +27,7 @@ struct Shape {
   std::vector<uint32_t> tokens = {130};
   uint32_t warps = 3;
   float magnitude = 1;  // of keys and values
+  Rope rope = {};
 };
 
 // One launch, all in host memory.
@@ -135,13 +138,14 @@ class AttentionFixture {
   void AddPage(uint32_t page, uint32_t tokens) {
     BlockSpec spec = testing::OneHead(shape_.codec, dim_, tokens);
     spec.layers = kLayers;
+    spec.rope = shape_.rope;
     spec.kv_heads = static_cast<uint16_t>(shape_.kv_heads);
     testing::Kv kv = testing::GaussianKv(spec, static_cast<uint32_t>(random_()));
     for (float& x : kv.k) x *= shape_.magnitude;
     for (float& x : kv.v) x *= shape_.magnitude;
     blocks_.push_back(testing::Encode(spec, kv));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
-    if (BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
+    if (HasRefinement(shape_.key_kind) && BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
     if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
     if (BitsOfKind(shape_.value_kind) > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
     if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
@@ -191,36 +195,72 @@ class AttentionFixture {
   void CheckScores(size_t row, const float* scores, size_t width) const {
     const uint32_t heads = shape_.kv_heads * shape_.group;
     const size_t sequence = row / heads / shape_.queries, kv_head = row % heads / shape_.group;
+    const QueryRow query = RowOf(row);
     for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
-      const float* const key = FindToken(sequence, kv_head, token).first;
-      double sum = 0, magnitude = 0;
-      for (uint32_t j = 0; j < dim_; ++j) {
-        const double product = double{q_[row * dim_ + j]} * key[j] * Scale();
-        sum += product;
-        magnitude += std::fabs(product);
-      }
-      // Products of codes are exact; scales, and sums over raw keys, are in fp32.
-      ASSERT_NEAR(scores[token], sum, 1e-6 * magnitude) << "row " << row << " token " << token;
+      const Logit logit = LogitOf(query, FindToken(sequence, kv_head, token));
+      ASSERT_NEAR(scores[token], logit.value, logit.error) << "row " << row << " token " << token;
     }
     for (size_t at = shape_.tokens[sequence]; at < width; ++at) ASSERT_EQ(scores[at], kUntouched) << "row " << row;
   }
-  // Decoded key and value.
-  std::pair<const float*, const float*> FindToken(size_t sequence, size_t kv_head, uint32_t token) const {
+  struct Token {
+    const float *key, *value;  // decoded
+    const uint8_t* tile;       // that it is in, and its number there
+    uint32_t in_tile;
+  };
+  Token FindToken(size_t sequence, size_t kv_head, uint32_t token) const {
     const uint32_t page_tokens = 64 * shape_.tiles_per_page;
     const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
     const size_t view = static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
     const size_t in_block = views_[view].spec().tokens;
     const size_t at = ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
-    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at};
+    const uint32_t in_page = token % page_tokens;
+    const auto tile = views_[view].Tile(kLayer, PlaneKind::kBase, static_cast<uint32_t>(kv_head), in_page / 64);
+    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at, tile.data(), in_page % 64};
+  }
+  struct QueryRow {
+    const float* x;
+    testing::SignLogit signs;  // of keys that are signs
+  };
+  QueryRow RowOf(size_t row) const {
+    const float* const x = q_.data() + row * dim_;
+    const int signs = IsSignKind(shape_.key_kind) ? BitsOfKind(shape_.key_kind) : 1;
+    return {x, testing::SignLogit(x, dim_, BlockSpec::kDefaultRotationSeed, static_cast<uint32_t>(signs))};
+  }
+  // A scaled score, and how far from it a kernel's may be.
+  struct Logit {
+    double value, error;
+  };
+  Logit LogitOf(const QueryRow& query, const Token& token) const {
+    double sum = 0, magnitude = 0;
+    for (uint32_t j = 0; j < dim_; ++j) {
+      const double product = double{query.x[j]} * token.key[j] * Scale();
+      sum += product;
+      magnitude += std::fabs(product);
+    }
+    TileHead head;
+    std::memcpy(&head, token.tile, sizeof head);
+    if (IsSignKind(shape_.key_kind) && (head.k_escapes >> token.in_tile & 1) == 0) {
+      // Rounding ties may go either way: a few, since a projection is a sum of integers.
+      const testing::RoundedScore score = query.signs.With(token.tile, token.in_tile);
+      return {score.value * Scale(), 8 * score.step * Scale() + 2e-6 * std::fabs(score.value) * Scale()};
+    }
+    // Query and key are rounded to fp16.
+    if (shape_.key_kind == kPolar44) return {sum, 1.01 / 1024 * magnitude};
+    // Products of codes are exact; scales, and sums over raw keys, are in fp32.
+    return {sum, 1e-6 * magnitude};
   }
   void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
     std::vector<double> logits;
     std::vector<const float*> values;
     double largest = 0;
+    const QueryRow query = RowOf(row);
+    double logit_error = 0;  // of keys whose scores are not exact
     for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
-      const auto [key, value] = FindToken(sequence, kv_head, token);
-      logits.push_back(testing::Dot(q_.data() + row * dim_, key, dim_) * Scale());
-      values.push_back(value);
+      const Token found = FindToken(sequence, kv_head, token);
+      const Logit logit = LogitOf(query, found);
+      if (shape_.key_kind == kPolar44 || IsSignKind(shape_.key_kind)) logit_error = std::max(logit_error, logit.error);
+      logits.push_back(logit.value);
+      values.push_back(found.value);
       for (uint32_t j = 0; j < dim_; ++j) largest = std::max(largest, std::fabs(double{values.back()[j]}));
     }
     if (logits.empty()) {
@@ -231,12 +271,13 @@ class AttentionFixture {
     const double top = *std::ranges::max_element(logits);
     double sum = 0;
     for (const double x : logits) sum += std::exp(x - top);
-    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top))) << "row " << row;
+    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top)) + logit_error) << "row " << row;
     for (uint32_t j = 0; j < dim_; ++j) {
       double expected = 0;
       for (size_t i = 0; i < logits.size(); ++i) expected += std::exp(logits[i] - top) / sum * values[i][j];
       // Weights are rounded to half of 1/65535; a rotation back adds up the errors of its block over the block's root.
-      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6;
+      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6 +
+                               2.1 * logit_error;
       ASSERT_NEAR(o_[row * dim_ + j], expected, tolerance * largest) << "row " << row << " coordinate " << j;
     }
   }

@@ -51,13 +51,13 @@ class HostRing {
   std::deque<Copies> groups_;
 };
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 void AttendWarpsOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   for (uint32_t warp = 0; warp < args.warps; ++warp) {
-    HostRing<TileStage<kDim, kAnyCodes, kAnyCodes>> ring;
-    AttendSpan<HostWarp, kDim, kAnyCodes, kAnyCodes, kRowGroups>(
-        args, MakeAnyTables(codec.key_kind, codec.key_image), MakeAnyTables(codec.value_kind, codec.value_image), warp,
-        ring);
+    HostRing<TileStage<kDim, kKeyKind, kAnyCodes>> ring;
+    AttendSpan<HostWarp, kDim, kKeyKind, kAnyCodes, kRowGroups>(
+        args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image),
+        MakeAnyTables(codec.value_kind, codec.value_image), warp, ring);
   }
 }
 
@@ -78,11 +78,12 @@ void PlanAndPrepareOnHost(const AttentionArgs& args) {
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
 }
 
-template <int kDim, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 void ScoreWarpsOnHost(const AttentionCodec& codec, const ScoresArgs& args) {
   for (uint32_t warp = 0; warp < args.attention.warps; ++warp) {
-    HostRing<TileStage<kDim, kAnyCodes, kNoCodes>> ring;
-    ScoreSpan<HostWarp, kDim, kAnyCodes, kRowGroups>(args, MakeAnyTables(codec.key_kind, codec.key_image), warp, ring);
+    HostRing<TileStage<kDim, kKeyKind, kNoCodes>> ring;
+    ScoreSpan<HostWarp, kDim, kKeyKind, kRowGroups>(args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), warp,
+                                                    ring);
   }
 }
 
@@ -92,10 +93,14 @@ void ScoreOnHost(const AttentionCodec& codec, const AttentionBatch& batch, const
   size_t bytes = 0;
   const ScoresArgs args = MakeScoresArgs(codec, batch, target, warps, workspace.data(), bytes);
   PlanAndPrepareOnHost<kDim>(args.attention);
-  if (args.attention.row_groups == 1) {
-    ScoreWarpsOnHost<kDim, 1>(codec, args);
+  if (codec.key_kind == kPolar44) {
+    ScoreWarpsOnHost<kDim, kPolar44, 1>(codec, args);
+  } else if (IsSignKind(codec.key_kind)) {
+    ScoreWarpsOnHost<kDim, kSigns4, 1>(codec, args);
+  } else if (args.attention.row_groups == 1) {
+    ScoreWarpsOnHost<kDim, kAnyCodes, 1>(codec, args);
   } else {
-    ScoreWarpsOnHost<kDim, 2>(codec, args);
+    ScoreWarpsOnHost<kDim, kAnyCodes, 2>(codec, args);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args.attention); ++i) ScoreRawKeys<HostWarp, kDim>(args, i);
 }
@@ -107,10 +112,14 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
   const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace.data(), bytes);
   PlanAndPrepareOnHost<kDim>(args);
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) AttendRawTokens<HostWarp, kDim>(args, i);
-  if (args.row_groups == 1) {
-    AttendWarpsOnHost<kDim, 1>(codec, args);
+  if (codec.key_kind == kPolar44) {
+    AttendWarpsOnHost<kDim, kPolar44, 1>(codec, args);
+  } else if (IsSignKind(codec.key_kind)) {
+    AttendWarpsOnHost<kDim, kSigns4, 1>(codec, args);
+  } else if (args.row_groups == 1) {
+    AttendWarpsOnHost<kDim, kAnyCodes, 1>(codec, args);
   } else {
-    AttendWarpsOnHost<kDim, 2>(codec, args);
+    AttendWarpsOnHost<kDim, kAnyCodes, 2>(codec, args);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) MergeRows<HostWarp, kDim, ElementType::kF32>(args, i);
 }
