@@ -28,6 +28,7 @@ struct Shape {
   uint32_t warps = 3;
   float magnitude = 1;  // of keys and values
   Rope rope = {};
+  bool equal_keys = false;  // of all tokens of a head in a block
 };
 
 // One launch, all in host memory.
@@ -142,6 +143,7 @@ class AttentionFixture {
     spec.kv_heads = static_cast<uint16_t>(shape_.kv_heads);
     testing::Kv kv = testing::GaussianKv(spec, static_cast<uint32_t>(random_()));
     for (float& x : kv.k) x *= shape_.magnitude;
+    for (size_t i = 0; shape_.equal_keys && i < kv.k.size(); ++i) kv.k[i] = kv.k[i / (tokens * dim_) * tokens * dim_ + i % dim_];
     for (float& x : kv.v) x *= shape_.magnitude;
     blocks_.push_back(testing::Encode(spec, kv));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);

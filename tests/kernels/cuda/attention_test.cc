@@ -81,6 +81,13 @@ TEST(CudaAttentionTest, PartialPlanes) {
   Fixture({.codec = {r1, t4}, .key_kind = kTrellis1, .value_kind = kTurbo3}, 64, 3).Run();
 }
 
+TEST(CudaAttentionTest, EqualLogits) {
+  for (const auto& [id, kind] : kSides) {
+    SCOPED_TRACE(CodecName(id));
+    Fixture({.codec = {id, id}, .key_kind = kind, .value_kind = kind, .tokens = {129}, .equal_keys = true}, 64, 4).Run();
+  }
+}
+
 TEST(CudaAttentionTest, HugeAndTinyTensors) {
   Fixture({.magnitude = 1e30f}, 64, 1).Run();
   Fixture({.magnitude = 1e-30f}, 64, 2).Run();

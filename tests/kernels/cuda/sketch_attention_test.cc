@@ -72,6 +72,13 @@ TEST(CudaSketchAttentionTest, RaggedBatchesWithEmptySequences) {
   }
 }
 
+TEST(CudaSketchAttentionTest, EqualLogits) {
+  for (const auto& [id, kind] : kKeys) {
+    SCOPED_TRACE(CodecName(id));
+    RunBoth({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .tokens = {129}, .equal_keys = true}, 64, 4);
+  }
+}
+
 TEST(CudaSketchAttentionTest, HugeAndTinyTensors) {
   for (const auto& [id, kind] : kKeys) {
     for (const float magnitude : {1e30f, 1e-30f}) {
