@@ -42,8 +42,13 @@ class SignProjection {
       : head_dim_(head_dim),
         block_(std::bit_floor(head_dim)),
         root_(std::sqrt(static_cast<float>(block_))),
-        first_signs_(RotationSigns(rotation_seed + kSeedStep * (2 * index + 1))),
-        second_signs_(RotationSigns(rotation_seed + kSeedStep * (2 * index + 2))) {}
+        first_signs_(RotationSigns(FactorSeed(rotation_seed, 2 * index))),
+        second_signs_(RotationSigns(FactorSeed(rotation_seed, 2 * index + 1))) {}
+
+  // Of the signs before transform number `factor`: two for each projection.
+  static constexpr uint64_t FactorSeed(uint64_t rotation_seed, uint32_t factor) {
+    return rotation_seed + kSeedStep * (uint64_t{factor} + 1);
+  }
 
   uint32_t block() const { return block_; }
 

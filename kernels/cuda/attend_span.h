@@ -19,6 +19,19 @@ POLARKV_HOST_DEVICE uint64_t FirstRowOf(const AttentionArgs& args, const UnitCur
   return (uint64_t{at.sequence} * args.batch.kv_heads + at.kv_head) * args.padded_rows() + at.pass * 8 * kRowGroups;
 }
 
+// Leaves in the facts what key means add to the scores of a tile; `with_mean`: the tokens that it is added to.
+template <class W, int kDim, int kRowGroups>
+POLARKV_WARP_FUNCTION void FindMeanLogits(const AttentionArgs& args, const UnitCursor& at, uint64_t with_mean,
+                                          uint8_t* scratch, TileFacts<W>& facts) {
+  const uint64_t row = FirstRowOf<kRowGroups>(args, at);
+  facts.mean_logits = scratch + kMeanLogits<kDim>;
+  if constexpr (kRowGroups == 1) {
+    facts.has_means = MeanLogitsOfTile<W, kDim, 1>(args, at, row, with_mean, scratch);
+  } else {
+    facts.has_means = CallMeanLogits<W, kDim, kRowGroups>(args, at, row, with_mean, scratch);
+  }
+}
+
 // Ring: Fill(stage, address), Commit(), Wait<pending>() - all but the `pending` latest commits are there -, and
 // Bytes(stage). Release(): the oldest stage has been read. Scratch(): kMeanScratchBytes.
 template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Ring>
@@ -42,7 +55,7 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
   };
   for (uint32_t i = 1; i < kRingStages; ++i) fill();
 
-  QueryOperand<W, kDim> queries[kRowGroups];
+  KeyQueries<W, kDim, kKeyKind> queries[kRowGroups];
   OutputState<W, kDim> state[kRowGroups];
   bool begun = false;
   for (;;) {
@@ -60,15 +73,9 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
     const auto stage = static_cast<uint32_t>(unit % kRingStages);
     const StagedTile<W, kDim, kKeyKind, kValueKind> tile(ring.Bytes(stage));
     TileFacts<W> facts = tile.Facts(tokens[stage]);
-    facts.mean_logits = ring.Scratch() + kMeanLogits<kDim>;
     if (args.mean_table != nullptr && tile.Head().k_mean != 0) {
       // Bits of padding and of what is left out do not matter.
-      const uint64_t with_mean = tile.Head().k_mean | facts.Masked(), row = FirstRowOf<kRowGroups>(args, cursor);
-      if constexpr (kRowGroups == 1) {
-        facts.has_means = MeanLogitsOfTile<W, kDim, 1>(args, cursor, row, with_mean, ring.Scratch());
-      } else {
-        facts.has_means = CallMeanLogits<W, kDim, kRowGroups>(args, cursor, row, with_mean, ring.Scratch());
-      }
+      FindMeanLogits<W, kDim, kRowGroups>(args, cursor, tile.Head().k_mean | facts.Masked(), ring.Scratch(), facts);
     }
     AttendTile<W, kDim, kKeyKind, kValueKind, kRowGroups>(tile, facts, key_tables, value_tables, queries, state);
     ring.Release();

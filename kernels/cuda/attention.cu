@@ -59,13 +59,27 @@ __global__ void MergeKernel(const AttentionArgs args) {
 }
 
 template <int kDim, ElementType kType>
-cudaError_t LaunchAll(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+void LaunchQueries(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const uint32_t blocks = (RowsOfHead::Count(args) + kRowWarps - 1) / kRowWarps;
   PlanKernel<<<1, 32, 0, stream>>>(args);
   if (codec.means.any) {
     MeanTableKernel<kDim><<<1, MeanTable<kDim>::kWarps * 32, 0, stream>>>(codec.means, args.mean_table);
   }
   PrepareKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
+}
+
+template <int kDim>
+cudaError_t LaunchQueriesOfDim(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+  if (args.batch.type == ElementType::kF16) LaunchQueries<kDim, ElementType::kF16>(codec, args, stream);
+  if (args.batch.type == ElementType::kBF16) LaunchQueries<kDim, ElementType::kBF16>(codec, args, stream);
+  if (args.batch.type == ElementType::kF32) LaunchQueries<kDim, ElementType::kF32>(codec, args, stream);
+  return cudaGetLastError();
+}
+
+template <int kDim, ElementType kType>
+cudaError_t LaunchAll(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+  const uint32_t blocks = (RowsOfHead::Count(args) + kRowWarps - 1) / kRowWarps;
+  LaunchQueries<kDim, kType>(codec, args, stream);
   RawTokensKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
   if (cudaError_t error = LaunchAttendDim<kDim>(codec, args, stream); error != cudaSuccess) return error;
   MergeKernel<kDim, kType><<<blocks, kRowWarps * 32, 0, stream>>>(args);
@@ -86,6 +100,12 @@ cudaError_t LaunchTyped(const AttentionCodec& codec, const AttentionArgs& args, 
 }
 
 }  // namespace
+
+cudaError_t LaunchPlanAndQueries(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
+  if (args.head_dim == 64) return LaunchQueriesOfDim<64>(codec, args, stream);
+  if (args.head_dim == 128) return LaunchQueriesOfDim<128>(codec, args, stream);
+  return LaunchQueriesOfDim<256>(codec, args, stream);
+}
 
 uint32_t AttentionWarps(uint32_t head_dim) {
   int device = 0, processors = 0;

@@ -55,6 +55,9 @@ struct AttentionCodec {
   CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // as read
   int8_t key_image[16] = {}, value_image[16] = {};    // [code or window], as read
   uint64_t rotation_seed = 0;
+  // Of polar keys: the leading coordinates that RoPE pairs, and how. The others pair half and half.
+  uint32_t pair_dims = 0;
+  bool pairs_interleaved = false;
   uint32_t base_tile_bytes = 0, refine_tile_bytes = 0;
   KeyMeanTurns means;  // without `any`, all pages must be without key means
 };

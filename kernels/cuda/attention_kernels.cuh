@@ -13,6 +13,9 @@ namespace polarkv::cuda {
 // As many as the stages leave room for in 227 KiB of shared memory.
 constexpr uint32_t WarpsPerBlock(uint32_t head_dim) { return head_dim == 256 ? 6 : 8; }
 
+// The kernels before those that read tiles: lengths, the table of key means, queries.
+cudaError_t LaunchPlanAndQueries(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream);
+
 // A warp's stages in shared memory. Copies of a lane are seen by the other lanes after Wait.
 template <class Stage>
 class DeviceRing {
@@ -23,8 +26,12 @@ class DeviceRing {
 
   __device__ __forceinline__ void Fill(uint32_t stage, const TileAddress& tile) const {
     const uint32_t to = address_ + stage * Stage::kBytes;
-    Stage::Fill(tile, threadIdx.x % 32, [to](uint32_t offset, const uint8_t* from) {
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + offset), "l"(from) : "memory");
+    Stage::Fill(tile, threadIdx.x % 32, [to](bool condition, uint32_t offset, const uint8_t* from) {
+      // Of no bytes where there is nothing to copy (the stage gets zeros there, which nobody reads): a branch would cost
+      // more than the copy.
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to + offset), "l"(from),
+                   "r"(condition ? 16u : 0u)
+                   : "memory");
     });
   }
   __device__ __forceinline__ void Commit() const { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -43,61 +50,53 @@ class DeviceRing {
   uint32_t address_;
 };
 
-template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
     AttendKernel(const __grid_constant__ AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
-                 const PermuteTables<kValueKind> value_tables) {
-  using Stage = TileStage<kDim, kKeyKind, kValueKind>;
+                 const PermuteTables<kAnyCodes> value_tables) {
+  using Stage = TileStage<kDim, kKeyKind, kAnyCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
   const uint32_t in_block = threadIdx.x / 32;
   uint8_t* const scratch = stages + WarpsPerBlock(kDim) * kRingStages * Stage::kBytes;
   DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes,
                          scratch + in_block * kMeanScratchBytes<kDim, kRowGroups>);
-  AttendSpan<DeviceWarp, kDim, kKeyKind, kValueKind, kRowGroups>(args, key_tables, value_tables,
-                                                                 blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
+  AttendSpan<DeviceWarp, kDim, kKeyKind, kAnyCodes, kRowGroups>(args, key_tables, value_tables,
+                                                                blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
 }
 
-template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
+template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  const auto kernel = AttendKernel<kDim, kKeyKind, kValueKind, kRowGroups>;
+  const auto kernel = AttendKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes +
+  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kAnyCodes>::kBytes +
                                          kMeanScratchBytes<kDim, kRowGroups>);
+  static_assert(kShared <= 227 * 1024, "more shared memory than a block has");
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
   kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
-      args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image));
+      args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), MakeAnyTables(codec.value_kind, codec.value_image));
   return cudaGetLastError();
 }
 
-template <int kDim, int kKeyKind, int kValueKind>
-cudaError_t LaunchAttendRows(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  return args.row_groups == 1 ? LaunchAttend<kDim, kKeyKind, kValueKind, 1>(codec, args, stream)
-                              : LaunchAttend<kDim, kKeyKind, kValueKind, 2>(codec, args, stream);
-}
-
-template <int kDim, int kKeyKind>
-cudaError_t LaunchAttendKeys(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if constexpr (IsTrellisKind(kKeyKind)) {
-    if (codec.value_kind == kTrellis3) return LaunchAttendRows<kDim, kKeyKind, kTrellis3>(codec, args, stream);
-    return LaunchAttendRows<kDim, kKeyKind, kTrellis2>(codec, args, stream);
-  } else {
-    if (codec.value_kind == kTurbo4) return LaunchAttendRows<kDim, kKeyKind, kTurbo4>(codec, args, stream);
-    if (codec.value_kind == kTurbo3) return LaunchAttendRows<kDim, kKeyKind, kTurbo3>(codec, args, stream);
-    return LaunchAttendRows<kDim, kKeyKind, kTurbo2>(codec, args, stream);
-  }
-}
+// In attend_polar.cu and attend_signs.cu.
+#define POLARKV_ATTEND_SKETCHES(keyword, dim, keys) \
+  keyword template cudaError_t LaunchAttend<dim, keys, 1>(const AttentionCodec&, const AttentionArgs&, cudaStream_t)
+POLARKV_ATTEND_SKETCHES(extern, 64, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 128, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 256, kPolar44);
+POLARKV_ATTEND_SKETCHES(extern, 64, kSigns4);
+POLARKV_ATTEND_SKETCHES(extern, 128, kSigns4);
+POLARKV_ATTEND_SKETCHES(extern, 256, kSigns4);
 
 // Instantiated in attend_dim*.cu, one head_dim a file, so that they compile side by side.
 template <int kDim>
 cudaError_t LaunchAttendDim(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
-  if (codec.key_kind == kTurbo4) return LaunchAttendKeys<kDim, kTurbo4>(codec, args, stream);
-  if (codec.key_kind == kTurbo3) return LaunchAttendKeys<kDim, kTurbo3>(codec, args, stream);
-  if (codec.key_kind == kTurbo2) return LaunchAttendKeys<kDim, kTurbo2>(codec, args, stream);
-  if (codec.key_kind == kTrellis3) return LaunchAttendKeys<kDim, kTrellis3>(codec, args, stream);
-  return LaunchAttendKeys<kDim, kTrellis2>(codec, args, stream);
+  if (codec.key_kind == kPolar44) return LaunchAttend<kDim, kPolar44, 1>(codec, args, stream);
+  if (IsSignKind(codec.key_kind)) return LaunchAttend<kDim, kSigns4, 1>(codec, args, stream);
+  return args.row_groups == 1 ? LaunchAttend<kDim, kAnyCodes, 1>(codec, args, stream)
+                              : LaunchAttend<kDim, kAnyCodes, 2>(codec, args, stream);
 }
 
 }  // namespace polarkv::cuda

@@ -87,13 +87,39 @@ struct CodeFragment {
   CodeOperand<kKind, W> a[2], b[2];
 };
 
+// trellis1: the windows of the 32 codes of a ring. Its codes stand in another order than those of other kinds: see OperandFor.
+template <class W>
+POLARKV_WARP_FUNCTION CodeFragment<kTrellis1, W> DecodeRing(const PermuteTables<kTrellis1>& tables, typename W::U32 ring) {
+  using U32 = typename W::U32;
+  const uint32_t(&t)[4] = tables.word[0];
+  CodeFragment<kTrellis1, W> codes;
+  POLARKV_UNROLL
+  for (int s = 0; s < 4; ++s) {
+    // Nibble k has code number 4k + s of the ring, counted from its end: the upper four of A, the lower four of B.
+    const U32 windows = s == 0 ? ring : RotateRight<W>(ring, s);
+    const U32 flipped = windows ^ 0x88888888u;
+    POLARKV_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const U32 b = i == 0 ? windows : flipped;
+      const U32 image_a = W::Permute(t[2 * i], t[2 * i + 1], b >> 16), image_b = W::Permute(t[2 * i], t[2 * i + 1], b);
+      (s < 2 ? codes.a[s % 2].low : codes.a[s % 2].high)[i] = image_a;
+      (s < 2 ? codes.b[s % 2].low : codes.b[s % 2].high)[i] = image_b;
+    }
+  }
+  return codes;
+}
+
 template <int kKind, class W>
 POLARKV_WARP_FUNCTION CodeFragment<kKind, W> DecodeFragment(const PermuteTables<kKind>& tables, typename W::U32 a,
                                                             typename W::U32 b, typename W::U32 p1, typename W::U32 p0) {
-  typename W::U32 nibbles[4];
-  AssembleNibbles<kKind, W>(a, b, p1, p0, nibbles);
-  return {{LookUp<kKind, 0, W>(tables, nibbles[0]), LookUp<kKind, 1, W>(tables, nibbles[1])},
-          {LookUp<kKind, 2, W>(tables, nibbles[2]), LookUp<kKind, 3, W>(tables, nibbles[3])}};
+  if constexpr (kKind == kTrellis1) {
+    return DecodeRing<W>(tables, a);
+  } else {
+    typename W::U32 nibbles[4];
+    AssembleNibbles<kKind, W>(a, b, p1, p0, nibbles);
+    return {{LookUp<kKind, 0, W>(tables, nibbles[0]), LookUp<kKind, 1, W>(tables, nibbles[1])},
+            {LookUp<kKind, 2, W>(tables, nibbles[2]), LookUp<kKind, 3, W>(tables, nibbles[3])}};
+  }
 }
 
 // One contraction step's other operand: [parity of the codes][register].
@@ -101,6 +127,20 @@ template <class W>
 struct VectorOperand {
   typename W::U32 b[2][2];
 };
+
+// With its codes in the order of the kind's fragments: as they are, but for trellis1 every other one first.
+template <int kKind, class W>
+POLARKV_WARP_FUNCTION VectorOperand<W> OperandFor(const VectorOperand<W>& vector) {
+  VectorOperand<W> ordered = vector;
+  if constexpr (kKind == kTrellis1) {
+    POLARKV_UNROLL
+    for (int parity = 0; parity < 2; ++parity) {
+      ordered.b[parity][0] = W::Permute(vector.b[parity][0], vector.b[parity][1], 0x6420u);
+      ordered.b[parity][1] = W::Permute(vector.b[parity][0], vector.b[parity][1], 0x7531u);
+    }
+  }
+  return ordered;
+}
 
 template <bool kSigned, int kKind, class W>
 POLARKV_WARP_FUNCTION void Accumulate(const CodeFragment<kKind, W>& codes, const VectorOperand<W>& vector,

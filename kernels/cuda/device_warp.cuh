@@ -50,6 +50,16 @@ struct DeviceWarp {
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
 
+  static __device__ __forceinline__ void MmaF16(float (&acc)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                                uint32_t b0, uint32_t b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
+  // To 2^-20 within a turn of 0.
+  static __device__ __forceinline__ float Sine(float x) { return __sinf(x); }
+  static __device__ __forceinline__ float Cosine(float x) { return __cosf(x); }
+
   static __device__ __forceinline__ float ShuffleXor(float x, int mask) {
     return __shfl_xor_sync(0xFFFFFFFFu, x, mask);
   }
@@ -126,6 +136,9 @@ struct DeviceWarp {
     return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
   }
   static __device__ __forceinline__ int32_t LoadInt(const int32_t* from, uint32_t index) { return from[index]; }
+  static __device__ __forceinline__ int32_t LoadIntIf(bool condition, const int32_t* from, int64_t index) {
+    return condition ? from[index] : 0;
+  }
   static __device__ __forceinline__ void StoreInt(int32_t* to, uint32_t index, int32_t x) { to[index] = x; }
   static __device__ __forceinline__ void StoreByte(uint8_t* to, uint32_t index, uint32_t x) {
     to[index] = static_cast<uint8_t>(x);
@@ -155,6 +168,10 @@ struct DeviceWarp {
   static __device__ __forceinline__ void StoreVectorIf(bool condition, uint8_t* to, uint32_t byte_offset,
                                                        const Words4<DeviceWarp>& x) {
     if (condition) *reinterpret_cast<uint4*>(to + byte_offset) = make_uint4(x.w[0], x.w[1], x.w[2], x.w[3]);
+  }
+  // At an even index.
+  static __device__ __forceinline__ void StorePairIf(bool condition, float* to, int64_t index, float first, float second) {
+    if (condition) *reinterpret_cast<float2*>(to + index) = make_float2(first, second);
   }
   // By one lane; `x` is the same in all.
   template <class T>

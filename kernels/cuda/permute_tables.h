@@ -15,12 +15,28 @@ enum CodeKind : int {
   kTurbo4 = 4,
   kTrellis1 = 11,
   kTrellis2 = 12,
-  kTrellis3 = 13
+  kTrellis3 = 13,
+  kSigns1 = 21,  // keys: the signs of 1, 2, 4 projections (sign_keys.h). As a template argument kSigns4 stands for all three
+  kSigns2 = 22,
+  kSigns4 = 24,
+  kPolar44 = 30,   // keys: radius and angle of pairs (polar_keys.h)
+  kAnyCodes = 44,  // a turbo or trellis kind: the tables say at run time which
+  kNoCodes = 50    // a side that is not read
 };
 
-POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind > 10; }
-// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 one bit.
+POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind / 10 == 1; }
+POLARKV_HOST_DEVICE constexpr bool IsSignKind(int kind) { return kind / 10 == 2; }
+// Whether bits beyond the second are in refinement planes.
+POLARKV_HOST_DEVICE constexpr bool HasRefinement(int kind) { return kind < 10; }
+POLARKV_HOST_DEVICE constexpr bool HasKeyScales(int kind) { return kind != kPolar44; }
+// Bits a code in the tile: two of crumbs, then planes of one; of trellis1 and signs all of one. Of kAnyCodes the most that
+// there can be.
 POLARKV_HOST_DEVICE constexpr int BitsOfKind(int kind) { return kind % 10; }
+// Of one side in the base plane's tile, for each coordinate.
+POLARKV_HOST_DEVICE constexpr uint32_t PayloadBytesPerDim(int kind) {
+  if (kind == kPolar44) return 36;
+  return HasRefinement(kind) ? 16 : 8 * static_cast<uint32_t>(BitsOfKind(kind));
+}
 // Codes or windows of 4 bits, so that a look-up takes two permutes.
 POLARKV_HOST_DEVICE constexpr bool HasSixteenEntries(int kind) { return kind == kTurbo4 || IsTrellisKind(kind); }
 
@@ -40,6 +56,32 @@ struct PermuteTables<kTurbo3> {
 template <>
 struct PermuteTables<kTurbo2> {
   uint32_t word[1];
+};
+// What there is to know of signs and polar keys besides the tile.
+template <>
+struct PermuteTables<kSigns4> {
+  int kind;
+};
+template <>
+struct PermuteTables<kPolar44> {
+  int kind;
+};
+// As many words as the kind has.
+template <>
+struct PermuteTables<kAnyCodes> {
+  int kind;
+  uint32_t word[4][4];
+
+  template <int kKind>
+  POLARKV_HOST_DEVICE PermuteTables<kKind> As() const {
+    PermuteTables<kKind> tables;
+    if constexpr (HasSixteenEntries(kKind)) {
+      for (int i = 0; i < 16; ++i) tables.word[i / 4][i % 4] = word[i / 4][i % 4];
+    } else {
+      for (int i = 0; i < kKind - 1; ++i) tables.word[i] = word[0][i];
+    }
+    return tables;
+  }
 };
 
 namespace permute_internal {
@@ -108,6 +150,36 @@ constexpr PermuteTables<kKind> MakePermuteTables(const int8_t (&image)[16]) {
     return MakePermuteTables3({image[0], image[1], image[2], image[3], image[4], image[5], image[6], image[7]});
   } else {
     return MakePermuteTables2({image[0], image[1], image[2], image[3]});
+  }
+}
+
+// `kind` is a turbo or trellis kind.
+constexpr PermuteTables<kAnyCodes> MakeAnyTables(int kind, const int8_t (&image)[16]) {
+  PermuteTables<kAnyCodes> any{kind, {}};
+  const auto take = [&any](const auto& tables) {
+    for (int i = 0; i < 16; ++i) any.word[i / 4][i % 4] = tables.word[i / 4][i % 4];
+  };
+  if (kind == kTurbo2) {
+    any.word[0][0] = MakePermuteTables<kTurbo2>(image).word[0];
+  } else if (kind == kTurbo3) {
+    for (int i = 0; i < 2; ++i) any.word[0][i] = MakePermuteTables<kTurbo3>(image).word[i];
+  } else if (kind == kTurbo4) {
+    take(MakePermuteTables<kTurbo4>(image));
+  } else if (kind == kTrellis3) {
+    take(MakePermuteTables<kTrellis3>(image));
+  } else {
+    take(MakePermuteTables<kTrellis2>(image));  // of trellis1 too a nibble is a window as it is
+  }
+  return any;
+}
+
+// What a kernel is told of its keys besides tiles.
+template <int kKeyKind>
+constexpr PermuteTables<kKeyKind> MakeKeyTables(int kind, const int8_t (&image)[16]) {
+  if constexpr (kKeyKind == kAnyCodes) {
+    return MakeAnyTables(kind, image);
+  } else {
+    return {kind};
   }
 }
 

@@ -3,6 +3,7 @@
 #define POLARKV_KERNELS_CUDA_QUERY_ROWS_H_
 
 #include "kernels/cuda/attention_args.h"
+#include "kernels/cuda/key_queries.h"
 #include "kernels/cuda/row_rotation.h"
 #include "kernels/cuda/tile_attention.h"
 
@@ -65,7 +66,7 @@ POLARKV_WARP_FUNCTION void StoreMeanQuery(const AttentionArgs& args, uint64_t fi
                     row.x[i / 2][i % 2][word] * rest);
     }
   }
-  W::StoreFloatIf(U32(4u) > W::Lane(), args.mean_units + first_row, lane_row, magnitude * args.log2_unit);
+  W::StoreFloatIf(U32(4u) > W::Lane(), args.mean_units + first_row, lane_row, magnitude * args.logit_unit);
 }
 
 template <class W, int kDim, ElementType kType>
@@ -101,6 +102,7 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
     }
     const U32 lane_row = (W::Lane() & 3u) * 2u + static_cast<uint32_t>(column);
     if (args.mean_table != nullptr) StoreMeanQuery<W, kDim>(args, first_row, lane_row, row, magnitude);
+    if (args.key_kind == kPolar44) StorePolarQuery<W, kDim, kType>(args, first_row, lane_row, place, magnitude);
     ApplySigns<W, kDim>(args.signs, row);
     Hadamard<W, kDim>(row);
     F32 rotated = 1e-30f;
@@ -113,6 +115,7 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
       }
     }
     rotated = MaxOverRow<W>(rotated);
+    if (IsSignKind(args.key_kind)) StoreSignQuery<W, kDim>(args, first_row, lane_row, row, magnitude);
     const F32 to_int = W::Divide(F32(127.0f), rotated);
     POLARKV_UNROLL
     for (int i = 0; i < kDim / 32; ++i) {
@@ -139,16 +142,22 @@ POLARKV_WARP_FUNCTION void LoadQueries(const AttentionArgs& args, uint64_t first
   const auto* bytes = reinterpret_cast<const uint8_t*>(args.queries + first_row * kDim);
   POLARKV_UNROLL
   for (uint32_t group = 0; group < kGroups; ++group) {
-    const Words4<W> codes = W::LoadVector(bytes, g * static_cast<uint32_t>(kDim) + (t * kGroups + group) * 16u);
-    POLARKV_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      queries.group[group].b[0][half] = W::Permute(codes.w[2 - 2 * half], codes.w[3 - 2 * half], 0x1357u);
-      queries.group[group].b[1][half] = W::Permute(codes.w[2 - 2 * half], codes.w[3 - 2 * half], 0x0246u);
-    }
+    queries.group[group] =
+        ChunkOperand<W>(W::LoadVector(bytes, g * static_cast<uint32_t>(kDim) + (t * kGroups + group) * 16u));
   }
   POLARKV_UNROLL
   for (uint32_t column = 0; column < 2; ++column) {
     queries.scale[column] = W::LoadFloat(args.query_scales + first_row, t * 2u + column);
+  }
+}
+
+// Of keys that are not turbo or trellis codes.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void LoadQueries(const AttentionArgs& args, uint64_t first_row, RowQueries<W>& queries) {
+  queries.rows = args.key_queries + first_row * args.key_query_bytes;
+  POLARKV_UNROLL
+  for (uint32_t column = 0; column < 2; ++column) {
+    queries.scale[column] = W::LoadFloat(args.key_query_scales + first_row, (W::Lane() & 3u) * 2u + column);
   }
 }
 

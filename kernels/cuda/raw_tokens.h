@@ -5,10 +5,12 @@
 
 #include "codec/block_format.h"
 #include "kernels/cuda/attention_args.h"
+#include "kernels/cuda/escaped_pages.h"
 #include "kernels/cuda/mean_logits.h"
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
 #include "kernels/cuda/row_rotation.h"
+#include "kernels/cuda/sketch_logits.h"
 #include "kernels/cuda/tile_place.h"
 
 namespace polarkv::cuda {
@@ -46,8 +48,8 @@ class RawTokenReader {
 
   POLARKV_WARP_FUNCTION void ReadKey(uint32_t token, Row& row) const {
     if ((head_.k_escapes >> token & 1) != 0) return ReadRecord(BitsBelow(head_.k_escapes, token), row);
-    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[64 + token]);
-    const Payload payload = PayloadOf(args_.key_kind, tile_.base + kTilePrefixBytes, tile_.refine[0]);
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[sizeof(TileHead) + token]);
+    const Payload payload = PayloadOf(args_.key_kind, tile_.payload[0], tile_.refine[0]);
     const uint32_t e = token % 16, word_in_lane = (e >> 2 & 1) * 2 + (e & 1), vector = e >> 3;
     const uint32_t g = 2 * (token / 16) + (e >> 1 & 1);
     POLARKV_UNROLL
@@ -57,7 +59,7 @@ class RawTokenReader {
       const U32 quarter = chunk / kGroups;
       const U32 group = chunk - quarter * kGroups;
       const U32 place = quarter * 64u + (16 * code_order_internal::FullGroupLane(g, 0) + 4 * word_in_lane);
-      const U32 crumbs = W::LoadWord(payload.crumbs, group * (2 * kVectorBytes) + place + vector * kVectorBytes);
+      const U32 crumbs = BitsAt(payload.crumbs, group * (2 * kVectorBytes) + place + vector * kVectorBytes);
       const U32 first = BitsAt(payload.first, group * kVectorBytes + place);
       const U32 second = BitsAt(payload.second, group * kVectorBytes + place);
       POLARKV_UNROLL
@@ -69,13 +71,32 @@ class RawTokenReader {
     }
   }
 
+  // Logits of columns 2t, 2t + 1 of a token whose key is signs or a polar code, not a record.
+  POLARKV_WARP_FUNCTION bool HasSketch(uint32_t token) const {
+    return args_.key_query_bytes > 0 && (head_.k_escapes >> token & 1) == 0;
+  }
+  POLARKV_WARP_FUNCTION void SketchLogits(uint32_t token, uint64_t first_row, F32 (&logit)[2]) const {
+    F32 scale = 0.0f;
+    if (args_.key_kind == kPolar44) {
+      PolarLogits<W, kDim>(args_, tile_.payload[0], token, first_row, logit);
+      scale = MakeExponentFacts<W>(head_.k_exponent).factor;
+    } else {
+      SignLogits<W, kDim>(args_, tile_.payload[0], token, first_row, logit);
+      scale = TokenScale(MakeScaleFacts<W>(head_.k_exponent, head_.k_shift), tile_.base[sizeof(TileHead) + token]);
+    }
+    POLARKV_UNROLL
+    for (uint32_t column = 0; column < 2; ++column) {
+      logit[column] = logit[column] * scale *
+                      W::LoadFloat(args_.key_query_scales + first_row, (W::Lane() & 3u) * 2u + column);
+    }
+  }
+
   POLARKV_WARP_FUNCTION void ReadValue(uint32_t token, Row& row) const {
     if ((head_.v_escapes >> token & 1) != 0) {
       return ReadRecord(BitsBelow(head_.k_escapes, 64) + BitsBelow(head_.v_escapes, token), row);
     }
-    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.v_exponent, head_.v_shift), tile_.base[128 + token]);
-    const uint32_t key_bytes = (args_.key_kind == kTrellis3 ? 3 : 2) * kPlaneBytes;
-    const Payload payload = PayloadOf(args_.value_kind, tile_.base + kTilePrefixBytes + key_bytes, tile_.refine[1]);
+    const F32 scale = TokenScale(MakeScaleFacts<W>(head_.v_exponent, head_.v_shift), (tile_.payload[0] - kTileTokens)[token]);
+    const Payload payload = PayloadOf(args_.value_kind, tile_.payload[1], tile_.refine[1]);
     // Lane (g, quarter of the token) of a full group.
     const U32 place = ((W::Lane() >> 4) * 16u + ((W::Lane() >> 2) & 3u) + 4 * (token / 16)) * 16u;
     POLARKV_UNROLL
@@ -84,7 +105,7 @@ class RawTokenReader {
       for (uint32_t word = 0; word < 4; ++word) {
         // Coordinate 32i + 4g + word: group i / 2, vector i % 2.
         const U32 at = place + 4 * word;
-        const U32 crumbs = W::LoadWord(payload.crumbs, at + i * kVectorBytes);
+        const U32 crumbs = BitsAt(payload.crumbs, at + i * kVectorBytes);
         const U32 first = BitsAt(payload.first, at + i / 2 * kVectorBytes);
         const U32 second = BitsAt(payload.second, at + i / 2 * kVectorBytes);
         const U32 code = CodeAt(args_.value_kind, crumbs, first, second, U32(token % 16), i % 2);
@@ -95,9 +116,10 @@ class RawTokenReader {
 
  private:
   struct Payload {
-    const uint8_t *crumbs, *first, *second;  // null: the codes have no such bit
+    const uint8_t *crumbs, *first, *second;  // null: the codes have no such bits
   };
   POLARKV_WARP_FUNCTION static Payload PayloadOf(int kind, const uint8_t* crumbs, const uint8_t* const (&refine)[2]) {
+    if (kind == kTrellis1) return {nullptr, crumbs, nullptr};
     if (kind == kTrellis3) return {crumbs, crumbs + 2 * kPlaneBytes, nullptr};
     return {crumbs, BitsOfKind(kind) > 2 ? refine[0] : nullptr, BitsOfKind(kind) > 3 ? refine[1] : nullptr};
   }
@@ -115,6 +137,7 @@ class RawTokenReader {
   // Code or window of number c of an atom in the given vector (code_order.h, trellis_code.h).
   POLARKV_WARP_FUNCTION static U32 CodeAt(int kind, U32 crumbs, U32 first, U32 second, U32 c, uint32_t vector) {
     const U32 n = U32(15u) - c;
+    if (kind == kTrellis1) return RotateRightBy(first, n + 16 * (1 - vector)) & 15u;
     if (kind == kTrellis2) return RotateRightBy(crumbs, n * 2u) & 15u;
     const U32 crumb = W::ShiftRight(crumbs, n * 2u) & 3u;
     if (kind == kTrellis3) {
@@ -230,12 +253,16 @@ POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawToke
   for (uint32_t token = 0; token < 64; ++token) {
     if ((mask >> token & 1) == 0) continue;
     RowFragment<W, kDim> key, value;
-    reader.ReadKey(token, key);
     reader.ReadValue(token, value);
     F32 logit[2];
-    POLARKV_UNROLL
-    for (uint32_t column = 0; column < 2; ++column) {
-      logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+    if (reader.HasSketch(token)) {
+      reader.SketchLogits(token, first_row, logit);
+    } else {
+      reader.ReadKey(token, key);
+      POLARKV_UNROLL
+      for (uint32_t column = 0; column < 2; ++column) {
+        logit[column] = RawLogit<W, kDim>(args, first_row, column, key, query_scale[column]);
+      }
     }
     if ((with_mean >> token & 1) != 0) {
       AddRawMean<W, kDim>(args, mean.record, mean.position + token, first_row, logit);
@@ -267,13 +294,10 @@ POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, uint32_t i
   for (uint32_t column = 0; column < 2; ++column) {
     query_scale[column] = W::LoadFloat(args.query_scales + first_row, (W::Lane() & 3u) * 2u + column);
   }
+  EscapedPages<W> pages(args, rows.sequence);
   UnitCursor at{rows.sequence, rows.kv_head, rows.eight / args.row_groups, 0, args.SequenceTiles(rows.sequence)};
-  for (; at.tile < at.tiles; ++at.tile) {
+  for (at.tile = pages.NextTile(0); at.tile < at.tiles; at.tile = pages.NextTile(at.tile + 1)) {
     const PageLayer& page = FindPage(args, at);
-    if (page.escape_records == 0) {
-      at.tile += args.batch.tiles_per_page - 1 - at.tile % args.batch.tiles_per_page;
-      continue;
-    }
     const TilePlace place = FindTile(args, at);
     const auto& head = *reinterpret_cast<const TileHead*>(place.address.base);
     const uint64_t valid = place.tokens < 64 ? (uint64_t{1} << place.tokens) - 1 : ~uint64_t{0};

@@ -21,6 +21,14 @@ std::optional<SideCodes> CodesOf(CodecId id, PlaneMask planes, PlaneKind first, 
     codes.image = TrellisCodebookFor(TrellisBits(id)).image;
     return codes;
   }
+  if (id == CodecId::kQjl1 || id == CodecId::kQjl2 || id == CodecId::kQjl4) {
+    codes.kind = id == CodecId::kQjl1 ? kSigns1 : id == CodecId::kQjl2 ? kSigns2 : kSigns4;
+    return codes;
+  }
+  if (id == CodecId::kPolar44) {
+    codes.kind = kPolar44;
+    return codes;
+  }
   if (id != CodecId::kTurbo2 && id != CodecId::kTurbo3 && id != CodecId::kTurbo4) return std::nullopt;
   uint32_t bits = 2;
   if (id != CodecId::kTurbo2 && (planes & PlaneBit(first)) != 0) bits = 3;
@@ -53,6 +61,10 @@ std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t 
   std::ranges::copy(key->image, codec.key_image);
   std::ranges::copy(value->image, codec.value_image);
   codec.rotation_seed = block.spec().rotation_seed;
+  if (codec.key_kind == kPolar44 && block.spec().rope.pairing != RopePairing::kNone) {
+    codec.pair_dims = block.spec().rope.dims;
+    codec.pairs_interleaved = block.spec().rope.pairing == RopePairing::kInterleaved;
+  }
   codec.base_tile_bytes = shape.base_tile.bytes;
   codec.refine_tile_bytes = kTileTokens * codec.head_dim / 8;
   if (shape.key_mean) codec.means = TurnsOf(block);

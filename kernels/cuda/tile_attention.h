@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #include "codec/block_format.h"
-#include "kernels/cuda/code_words.h"
+#include "kernels/cuda/tile_products.h"
 #include "kernels/cuda/warp_types.h"
 
 namespace polarkv::cuda {
@@ -24,43 +24,6 @@ inline constexpr int kRowsPerGroup = 8;  // query rows that share one matrix mul
 inline constexpr float kWeightLevels = 65535.0f;
 // The output's reference maximum is raised only when a tile's maximum passes it by this much (log2).
 inline constexpr float kReferenceSlack = 12.0f;
-// Integer scores accumulate on top of these bits: read as a float they are 1.5 * 2^23 + score, exact below 2^22.
-inline constexpr int32_t kScoreBias = 0x4B400000;
-inline constexpr float kScoreBiasFloat = 12582912.0f;
-
-// Queries of 8 rows as operand B: [64-dim group]. Lane (g, t): row g, chunk t * groups + group, codes as in
-// code_words.h.
-template <class W, int kDim>
-struct QueryOperand {
-  VectorOperand<W> group[kDim / 64];
-  typename W::F32 scale[2];  // of columns 2t, 2t + 1: integer score x key scale -> log2 of the weight
-};
-
-// Unfinished output of 8 rows. o[group][w]: dims 64 * group + 4g + w (first two: columns 2t, 2t + 1) and + 32 (last
-// two).
-template <class W, int kDim>
-struct OutputState {
-  typename W::F32 o[kDim / 64][4][4];
-  typename W::F32 reference[2];  // log2 of the weight that o and sum are relative to
-  typename W::F32 sum[2];        // this lane's share of the sum of weights
-
-  POLARKV_WARP_FUNCTION void Clear() {
-    POLARKV_UNROLL
-    for (auto& group : o) {
-      POLARKV_UNROLL
-      for (auto& word : group) {
-        POLARKV_UNROLL
-        for (auto& value : word) value = 0.0f;
-      }
-    }
-    POLARKV_UNROLL
-    for (int c = 0; c < 2; ++c) {
-      reference[c] = -1e30f;
-      sum[c] = 0.0f;
-    }
-  }
-};
-
 // One side's scales: the scale of code c > 0 is factor * 2^((c - 255) * step), of code 0 it is 0 (FORMAT.md, "Scales").
 template <class W>
 struct ScaleFacts {
@@ -73,6 +36,12 @@ POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift)
   const float step = static_cast<float>(1u << shift) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
   const typename W::F32 octaves = W::Min(W::Max(static_cast<float>(base + 255) * step, -126.0f), 127.0f);
   return {W::Exp2(octaves), step};
+}
+
+// Of a side without scales: all is to be multiplied with 2^exponent.
+template <class W>
+POLARKV_WARP_FUNCTION ScaleFacts<W> MakeExponentFacts(int32_t exponent) {
+  return {W::Exp2(W::Min(W::Max(static_cast<float>(exponent), -126.0f), 127.0f)), 0.0f};
 }
 
 // What a tile says about itself; uniform over the warp.
@@ -110,35 +79,6 @@ POLARKV_WARP_FUNCTION typename W::U32 SlotToken(typename W::U32 lane, int slot) 
   const typename W::U32 g = lane >> 2;
   return ((g >> 1) << 4) + ((g & 1u) << 1) + static_cast<uint32_t>(4 * (slot / 2) + slot % 2);
 }
-
-// S of the tile for each group of 8 rows: scores[n][w] = slots w (first two) and 4 + w (last two).
-// Source: Words4 KeyBase(group, vector), KeyRefine(plane, group).
-template <class W, int kDim, int kKind, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void ScoreTile(const Source& tile, const PermuteTables<kKind>& tables,
-                                     const QueryOperand<W, kDim> (&queries)[kRowGroups],
-                                     typename W::I32 (&scores)[kRowGroups][4][4]) {
-  POLARKV_UNROLL
-  for (int i = 0; i < kRowGroups * 16; ++i) scores[i / 16][i / 4 % 4][i % 4] = kScoreBias;
-  POLARKV_UNROLL
-  for (int group = 0; group < kDim / 64; ++group) {
-    const Words4<W> a = tile.KeyBase(group, 0), b = tile.KeyBase(group, 1);
-    Words4<W> p1{}, p0{};
-    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.KeyRefine(1, group);
-    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.KeyRefine(0, group);
-    POLARKV_UNROLL
-    for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
-      POLARKV_UNROLL
-      for (int n = 0; n < kRowGroups; ++n) Accumulate<true, kKind, W>(codes, queries[n].group[group], scores[n][w]);
-    }
-  }
-}
-
-// P as operand B of the value product: [high, low byte] of P16; lane (g, t): column g, tokens 16t + code.
-template <class W>
-struct WeightOperand {
-  VectorOperand<W> high, low;
-};
 
 // Scales of the tokens of slots 2 * pair and 2 * pair + 1, relative to the tile's factor; `codes`: bits 0-7 and 8-15.
 template <class W>
@@ -179,10 +119,10 @@ POLARKV_WARP_FUNCTION void RaiseReference(const typename W::F32 (&top)[2], Outpu
 // Weights of one group of 8 rows from its scores. Updates the state's reference and sum; `factor`: what the tile's
 // integer output is to be multiplied with, per column. Source: U32 KeyScales(pair), ValueScales(pair): the scale codes of
 // the tokens of slots 2 * pair (bits 0-7) and 2 * pair + 1 (bits 8-15).
-template <class W, int kDim, class Source>
+template <class W, int kDim, class Source, class Score>
 POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileFacts<W>& facts,
                                                  const typename W::F32 (&query_scale)[2],
-                                                 const typename W::I32 (&scores)[4][4], OutputState<W, kDim>& state,
+                                                 const Score (&scores)[4][4], OutputState<W, kDim>& state,
                                                  typename W::F32 (&factor)[2], const uint8_t* mean_logits) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
@@ -197,7 +137,7 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
     POLARKV_UNROLL
     for (int i = 0; i < 4; ++i) {
       const int slot = 2 * pair + i / 2;
-      x[slot][i % 2] = (W::AsF32(scores[slot % 4][slot / 4 * 2 + i % 2]) - kScoreBiasFloat) * key_scale[i / 2];
+      x[slot][i % 2] = UnbiasedScore<W>(scores[slot % 4][slot / 4 * 2 + i % 2]) * key_scale[i / 2];
     }
   }
   F32 scale[2], shift[2];
@@ -264,47 +204,15 @@ POLARKV_WARP_FUNCTION WeightOperand<W> WeighTile(const Source& tile, const TileF
   return weights;
 }
 
-// Adds the tile's weighted values. Source: Words4 ValueBase(group, vector), ValueRefine(plane, group).
-template <class W, int kDim, int kKind, int kRowGroups, class Source>
-POLARKV_WARP_FUNCTION void AddValues(const Source& tile, const PermuteTables<kKind>& tables,
-                                     const WeightOperand<W> (&weights)[kRowGroups],
-                                     const typename W::F32 (&factor)[kRowGroups][2],
-                                     OutputState<W, kDim> (&state)[kRowGroups]) {
-  POLARKV_UNROLL
-  for (int group = 0; group < kDim / 64; ++group) {
-    const Words4<W> a = tile.ValueBase(group, 0), b = tile.ValueBase(group, 1);
-    Words4<W> p1{}, p0{};
-    if constexpr (BitsOfKind(kKind) >= 3) p1 = tile.ValueRefine(1, group);
-    if constexpr (BitsOfKind(kKind) >= 4) p0 = tile.ValueRefine(0, group);
-    POLARKV_UNROLL
-    for (int w = 0; w < 4; ++w) {
-      const auto codes = DecodeFragment<kKind, W>(tables, a.w[w], b.w[w], p1.w[w], p0.w[w]);
-      POLARKV_UNROLL
-      for (int n = 0; n < kRowGroups; ++n) {
-        typename W::I32 acc[4] = {0, 0, 0, 0};
-        Accumulate<false, kKind, W>(codes, weights[n].high, acc);
-        POLARKV_UNROLL
-        for (auto& value : acc) value = value << 8;
-        Accumulate<false, kKind, W>(codes, weights[n].low, acc);
-        POLARKV_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          auto& out = state[n].o[group][w][i];
-          out = W::Fma(W::ToFloat(acc[i]), factor[n][i % 2], out);
-        }
-      }
-    }
-  }
-}
-
 // The whole tile.
-template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source>
+template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Source, class Queries>
 POLARKV_WARP_FUNCTION void AttendTile(const Source& tile, const TileFacts<W>& facts,
                                       const PermuteTables<kKeyKind>& key_tables,
                                       const PermuteTables<kValueKind>& value_tables,
-                                      const QueryOperand<W, kDim> (&queries)[kRowGroups],
+                                      const Queries (&queries)[kRowGroups],
                                       OutputState<W, kDim> (&state)[kRowGroups]) {
-  typename W::I32 scores[kRowGroups][4][4];
-  ScoreTile<W, kDim, kKeyKind, kRowGroups>(tile, key_tables, queries, scores);
+  KeyScore<W, kKeyKind> scores[kRowGroups][4][4];
+  ScoreTile<W, kDim>(tile, key_tables, queries, scores);
   WeightOperand<W> weights[kRowGroups];
   typename W::F32 factor[kRowGroups][2];
   POLARKV_UNROLL

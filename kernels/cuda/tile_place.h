@@ -27,7 +27,11 @@ POLARKV_HOST_DEVICE inline TilePlace FindTile(const AttentionArgs& args, const U
   const PageLayer& layer = FindPage(args, at);
   const uint64_t index = uint64_t{at.kv_head} * layer.tiles + in_page;
   TilePlace place;
+  place.address.key_kind = args.key_kind;
+  place.address.value_kind = args.value_kind;
   place.address.base = layer.base + index * args.base_tile_bytes;
+  place.address.payload[0] = place.address.base + args.key_payload_at;
+  place.address.payload[1] = place.address.payload[0] + args.key_payload_bytes;
   for (int side = 0; side < 2; ++side) {
     for (int plane = 0; plane < 2; ++plane) {
       const uint8_t* refine = layer.refine[side][plane];

@@ -6,10 +6,10 @@
 // W provides the types U32, I32, F32 with the usual operators, and
 //   U32 Permute(U32 low, U32 high, U32 selector)      PRMT: bit 3 of a selector nibble replicates the byte's sign
 //   U32 SelectBits(mask, U32 a, U32 b)                LOP3: a where the mask is set, b elsewhere
-//   void MmaS8/MmaU8(I32 (&acc)[4], a0, a1, a2, a3, b0, b1)   m16n8k32; a: s8, b: s8 / u8
+//   void MmaS8/MmaU8(I32 (&acc)[4], a0, a1, a2, a3, b0, b1)   m16n8k32; a: s8, b: s8 / u8. MmaF16: m16n8k16, sums in F32
 //   U32 Transpose8x8(U32)                              movmatrix on 16-bit elements
 //   F32 ShuffleXor(F32, lane mask), bool Any(condition)
-//   F32 Fma, Max, Min, Exp2, Log2, Divide, ToFloat(I32), I32 Round(F32); bit casts AsF32, AsU32, AsI32, BitsOf
+//   F32 Fma, Max, Min, Exp2, Log2, Divide, Sine, Cosine (radians), ToFloat(I32), I32 Round(F32); bit casts AsF32, AsU32, AsI32, BitsOf
 //   Shared(pointer), Global(pointer): the same pointer, known to be of that memory; I64 Wide(U32), U32 MultiplyHigh(U32, U32)
 //   U32 Lane(); Select(condition, x, y) of F32 and U32; Bool And(Bool, Bool)
 //   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere); StoreOnce: one lane

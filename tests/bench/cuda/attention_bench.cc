@@ -1,4 +1,4 @@
-// Times attention on blocks in device memory, next to a device-to-device copy in the same run. One JSON line a case;
+// Times attention and scores alone on blocks in device memory, next to a device-to-device copy in the same run. One JSON line a case;
 // attention_bench.py adds the rivals and the ratios.
 //
 // usage: cuda_attention_bench [--rounds N]
@@ -12,6 +12,7 @@
 
 #include "codec/block_layout.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/scores.h"
 #include "tests/bench/cuda/device_timing.h"
 
 namespace polarkv::cuda {
@@ -23,6 +24,7 @@ struct Case {
   uint32_t sequences, tokens, kv_heads, group, queries;
   CodecPair codec;
   CodeKind key_kind, value_kind;  // as read
+  bool scores_alone = false;
 };
 
 // Pages of random codes with scales around one; what the codes mean does not change the work.
@@ -74,6 +76,11 @@ struct Pages {
   std::unique_ptr<Buffer> base_plane, refine[4], page_layers, table;
 };
 
+// Codes of one side of a tile, all planes that are read.
+double TileBytes(CodeKind kind) {
+  return kHeadDim * (kind == kPolar44 ? PayloadBytesPerDim(kind) : 8.0 * BitsOfKind(kind));
+}
+
 void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwidth) {
   BlockSpec spec;
   spec.layers = 1;
@@ -116,22 +123,28 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
   std::copy_n(stride, 3, batch.o_stride);
   batch.scale = 0.0883883f;
 
-  const uint32_t warps = AttentionWarps(kHeadDim);
-  const size_t bytes = AttentionWorkspaceBytes(codec, batch, warps);
-  const Buffer workspace(bytes);
+  const uint32_t warps = c.scores_alone ? ScoresWarps(kHeadDim) : AttentionWarps(kHeadDim);
+  const size_t bytes =
+      c.scores_alone ? ScoresWorkspaceBytes(codec, batch) : AttentionWorkspaceBytes(codec, batch, warps);
+  const Buffer workspace(bytes), scores(c.scores_alone ? rows * c.tokens * sizeof(float) : 1);
+  const ScoresTarget target{scores.As<float>(), {c.queries * heads * c.tokens, heads * c.tokens, c.tokens}};
   const double us = MedianMicroseconds(rounds, flush, [&] {
-    const LaunchError error = LaunchAttention(codec, batch, warps, workspace.As<void>(), bytes, nullptr);
+    const LaunchError error =
+        c.scores_alone ? LaunchScores(codec, batch, target, warps, workspace.As<void>(), bytes, nullptr)
+                       : LaunchAttention(codec, batch, warps, workspace.As<void>(), bytes, nullptr);
     if (error == LaunchError::kNone) return;
     std::fprintf(stderr, "cuda_attention_bench: %s\n", LaunchErrorText(error));
     std::exit(1);
   });
   const double tiles = double{c.tokens / 64.0} * c.kv_heads * c.sequences;
-  const double read = tiles * (192 + 8.0 * kHeadDim * (BitsOfKind(c.key_kind) + BitsOfKind(c.value_kind)));
-  std::printf("{\"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, "
+  const double key_bytes = 64 + 64 * (HasKeyScales(c.key_kind) ? 1 : 0) + TileBytes(c.key_kind);
+  const double read = tiles * (key_bytes + (c.scores_alone ? 0 : 64 + TileBytes(c.value_kind)));
+  const int key_bits = c.key_kind == kPolar44 ? 4 : BitsOfKind(c.key_kind);
+  std::printf("{\"scores_alone\": %s, \"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, "
               "\"codec\": \"%s\", \"key_bits\": %d, \"value_bits\": %d, \"us\": %.2f, \"bytes\": %.0f, \"gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, "
               "\"of_copy\": %.3f}\n",
-              c.sequences, c.tokens, c.kv_heads, c.group, c.queries, CodecPairName(c.codec).c_str(), BitsOfKind(c.key_kind),
-              BitsOfKind(c.value_kind), us, read, read / us / 1e3, copy_bandwidth / 1e3, read / us / copy_bandwidth);
+              c.scores_alone ? "true" : "false", c.sequences, c.tokens, c.kv_heads, c.group, c.queries,
+              CodecPairName(c.codec).c_str(), key_bits, c.scores_alone ? 0 : BitsOfKind(c.value_kind), us, read, read / us / 1e3, copy_bandwidth / 1e3, read / us / copy_bandwidth);
   std::fflush(stdout);
 }
 
@@ -145,7 +158,8 @@ int Main(uint32_t rounds) {
   const Buffer flush(kFlushBytes);
   const double copy_bandwidth = CopyBandwidth(rounds, flush);
   constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4}, kCompact{CodecId::kTrellis3, CodecId::kTrellis3},
-      kSmall{CodecId::kTrellis3, CodecId::kTrellis2};
+      kSmall{CodecId::kTrellis3, CodecId::kTrellis2}, kTiny{CodecId::kTrellis2, CodecId::kTrellis1},
+      kPolar{CodecId::kPolar44, CodecId::kTurbo4}, kSigns{CodecId::kQjl4, CodecId::kTurbo4};
   for (const uint32_t group : {1u, 4u, 8u}) {
     for (const uint32_t tokens : {131072u, 32768u}) {
       Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
@@ -154,6 +168,13 @@ int Main(uint32_t rounds) {
       Run({1, tokens, 8, group, 1, kTurbo, kTurbo2, kTurbo2}, rounds, flush, copy_bandwidth);
       Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3}, rounds, flush, copy_bandwidth);
       Run({1, tokens, 8, group, 1, kSmall, kTrellis3, kTrellis2}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTiny, kTrellis2, kTrellis1}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kPolar, kPolar44, kTurbo4}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kSigns, kSigns4, kTurbo4}, rounds, flush, copy_bandwidth);
+      for (const CodeKind kind : {kTurbo4, kTurbo3, kTurbo2}) {
+        Run({1, tokens, 8, group, 1, kTurbo, kind, kTurbo4, true}, rounds, flush, copy_bandwidth);
+      }
+      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3, true}, rounds, flush, copy_bandwidth);
     }
     Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
   }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Attention on compressed blocks against PyTorch's fastest bf16 attention on the same shapes, in one run.
+"""Attention on compressed blocks against PyTorch's fastest bf16 attention on the same shapes, and scores of keys alone
+against its fastest fp32 product of the keys with the queries, in one run.
 
 usage: attention_bench.py [--bench PATH/cuda_attention_bench] [--rounds N]
 
@@ -30,21 +31,42 @@ def rival_microseconds(torch, case, rounds):
         for name, q, options in (("packed", packed, {}), ("gqa", grouped, {"enable_gqa": True})):
             try:
                 with sdpa_kernel(backend):
-                    times = []
-                    for i in range(rounds + 3):
-                        flush.fill_(i % 256)
-                        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                        begin.record()
-                        attention(q, k, v, **options)
-                        end.record()
-                        end.synchronize()
-                        times.append(begin.elapsed_time(end) * 1000)
+                    median = median_microseconds(torch, flush, rounds, lambda: attention(q, k, v, **options))
             except RuntimeError:
                 continue  # this backend does not take the shape
-            median = sorted(times[3:])[rounds // 2]
             if median < best[1]:
                 best = (f"{backend.name.lower()} {name}", median)
     return best
+
+
+def median_microseconds(torch, flush, rounds, work):
+    times = []
+    for i in range(rounds + 3):
+        flush.fill_(i % 256)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) * 1000)
+    return sorted(times[3:])[rounds // 2]
+
+
+def score_rival_microseconds(torch, case, rounds):
+    """The fastest fp32 product of all keys with a KV head's queries, without TF32; name and median."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    heads, rows = case["sequences"] * case["kv_heads"], case["group"] * case["queries"]
+    k = torch.randn((heads, case["tokens"], 128), device="cuda")
+    q = torch.randn((heads, 128, rows), device="cuda")
+    flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+    out = torch.empty((heads, case["tokens"], rows), device="cuda")
+    out_t = torch.empty((heads, rows, case["tokens"]), device="cuda")
+    q_t, k_t = q.transpose(1, 2).contiguous(), k.transpose(1, 2)
+    ways = {"fp32 bmm(k, q)": lambda: torch.bmm(k, q, out=out), "fp32 bmm(q, k')": lambda: torch.bmm(q_t, k_t, out=out_t)}
+    if rows == 1:
+        ways["fp32 mv"] = lambda: [torch.mv(k[h], q[h, :, 0], out=out[h, :, 0]) for h in range(heads)]
+    return min(((name, median_microseconds(torch, flush, rounds, work)) for name, work in ways.items()),
+               key=lambda timed: timed[1])
 
 
 def main():
@@ -66,12 +88,14 @@ def main():
     print("|---|---|---|---|---|---|---|---|---|")
     for line in run.stdout.splitlines():
         case = json.loads(line)
-        shape = tuple(case[name] for name in ("sequences", "tokens", "kv_heads", "group", "queries"))
+        shape = tuple(case[name] for name in ("scores_alone", "sequences", "tokens", "kv_heads", "group", "queries"))
         if torch and shape not in rivals:
-            rivals[shape] = rival_microseconds(torch, case, options.rounds)
+            find = score_rival_microseconds if case["scores_alone"] else rival_microseconds
+            rivals[shape] = find(torch, case, options.rounds)
         name, rival = rivals.get(shape, ("", float("nan")))
+        read = f"{case['key_bits']}, scores alone" if case["scores_alone"] else f"{case['key_bits']}, {case['value_bits']}"
         print(f"| {case['sequences']} x {case['tokens']} x {case['kv_heads']} | {case['queries']} x {case['group']} | "
-              f"{case['codec']} {case['key_bits']}, {case['value_bits']} | {case['us']:.1f} | {case['gb_per_s']:.0f} | "
+              f"{case['codec']} {read} | {case['us']:.1f} | {case['gb_per_s']:.0f} | "
               f"{case['of_copy']:.2f} | {name} | {rival:.1f} | {rival / case['us']:.2f} |")
 
 

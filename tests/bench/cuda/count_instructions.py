@@ -7,7 +7,8 @@ With --whole: all instructions of each kernel, which of encoders and decoders, s
 warp, is what a warp executes at most.
 
 Printed per kernel: instructions on the path that every full tile takes, and those of blocks that are skipped by a branch
-(raising the softmax reference, masking a short tile).
+(raising the softmax reference, masking a short tile). Where a switch picks one of several kinds of codes, its arms are printed
+apart, each with its IMMA and LDS, by which kinds can be told: a tile takes the path and one arm of each switch.
 """
 import argparse
 import collections
@@ -44,14 +45,42 @@ def branch_target(instruction, labels):
     return labels.get(match.group(1)) if match else None
 
 
+def switch_arms(instructions, labels, begin, end):
+    """Arms of switches in a loop, [(first, last + 1)] each: runs that end in a jump to where at least three such runs meet."""
+    jumps = collections.defaultdict(list)
+    for i in range(begin, end):
+        target = branch_target(instructions[i], labels)
+        if target is not None and target > i and instructions[i].startswith("BRA"):
+            jumps[target].append(i)
+    switches = []
+    for join, ends in sorted(jumps.items()):
+        if len(ends) < 3 or not any("BRX" in text for text in instructions[begin:join]):
+            continue
+        starts = sorted(at for at in set(labels.values()) if begin <= at < join)
+        arms = []
+        for last in ends + [join - 1]:
+            # The arm's own first label: the latest after the arm before it, or after the dispatch.
+            floor = arms[-1][1] if arms else max(i for i in range(begin, last) if "BRX" in instructions[i] and i < last) + 1
+            dispatch = [i for i in range(floor, last) if "BRX" in instructions[i]]
+            first = dispatch[-1] + 1 if dispatch else min((at for at in starts if at >= floor), default=floor)
+            arms.append((first, last + 1))
+        switches.append(arms)
+    return switches
+
+
 def hot_path(instructions, labels):
     loops = [(i - target, target, i) for i, text in enumerate(instructions)
              if (target := branch_target(text, labels)) is not None and target <= i]
     if not loops:
-        return [], 0
+        return [], 0, []
     _, at, end = max(loops)
     hot, skipped = [], 0
+    switches = switch_arms(instructions, labels, at, end)
+    in_arm = {i: arms[-1][1] for arms in switches for first, last in arms for i in range(first, last)}
     while at <= end:
+        if at in in_arm:
+            at = in_arm[at]
+            continue
         hot.append(instructions[at])
         target = branch_target(instructions[at], labels)
         if target is not None and at + SKIPPED_BLOCK < target <= end:
@@ -60,7 +89,11 @@ def hot_path(instructions, labels):
                 at = target
                 continue
         at += 1
-    return hot, skipped
+    return hot, skipped, [[instructions[first:last] for first, last in arms] for arms in switches]
+
+
+def operations(texts):
+    return collections.Counter(re.sub(r"^@!?U?P\w+\s+", "", text).split()[0].split(".")[0] for text in texts)
 
 
 def main():
@@ -71,13 +104,18 @@ def main():
     options = arguments.parse_args()
     assembly = subprocess.run([options.nvdisasm, "-c", options.cubin], check=True, capture_output=True, text=True).stdout
     for kernel, instructions, labels in parse(assembly):
-        hot, skipped = (instructions, 0) if options.whole else hot_path(instructions, labels)
+        hot, skipped, switches = (instructions, 0, []) if options.whole else hot_path(instructions, labels)
         if not hot:
             continue
-        count = collections.Counter(re.sub(r"^@!?U?P\w+\s+", "", text).split()[0].split(".")[0] for text in hot)
+        count = operations(hot)
         pipes = {"ALU": sum(count[op] for op in ALU), "FMA": sum(count[op] for op in FMA)}
         single = {op: count[op] for op in ("IMMA", "IDP", "SHFL", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
         print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}")
+        for number, arms in enumerate(switches):
+            for arm in arms:
+                count = operations(arm)
+                print(f"  switch {number}: {len(arm)} instructions; ALU {sum(count[op] for op in ALU)}, "
+                      f"IMMA {count['IMMA']}, LDS {count['LDS']}")
 
 
 if __name__ == "__main__":

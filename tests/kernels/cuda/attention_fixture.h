@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -13,8 +14,10 @@
 #include "codec/rotation.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/resident_block.h"
+#include "kernels/cuda/scores.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/cuda/key_mean_case.h"
+#include "tests/kernels/cuda/sign_logit.h"
 
 namespace polarkv::cuda {
 
@@ -26,6 +29,8 @@ struct Shape {
   uint32_t warps = 3;
   float magnitude = 1;  // of keys and values
   KeyMeanShape means = {};
+  Rope rope = {};
+  bool equal_keys = false;  // of all tokens of a head in a block
 };
 
 // One launch, all in host memory.
@@ -38,14 +43,17 @@ struct AttentionCase {
   const std::vector<PageLayer>& page_layers;
   const std::vector<int32_t>& page_table;
   const std::vector<float>& q;  // as large as o
+  ScoresTarget target = {};     // of scores alone
+  std::vector<float>* scores = nullptr;
 };
 
 // A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are null.
-// Backend: static void Attend(const AttentionCase&).
+// Backend: static void Attend(const AttentionCase&), Score(const AttentionCase&).
 template <class Backend>
 class AttentionFixture {
  public:
   static constexpr uint32_t kLayers = 2, kLayer = 1;
+  static constexpr float kUntouched = 12345.0f;
 
   AttentionFixture(const Shape& shape, uint32_t head_dim, uint32_t seed) : shape_(shape), dim_(head_dim), random_(seed) {
     const uint32_t page_tokens = 64 * shape.tiles_per_page;
@@ -72,14 +80,28 @@ class AttentionFixture {
     MakeQueries();
   }
 
+  // Scores alone, against the same in double precision.
+  void RunScores() {
+    const AttentionBatch batch = Batch();
+    AttentionCodec codec;
+    ASSERT_NO_FATAL_FAILURE(FindCodec(codec));
+    ASSERT_GT(ScoresWorkspaceBytes(codec, batch), 0u);
+    // A row of scores is as long as the longest sequence and a bit.
+    const int64_t width = (*std::ranges::max_element(shape_.tokens) + 5) / 2 * 2;
+    const int64_t heads = int64_t{shape_.kv_heads} * shape_.group;
+    std::vector<float> scores(lse_.size() * static_cast<size_t>(width), kUntouched);
+    const ScoresTarget target{scores.data(), {width * shape_.queries * heads, width * heads, width}};
+    ASSERT_NO_FATAL_FAILURE(
+        Backend::Score({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_, target, &scores}));
+    for (size_t row = 0; row < lse_.size(); ++row) {
+      CheckScores(row, scores.data() + row * static_cast<size_t>(width), static_cast<size_t>(width));
+    }
+  }
+
   void Run() {
     const AttentionBatch batch = Batch();
-    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
-    ASSERT_TRUE(codec_of_block.has_value());
-    AttentionCodec codec = *codec_of_block;
-    for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer), codec));
-    ASSERT_EQ(codec.means.any, shape_.means.in != MeansIn::kNothing);
-    ASSERT_EQ(codec.key_kind, shape_.key_kind);
+    AttentionCodec codec;
+    ASSERT_NO_FATAL_FAILURE(FindCodec(codec));
     ASSERT_EQ(codec.value_kind, shape_.value_kind);
     ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
     ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_}));
@@ -87,6 +109,14 @@ class AttentionFixture {
   }
 
  private:
+  void FindCodec(AttentionCodec& codec) const {
+    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
+    ASSERT_TRUE(codec_of_block.has_value());
+    codec = *codec_of_block;
+    for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer), codec));
+    ASSERT_EQ(codec.means.any, shape_.means.in != MeansIn::kNothing);
+    ASSERT_EQ(codec.key_kind, shape_.key_kind);
+  }
   AttentionBatch Batch() {
     AttentionBatch batch;
     batch.sequences = static_cast<uint32_t>(shape_.tokens.size());
@@ -100,8 +130,8 @@ class AttentionFixture {
     batch.pages = page_layers_.data() + kLayer;
     batch.page_stride = kLayers;
     batch.q = q_.data();
-    o_.assign(q_.size(), 12345.0f);
-    lse_.assign(q_.size() / dim_, 12345.0f);
+    o_.assign(q_.size(), kUntouched);
+    lse_.assign(q_.size() / dim_, kUntouched);
     batch.o = o_.data();
     batch.lse = lse_.data();
     batch.type = ElementType::kF32;
@@ -117,6 +147,7 @@ class AttentionFixture {
   void AddPage(uint32_t page, uint32_t tokens, uint32_t first_token) {
     BlockSpec spec = testing::OneHead(shape_.codec, dim_, tokens);
     spec.layers = kLayers;
+    spec.rope = shape_.rope;
     spec.kv_heads = static_cast<uint16_t>(shape_.kv_heads);
     const MeansIn means = shape_.means.in;
     const uint32_t seed = static_cast<uint32_t>(random_());
@@ -135,10 +166,11 @@ class AttentionFixture {
       profile_.assign(profile->bytes().begin(), profile->bytes().end());
       options.profile = profile.get();
     }
-    const testing::Kv kv = BiasedKv(shape_.means, spec, shape_.magnitude, seed, bias_seed);
+    testing::Kv kv = BiasedKv(shape_.means, spec, shape_.magnitude, seed, bias_seed);
+    for (size_t i = 0; shape_.equal_keys && i < kv.k.size(); ++i) kv.k[i] = kv.k[i / (tokens * dim_) * tokens * dim_ + i % dim_];
     blocks_.push_back(testing::Encode(spec, kv, options));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
-    if (BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
+    if (HasRefinement(shape_.key_kind) && BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
     if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
     if (BitsOfKind(shape_.value_kind) > 2) planes |= PlaneBit(PlaneKind::kValueRefine1);
     if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
@@ -185,24 +217,80 @@ class AttentionFixture {
       CheckRow(row, sequence, kv_head);
     }
   }
-  void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
+  void CheckScores(size_t row, const float* scores, size_t width) const {
+    const uint32_t heads = shape_.kv_heads * shape_.group;
+    const size_t sequence = row / heads / shape_.queries, kv_head = row % heads / shape_.group;
+    const QueryRow query = RowOf(row);
+    for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
+      const Token found = FindToken(sequence, kv_head, token, query.x);
+      const Logit logit = LogitOf(query, found);
+      ASSERT_NEAR(scores[token], logit.value, logit.error + found.mean_error * Scale()) << "row " << row << " token " << token;
+    }
+    for (size_t at = shape_.tokens[sequence]; at < width; ++at) ASSERT_EQ(scores[at], kUntouched) << "row " << row;
+  }
+  struct Token {
+    const float *key, *value;  // decoded
+    const uint8_t* tile;       // that it is in, and its number there
+    uint32_t in_tile;
+    double mean_error;         // of <q, k>
+  };
+  Token FindToken(size_t sequence, size_t kv_head, uint32_t token, const float* q) const {
     const uint32_t page_tokens = 64 * shape_.tiles_per_page;
+    const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
+    const size_t view = static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
+    const size_t in_block = views_[view].spec().tokens;
+    const size_t at = ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
+    const uint32_t in_page = token % page_tokens;
+    const auto tile = views_[view].Tile(kLayer, PlaneKind::kBase, static_cast<uint32_t>(kv_head), in_page / 64);
+    const bool has_mean = !views_[view].KeyMean(kLayer, static_cast<uint32_t>(kv_head)).halves.empty();
+    const double error = has_mean ? MeanLogitError(views_[view], kLayer, static_cast<uint32_t>(kv_head), q) : 0;
+    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at, tile.data(), in_page % 64, error};
+  }
+  struct QueryRow {
+    const float* x;
+    testing::SignLogit signs;  // of keys that are signs
+  };
+  QueryRow RowOf(size_t row) const {
+    const float* const x = q_.data() + row * dim_;
+    const int signs = IsSignKind(shape_.key_kind) ? BitsOfKind(shape_.key_kind) : 1;
+    return {x, testing::SignLogit(x, dim_, BlockSpec::kDefaultRotationSeed, static_cast<uint32_t>(signs))};
+  }
+  // A scaled score, and how far from it a kernel's may be.
+  struct Logit {
+    double value, error;
+  };
+  Logit LogitOf(const QueryRow& query, const Token& token) const {
+    double sum = 0, magnitude = 0;
+    for (uint32_t j = 0; j < dim_; ++j) {
+      const double product = double{query.x[j]} * token.key[j] * Scale();
+      sum += product;
+      magnitude += std::fabs(product);
+    }
+    TileHead head;
+    std::memcpy(&head, token.tile, sizeof head);
+    if (IsSignKind(shape_.key_kind) && (head.k_escapes >> token.in_tile & 1) == 0) {
+      // Rounding ties may go either way: a few, since a projection is a sum of integers.
+      const testing::RoundedScore score = query.signs.With(token.tile, token.in_tile);
+      return {score.value * Scale(), 8 * score.step * Scale() + 2e-6 * std::fabs(score.value) * Scale()};
+    }
+    // Query and key are rounded to fp16.
+    if (shape_.key_kind == kPolar44) return {sum, 1.01 / 1024 * magnitude};
+    // Products of codes are exact; scales, and sums over raw keys, are in fp32.
+    return {sum, 1e-6 * magnitude};
+  }
+  void CheckRow(size_t row, size_t sequence, size_t kv_head) const {
     std::vector<double> logits;
     std::vector<const float*> values;
     double largest = 0, mean_error = 0;
+    const QueryRow query = RowOf(row);
+    double logit_error = 0;  // of keys whose scores are not exact
     for (uint32_t token = 0; token < shape_.tokens[sequence]; ++token) {
-      const auto page = static_cast<uint32_t>(table_[sequence * stride_ + token / page_tokens]);
-      const size_t view =
-          static_cast<size_t>(std::ranges::find(page_of_view_, page) - page_of_view_.begin());
-      const size_t in_block = views_[view].spec().tokens;
-      const size_t at =
-          ((size_t{kLayer} * shape_.kv_heads + kv_head) * in_block + token % page_tokens) * dim_;
-      logits.push_back(testing::Dot(q_.data() + row * dim_, decoded_[view].k.data() + at, dim_) * Scale());
-      values.push_back(decoded_[view].v.data() + at);
-      if (token % page_tokens == 0 && !views_[view].KeyMean(kLayer, kv_head).halves.empty()) {
-        const double error = MeanLogitError(views_[view], kLayer, kv_head, q_.data() + row * dim_) * Scale();
-        mean_error = std::max(mean_error, error);
-      }
+      const Token found = FindToken(sequence, kv_head, token, query.x);
+      const Logit logit = LogitOf(query, found);
+      if (shape_.key_kind == kPolar44 || IsSignKind(shape_.key_kind)) logit_error = std::max(logit_error, logit.error);
+      logits.push_back(logit.value);
+      values.push_back(found.value);
+      mean_error = std::max(mean_error, found.mean_error * Scale());
       for (uint32_t j = 0; j < dim_; ++j) largest = std::max(largest, std::fabs(double{values.back()[j]}));
     }
     if (logits.empty()) {
@@ -213,12 +301,13 @@ class AttentionFixture {
     const double top = *std::ranges::max_element(logits);
     double sum = 0;
     for (const double x : logits) sum += std::exp(x - top);
-    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top)) + mean_error) << "row " << row;
+    ASSERT_NEAR(lse_[row], top + std::log(sum), 2e-6 * (1 + std::fabs(top)) + logit_error + mean_error) << "row " << row;
     for (uint32_t j = 0; j < dim_; ++j) {
       double expected = 0;
       for (size_t i = 0; i < logits.size(); ++i) expected += std::exp(logits[i] - top) / sum * values[i][j];
       // Weights are rounded to half of 1/65535; a rotation back adds up the errors of its block over the block's root.
-      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6 + std::expm1(2 * mean_error);
+      const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6 +
+                               2.1 * logit_error + std::expm1(2 * mean_error);
       ASSERT_NEAR(o_[row * dim_ + j], expected, tolerance * largest) << "row " << row << " coordinate " << j;
     }
   }

@@ -7,18 +7,24 @@
 namespace polarkv::cuda {
 namespace {
 
-struct DeviceBackend {
-  static void Attend(const AttentionCase& c) {
-    std::vector<std::unique_ptr<DeviceMemory>> blocks;
-    for (const auto& block : c.blocks) blocks.push_back(std::make_unique<DeviceMemory>(block));
-    const DeviceMemory profile(c.profile);
+// The case's blocks and tables, copied to the device.
+class DeviceCase {
+ public:
+  explicit DeviceCase(const AttentionCase& c)
+      : profile_(c.profile),
+        table_(c.page_table),
+        q_(c.q),
+        o_(c.q.size() * sizeof(float)),
+        lse_(c.q.size() / c.codec.head_dim * sizeof(float)),
+        tokens_(std::vector<uint32_t>(c.batch.tokens, c.batch.tokens + c.batch.sequences)) {
+    for (const auto& block : c.blocks) blocks_.push_back(std::make_unique<DeviceMemory>(block));
     const auto on_device = [&](const uint8_t* host) -> const uint8_t* {
       if (host != nullptr && host >= c.profile.data() && host < c.profile.data() + c.profile.size()) {
-        return profile.As<uint8_t>() + (host - c.profile.data());
+        return profile_.As<uint8_t>() + (host - c.profile.data());
       }
-      for (size_t i = 0; host != nullptr && i < blocks.size(); ++i) {
+      for (size_t i = 0; host != nullptr && i < blocks_.size(); ++i) {
         const uint8_t* const first = c.blocks[i].data();
-        if (host >= first && host <= first + c.blocks[i].size()) return blocks[i]->As<uint8_t>() + (host - first);
+        if (host >= first && host <= first + c.blocks[i].size()) return blocks_[i]->As<uint8_t>() + (host - first);
       }
       return nullptr;
     };
@@ -31,26 +37,51 @@ struct DeviceBackend {
         for (auto& plane : side) plane = on_device(plane);
       }
     }
-    const DeviceMemory pages(layers), table(c.page_table), q(c.q), o(c.q.size() * sizeof(float)),
-        lse(c.q.size() / c.codec.head_dim * sizeof(float)),
-        tokens(std::vector<uint32_t>(c.batch.tokens, c.batch.tokens + c.batch.sequences));
-    AttentionBatch batch = c.batch;
-    batch.pages = pages.As<PageLayer>() + (c.batch.pages - c.page_layers.data());
-    batch.page_table = table.As<int32_t>();
-    batch.tokens = tokens.As<uint32_t>();
-    batch.q = q.As<void>();
-    batch.o = o.As<void>();
-    batch.lse = lse.As<float>();
+    pages_ = std::make_unique<DeviceMemory>(layers);
+    batch = c.batch;
+    batch.pages = pages_->As<PageLayer>() + (c.batch.pages - c.page_layers.data());
+    batch.page_table = table_.As<int32_t>();
+    batch.tokens = tokens_.As<uint32_t>();
+    batch.q = q_.As<void>();
+    batch.o = o_.As<void>();
+    batch.lse = lse_.As<float>();
+  }
+  AttentionBatch batch;
+
+ private:
+  std::vector<std::unique_ptr<DeviceMemory>> blocks_;
+  std::unique_ptr<DeviceMemory> pages_;
+  const DeviceMemory profile_, table_, q_, o_, lse_, tokens_;
+};
+
+void CopyBack(float* to, const void* from, size_t count) {
+  ASSERT_EQ(cudaMemcpy(to, from, count * sizeof(float), cudaMemcpyDeviceToHost), cudaSuccess);
+}
+
+struct DeviceBackend {
+  static void Attend(const AttentionCase& c) {
+    const DeviceCase device(c);
     const uint32_t warps = AttentionWarps(c.codec.head_dim);
-    const size_t bytes = AttentionWorkspaceBytes(c.codec, batch, warps);
+    const size_t bytes = AttentionWorkspaceBytes(c.codec, device.batch, warps);
     const DeviceMemory workspace(bytes);
-    const LaunchError error = LaunchAttention(c.codec, batch, warps, workspace.As<void>(), bytes, nullptr);
+    const LaunchError error = LaunchAttention(c.codec, device.batch, warps, workspace.As<void>(), bytes, nullptr);
     ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
-    ASSERT_EQ(cudaMemcpy(c.batch.o, o.As<void>(), c.q.size() * sizeof(float), cudaMemcpyDeviceToHost), cudaSuccess);
-    ASSERT_EQ(cudaMemcpy(c.batch.lse, lse.As<void>(), c.q.size() / c.codec.head_dim * sizeof(float),
-                         cudaMemcpyDeviceToHost),
-              cudaSuccess);
+    ASSERT_NO_FATAL_FAILURE(CopyBack(static_cast<float*>(c.batch.o), device.batch.o, c.q.size()));
+    CopyBack(c.batch.lse, device.batch.lse, c.q.size() / c.codec.head_dim);
+  }
+  static void Score(const AttentionCase& c) {
+    const DeviceCase device(c);
+    const DeviceMemory scores(*c.scores);
+    ScoresTarget target = c.target;
+    target.scores = scores.As<float>();
+    const uint32_t warps = ScoresWarps(c.codec.head_dim);
+    const size_t bytes = ScoresWorkspaceBytes(c.codec, device.batch);
+    const DeviceMemory workspace(bytes);
+    const LaunchError error = LaunchScores(c.codec, device.batch, target, warps, workspace.As<void>(), bytes, nullptr);
+    ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
+    CopyBack(c.scores->data(), target.scores, c.scores->size());
   }
 };
 using Fixture = AttentionFixture<DeviceBackend>;
@@ -102,14 +133,43 @@ TEST_F(CudaDeviceAttentionTest, CodecsAndPartialPlanes) {
   }
 }
 
-TEST_F(CudaDeviceAttentionTest, TrellisCodes) {
-  const auto t2 = CodecId::kTrellis2, t3 = CodecId::kTrellis3;
+constexpr std::pair<CodecId, CodeKind> kSides[] = {
+    {CodecId::kTurbo2, kTurbo2},     {CodecId::kTurbo3, kTurbo3},     {CodecId::kTurbo4, kTurbo4},
+    {CodecId::kTrellis1, kTrellis1}, {CodecId::kTrellis2, kTrellis2}, {CodecId::kTrellis3, kTrellis3},
+    {CodecId::kQjl1, kSigns1},       {CodecId::kQjl2, kSigns2},       {CodecId::kQjl4, kSigns4},
+    {CodecId::kPolar44, kPolar44}};
+
+TEST_F(CudaDeviceAttentionTest, EveryPairOfCodecs) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    SCOPED_TRACE(dim);
-    Fixture({.codec = {t3, t3}, .key_kind = kTrellis3, .value_kind = kTrellis3}, dim, 1).Run();
-    Fixture({.codec = {t3, t2}, .key_kind = kTrellis3, .value_kind = kTrellis2}, dim, 2).Run();
-    Fixture({.codec = {t2, t3}, .key_kind = kTrellis2, .value_kind = kTrellis3}, dim, 3).Run();
-    Fixture({.codec = {t2, t2}, .key_kind = kTrellis2, .value_kind = kTrellis2}, dim, 4).Run();
+    for (const auto& [k, key_kind] : kSides) {
+      for (const auto& [v, value_kind] : kSides) {
+        if (IsSignKind(value_kind) || value_kind == kPolar44) continue;
+        SCOPED_TRACE(CodecPairName({k, v}) + " " + std::to_string(dim));
+        Fixture({.codec = {k, v}, .key_kind = key_kind, .value_kind = value_kind}, dim, dim).Run();
+        Fixture({.codec = {k, v}, .key_kind = key_kind, .value_kind = value_kind, .group = 16}, dim, dim + 1).Run();
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceAttentionTest, PolarPairsAsRopeTurnsThem) {
+  for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+    Fixture({.codec = {CodecId::kPolar44, CodecId::kTurbo4}, .key_kind = kPolar44, .rope = {pairing, 1e4f, 64}}, 128, 1)
+        .Run();
+  }
+}
+
+TEST_F(CudaDeviceAttentionTest, ScoresAlone) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const auto& [id, kind] : kSides) {
+      for (const uint32_t group : {1u, 4u, 8u, 16u}) {
+        SCOPED_TRACE(std::string(CodecName(id)) + " " + std::to_string(dim) + " " + std::to_string(group));
+        Fixture({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .group = group, .queries = 2,
+                 .tokens = {0, 1, 63, 64, 65, 1009}},
+                dim, dim + group)
+            .RunScores();
+      }
+    }
   }
 }
 
@@ -152,6 +212,9 @@ TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {
   batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
   EXPECT_EQ(LaunchAttention(codec, batch, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
+  EXPECT_EQ(LaunchScores(codec, batch, {}, 16, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
+  EXPECT_EQ(LaunchScores(codec, batch, {nullptr, {0, 0, 1}}, 16, nullptr, 0, nullptr), LaunchError::kMisalignedRows);
+  EXPECT_EQ(LaunchScores(codec, batch, {}, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
   codec.head_dim = 72;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
 }

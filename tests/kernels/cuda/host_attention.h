@@ -11,6 +11,7 @@
 #include "kernels/cuda/attend_span.h"
 #include "kernels/cuda/merge_rows.h"
 #include "kernels/cuda/raw_tokens.h"
+#include "kernels/cuda/score_span.h"
 #include "tests/kernels/cuda/host_warp.h"
 
 namespace polarkv::cuda {
@@ -21,7 +22,8 @@ class HostRing {
  public:
   void Fill(uint32_t stage, const TileAddress& tile) {
     for (uint32_t lane = 0; lane < 32; ++lane) {
-      Stage::Fill(tile, lane, [&](uint32_t offset, const uint8_t* from) {
+      Stage::Fill(tile, lane, [&](bool condition, uint32_t offset, const uint8_t* from) {
+        if (!condition) return;
         EXPECT_LE(offset + 16, Stage::kBytes);
         uint8_t* const to = bytes_[stage].data() + offset;
         std::memset(to, 0xA5, 16);
@@ -51,34 +53,78 @@ class HostRing {
   std::deque<Copies> groups_;
 };
 
-template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
-void AttendOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
+template <int kDim, int kKeyKind, int kRowGroups>
+void AttendWarpsOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   for (uint32_t warp = 0; warp < args.warps; ++warp) {
-    HostRing<TileStage<kDim, kKeyKind, kValueKind>, kMeanScratchBytes<kDim, kRowGroups>> ring;
-    AttendSpan<HostWarp, kDim, kKeyKind, kValueKind, kRowGroups>(
-        args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image), warp, ring);
+    HostRing<TileStage<kDim, kKeyKind, kAnyCodes>, kMeanScratchBytes<kDim, kRowGroups>> ring;
+    AttendSpan<HostWarp, kDim, kKeyKind, kAnyCodes, kRowGroups>(
+        args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image),
+        MakeAnyTables(codec.value_kind, codec.value_image), warp, ring);
   }
 }
 
-template <int kDim, int kKeyKind, int kValueKind>
-void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps) {
-  std::vector<std::array<uint8_t, 256>> workspace(AttentionWorkspaceBytes(codec, batch, warps) / 256 + 1);
+using HostWorkspace = std::vector<std::array<uint8_t, 256>>;
+inline HostWorkspace MakeWorkspace(size_t bytes) {
+  HostWorkspace workspace(bytes / 256 + 1);
   std::memset(workspace.data(), 0xFF, workspace.size() * 256);  // NaN, and lengths of no sense
-  size_t bytes = 0;
-  const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace.data(), bytes);
+  return workspace;
+}
+
+// What the kernels before those that read tiles do.
+template <int kDim>
+void PlanAndPrepareOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   args.tile_prefix[0] = 0;
-  for (uint32_t s = 0; s < batch.sequences; ++s) {
-    args.tile_prefix[s + 1] = args.tile_prefix[s] + (batch.tokens[s] + 63) / 64;
+  for (uint32_t s = 0; s < args.batch.sequences; ++s) {
+    args.tile_prefix[s + 1] = args.tile_prefix[s] + (args.batch.tokens[s] + 63) / 64;
   }
   for (uint32_t i = 0; codec.means.any && i < MeanTable<kDim>::kWarps; ++i) {
     MakeMeanTable<HostWarp, kDim>(codec.means, i, args.mean_table);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
-  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) AttendRawTokens<HostWarp, kDim>(args, i);
-  if (args.row_groups == 1) {
-    AttendOnHost<kDim, kKeyKind, kValueKind, 1>(codec, args);
+}
+
+template <int kDim, int kKeyKind, int kRowGroups>
+void ScoreWarpsOnHost(const AttentionCodec& codec, const ScoresArgs& args) {
+  for (uint32_t warp = 0; warp < args.attention.warps; ++warp) {
+    HostRing<TileStage<kDim, kKeyKind, kNoCodes>, kMeanScratchBytes<kDim, kRowGroups>> ring;
+    ScoreSpan<HostWarp, kDim, kKeyKind, kRowGroups>(args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), warp,
+                                                    ring);
+  }
+}
+
+template <int kDim>
+void ScoreOnHost(const AttentionCodec& codec, const AttentionBatch& batch, const ScoresTarget& target, uint32_t warps) {
+  HostWorkspace workspace = MakeWorkspace(ScoresWorkspaceBytes(codec, batch));
+  size_t bytes = 0;
+  const ScoresArgs args = MakeScoresArgs(codec, batch, target, warps, workspace.data(), bytes);
+  PlanAndPrepareOnHost<kDim>(codec, args.attention);
+  if (codec.key_kind == kPolar44) {
+    ScoreWarpsOnHost<kDim, kPolar44, 1>(codec, args);
+  } else if (IsSignKind(codec.key_kind)) {
+    ScoreWarpsOnHost<kDim, kSigns4, 1>(codec, args);
+  } else if (args.attention.row_groups == 1) {
+    ScoreWarpsOnHost<kDim, kAnyCodes, 1>(codec, args);
   } else {
-    AttendOnHost<kDim, kKeyKind, kValueKind, 2>(codec, args);
+    ScoreWarpsOnHost<kDim, kAnyCodes, 2>(codec, args);
+  }
+  for (uint32_t i = 0; i < RowsOfHead::Count(args.attention); ++i) ScoreRawKeys<HostWarp, kDim>(args, i);
+}
+
+template <int kDim>
+void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps) {
+  HostWorkspace workspace = MakeWorkspace(AttentionWorkspaceBytes(codec, batch, warps));
+  size_t bytes = 0;
+  const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace.data(), bytes);
+  PlanAndPrepareOnHost<kDim>(codec, args);
+  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) AttendRawTokens<HostWarp, kDim>(args, i);
+  if (codec.key_kind == kPolar44) {
+    AttendWarpsOnHost<kDim, kPolar44, 1>(codec, args);
+  } else if (IsSignKind(codec.key_kind)) {
+    AttendWarpsOnHost<kDim, kSigns4, 1>(codec, args);
+  } else if (args.row_groups == 1) {
+    AttendWarpsOnHost<kDim, kAnyCodes, 1>(codec, args);
+  } else {
+    AttendWarpsOnHost<kDim, kAnyCodes, 2>(codec, args);
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) MergeRows<HostWarp, kDim, ElementType::kF32>(args, i);
 }

@@ -124,6 +124,40 @@ struct HostWarp {
     Mma<uint8_t>(acc, a0, a1, a2, a3, b0, b1);
   }
 
+  // mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32. Products are exact; how they are summed is the device's affair.
+  static void MmaF16(F32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
+                     const U32& b1) {
+    float a[16][16], b[16][8];
+    const auto half = [](const U32& x, size_t lane, size_t i) {
+      return HalfToFloat(static_cast<uint16_t>(x[lane] >> (16 * i)));
+    };
+    for (size_t lane = 0; lane < 32; ++lane) {
+      const size_t g = lane / 4, t = lane % 4;
+      for (size_t i = 0; i < 2; ++i) {
+        a[g][2 * t + i] = half(a0, lane, i);
+        a[g + 8][2 * t + i] = half(a1, lane, i);
+        a[g][8 + 2 * t + i] = half(a2, lane, i);
+        a[g + 8][8 + 2 * t + i] = half(a3, lane, i);
+        b[2 * t + i][g] = half(b0, lane, i);
+        b[8 + 2 * t + i][g] = half(b1, lane, i);
+      }
+    }
+    for (size_t lane = 0; lane < 32; ++lane) {
+      for (size_t i = 0; i < 4; ++i) {
+        const size_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        double sum = double{acc[i][lane]};
+        for (size_t k = 0; k < 16; ++k) sum += double{a[row][k]} * b[k][column];
+        acc[i][lane] = static_cast<float>(sum);
+      }
+    }
+  }
+  static F32 Sine(const F32& x) {
+    return EachLane<float>([&](size_t lane) { return std::sin(x[lane]); });
+  }
+  static F32 Cosine(const F32& x) {
+    return EachLane<float>([&](size_t lane) { return std::cos(x[lane]); });
+  }
+
   static F32 ShuffleXor(const F32& x, int mask) {
     return EachLane<float>([&](size_t lane) { return x[lane ^ static_cast<size_t>(mask)]; });
   }
@@ -240,6 +274,9 @@ struct HostWarp {
   static I32 LoadInt(const int32_t* from, const U32& index) {
     return EachLane<int32_t>([&](size_t lane) { return from[index[lane]]; });
   }
+  static I32 LoadIntIf(const Bool& condition, const int32_t* from, const I64& index) {
+    return EachLane<int32_t>([&](size_t lane) { return condition[lane] ? from[index[lane]] : 0; });
+  }
   static void StoreInt(int32_t* to, const U32& index, const I32& x) {
     for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
   }
@@ -284,6 +321,14 @@ struct HostWarp {
       if (!condition[lane]) continue;
       EXPECT_EQ(byte_offset[lane] % 16, 0u);
       for (size_t i = 0; i < 4; ++i) std::memcpy(to + byte_offset[lane] + 4 * i, &x.w[i][lane], 4);
+    }
+  }
+  static void StorePairIf(const Bool& condition, float* to, const I64& index, const F32& first, const F32& second) {
+    for (size_t lane = 0; lane < 32; ++lane) {
+      if (!condition[lane]) continue;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(to + index[lane]) % 8, 0u);
+      to[index[lane]] = first[lane];
+      to[index[lane] + 1] = second[lane];
     }
   }
   template <class T>

@@ -1,4 +1,7 @@
 // Whole launches on blocks with key means, on emulated lanes.
+#include <string>
+#include <tuple>
+
 #include "tests/kernels/cuda/attention_fixture.h"
 #include "tests/kernels/cuda/host_attention.h"
 
@@ -7,9 +10,14 @@ namespace {
 
 struct HostBackend {
   static void Attend(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return AttendOnHost<64, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
-    if (c.codec.head_dim == 128) return AttendOnHost<128, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
-    AttendOnHost<256, kTurbo4, kTurbo4>(c.codec, c.batch, c.warps);
+    if (c.codec.head_dim == 64) return AttendOnHost<64>(c.codec, c.batch, c.warps);
+    if (c.codec.head_dim == 128) return AttendOnHost<128>(c.codec, c.batch, c.warps);
+    AttendOnHost<256>(c.codec, c.batch, c.warps);
+  }
+  static void Score(const AttentionCase& c) {
+    if (c.codec.head_dim == 64) return ScoreOnHost<64>(c.codec, c.batch, c.target, c.warps);
+    if (c.codec.head_dim == 128) return ScoreOnHost<128>(c.codec, c.batch, c.target, c.warps);
+    ScoreOnHost<256>(c.codec, c.batch, c.target, c.warps);
   }
 };
 using Fixture = AttentionFixture<HostBackend>;
@@ -97,6 +105,43 @@ TEST(CudaKeyMeanAttentionTest, HugeAndTinyTensors) {
     for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
       Fixture({.magnitude = magnitude, .means = {.in = in, .norm = 20, .on_every_token = false}}, 64, 1).Run();
     }
+  }
+}
+
+// Whatever the keys' codes are: means stand beside them.
+TEST(CudaKeyMeanAttentionTest, EveryCodecWithScales) {
+  const std::tuple<CodecId, CodeKind, CodecId, CodeKind> kPairs[] = {
+      {CodecId::kTrellis3, kTrellis3, CodecId::kTrellis2, kTrellis2},
+      {CodecId::kTrellis2, kTrellis2, CodecId::kTrellis1, kTrellis1},
+      {CodecId::kTurbo4, kTurbo3, CodecId::kTrellis3, kTrellis3},
+      {CodecId::kTrellis1, kTrellis1, CodecId::kTurbo4, kTurbo2},
+      {CodecId::kQjl1, kSigns1, CodecId::kTurbo2, kTurbo2},
+      {CodecId::kQjl4, kSigns4, CodecId::kTrellis2, kTrellis2}};
+  for (const auto& [key, key_kind, value, value_kind] : kPairs) {
+    for (const uint32_t group : {3u, 16u}) {
+      SCOPED_TRACE(std::string(CodecName(key)) + " " + std::string(CodecName(value)) + " " + std::to_string(group));
+      Fixture({.codec = {key, value}, .key_kind = key_kind, .value_kind = value_kind, .group = group, .tokens = {135},
+               .means = {.in = MeansIn::kBlocks, .norm = 120, .on_every_token = false}}, 64, group).Run();
+    }
+  }
+}
+
+// Tokens whose value is raw are scored with their mean; those whose key is raw have none.
+TEST(CudaKeyMeanAttentionTest, ScoresAlone) {
+  for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kEverySecondBlock, MeansIn::kProfile}) {
+    for (const uint32_t group : {1u, 12u}) {
+      for (const uint64_t position : {uint64_t{0}, uint64_t{5000}}) {
+        SCOPED_TRACE(position + group);
+        Fixture({.group = group, .tiles_per_page = 1, .tokens = {190, 0, 65},
+                 .means = {.in = in, .norm = 120, .first_position = position, .on_every_token = false}}, 64, group)
+            .RunScores();
+      }
+    }
+  }
+  for (const uint32_t dim : {128u, 256u}) {
+    const Rope rope = {RopePairing::kInterleaved, 10000.0f, static_cast<uint16_t>(dim)};
+    Fixture({.codec = {CodecId::kTrellis3, CodecId::kTurbo2}, .key_kind = kTrellis3, .value_kind = kTurbo2, .group = 9,
+             .means = {.in = MeansIn::kBlocks, .norm = 600, .rope = rope}}, dim, dim).RunScores();
   }
 }
 
