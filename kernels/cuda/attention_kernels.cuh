@@ -61,13 +61,20 @@ template <int kDim, int kKeyKind, int kValueKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const auto kernel = AttendKernel<kDim, kKeyKind, kValueKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes +
-                                         kMeanScratchBytes<kDim, kRowGroups>);
-  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
+  constexpr uint32_t kStages = kWarps * kRingStages * TileStage<kDim, kKeyKind, kValueKind>::kBytes;
+  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
+  static_assert(kStages + kScratch <= 227 * 1024);
+  // Whether there are key means or not, as much is allowed as they take, so that launches of several threads agree; where
+  // the device has not so much, without them as much as the stages take.
+  constexpr auto kMost = cudaFuncAttributeMaxDynamicSharedMemorySize;
+  cudaError_t error = cudaFuncSetAttribute(kernel, kMost, kStages + kScratch);
+  if (error != cudaSuccess && args.mean_table == nullptr) {
+    cudaGetLastError();
+    error = cudaFuncSetAttribute(kernel, kMost, kStages);
   }
-  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
+  if (error != cudaSuccess) return error;
+  const uint32_t shared = kStages + (args.mean_table == nullptr ? 0 : kScratch);
+  kernel<<<args.warps / kWarps, kWarps * 32, shared, stream>>>(
       args, MakePermuteTables<kKeyKind>(codec.key_image), MakePermuteTables<kValueKind>(codec.value_image));
   return cudaGetLastError();
 }
