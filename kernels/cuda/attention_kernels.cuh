@@ -50,6 +50,24 @@ class DeviceRing {
   uint32_t address_;
 };
 
+// What a block's warps need: their rings, and with key means the scratch.
+struct SharedMemory {
+  uint32_t stages, scratch;
+  bool means;
+
+  uint32_t bytes() const { return stages + (means ? scratch : 0); }
+  // Whether there are key means or not, as much is allowed as they take, so that launches of several threads agree; where
+  // the device has not so much, without them as much as the stages take.
+  template <class Kernel>
+  cudaError_t Allow(Kernel kernel) const {
+    constexpr auto kMost = cudaFuncAttributeMaxDynamicSharedMemorySize;
+    const cudaError_t error = cudaFuncSetAttribute(kernel, kMost, static_cast<int>(stages + scratch));
+    if (error == cudaSuccess || means) return error;
+    cudaGetLastError();
+    return cudaFuncSetAttribute(kernel, kMost, static_cast<int>(stages));
+  }
+};
+
 template <int kDim, int kKeyKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
     AttendKernel(const __grid_constant__ AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
@@ -68,14 +86,12 @@ template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const auto kernel = AttendKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kAnyCodes>::kBytes +
-                                         kMeanScratchBytes<kDim, kRowGroups>);
-  static_assert(kShared <= 227 * 1024, "more shared memory than a block has");
-  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  kernel<<<args.warps / kWarps, kWarps * 32, kShared, stream>>>(
+  constexpr uint32_t kStages = kWarps * kRingStages * TileStage<kDim, kKeyKind, kAnyCodes>::kBytes;
+  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
+  static_assert(kStages + kScratch <= 227 * 1024);
+  const SharedMemory shared{kStages, kScratch, args.mean_table != nullptr};
+  if (const cudaError_t error = shared.Allow(kernel); error != cudaSuccess) return error;
+  kernel<<<args.warps / kWarps, kWarps * 32, shared.bytes(), stream>>>(
       args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), MakeAnyTables(codec.value_kind, codec.value_image));
   return cudaGetLastError();
 }

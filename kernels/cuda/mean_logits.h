@@ -17,7 +17,7 @@ inline constexpr float kMeanRange = 2076180.0f;  // .99 * 2^21
 
 // A warp's shared memory: the turned mean; then the logits.
 template <int kDim>
-inline constexpr uint32_t kMeanLogits = kDim * 6;
+inline constexpr uint32_t kMeanLogits = kDim * 4;
 template <int kDim, int kRowGroups>
 inline constexpr uint32_t kMeanScratchBytes = kMeanLogits<kDim> + kRowGroups * kMeanLogitBytes;
 
@@ -51,8 +51,7 @@ POLARKV_WARP_FUNCTION typename W::F32 TimesRecordPower(const uint8_t* record, ty
   return W::Min(x * W::Exp2(typename W::F32(half)) * W::Exp2(typename W::F32(rest)), typename W::F32(1e30f));
 }
 
-// Leaves the mean, turned to the tile's middle, in the scratch: second coordinates negated, first ones, second ones, so that
-// C and S are the same sum of products, of the arrays from the second and from the first on. Returns what a unit of the products is in the mean's.
+// Leaves the mean, turned to the tile's middle, in the scratch: first coordinates of pairs, then second ones. Returns what a unit of the products is in the mean's.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION typename W::F32 TurnMean(const MeanInputs& inputs, uint8_t* scratch) {
   using U32 = typename W::U32;
@@ -80,29 +79,30 @@ POLARKV_WARP_FUNCTION typename W::F32 TurnMean(const MeanInputs& inputs, uint8_t
                                               U32(static_cast<uint32_t>(before_middle >> 32))) +
                                 (high >> 1));
     const F32 a = W::LowHalf(half[i][0]) * factor, b = W::LowHalf(half[i][1]) * factor;
-    const F32 second = W::Fma(turn.sine, a, turn.cosine * b);
-    W::StoreFloat(turned, pair, -second);
-    W::StoreFloat(turned, pair + kPairs, W::Fma(turn.cosine, a, -(turn.sine * b)));
-    W::StoreFloat(turned, pair + 2 * kPairs, second);
+    W::StoreFloat(turned, pair, W::Fma(turn.cosine, a, -(turn.sine * b)));
+    W::StoreFloat(turned, pair + kPairs, W::Fma(turn.sine, a, turn.cosine * b));
   }
   W::Sync();
   return TimesRecordPower<W>(inputs.record, top * (65536.0f / (kTableUnit * kMeanRange)));
 }
 
-// Digits of C or S of 16 pairs of each row: lane (g, t) has row g, pairs 4t to 4t + 3; [digit] of operand B.
-// `queries`, `first`: of those pairs' first coordinates; second coordinates lie 512 bytes and kDim * 2 bytes further on.
+// Digits of C (part 0) or S (part 1) of 16 pairs of each row: lane (g, t) has row g, pairs 4t to 4t + 3; [digit] of operand B.
+// `queries`, `turned`: from those pairs on. With the query's coordinates (a, b) and the mean's (c, d), C = ac + bd, S = bc - ad.
 template <class W, int kDim>
-POLARKV_WARP_FUNCTION void MeanDigits(const uint8_t* queries, const uint8_t* first, typename W::U32 (&digit)[3]) {
+POLARKV_WARP_FUNCTION void MeanDigits(const uint8_t* queries, const uint8_t* turned, uint32_t part,
+                                      typename W::U32 (&digit)[3]) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   const U32 at = W::Lane() * 16u, mean_at = (W::Lane() & 3u) * 16u;
   const Words4<W> qa = W::LoadVector(queries, at), qb = W::LoadVector(queries, at + 512u);
-  const Words4<W> ma = W::LoadVector(first, mean_at), mb = W::LoadVector(first, mean_at + 2u * kDim);
+  const Words4<W> with_a = W::LoadVector(turned + part * (2 * kDim), mean_at);
+  const Words4<W> with_b = W::LoadVector(turned + (1 - part) * (2 * kDim), mean_at);
+  const uint32_t sign = part << 31;
   U32 x[4];
   POLARKV_UNROLL
   for (int i = 0; i < 4; ++i) {
-    const F32 second = W::Fma(W::FloatOfBits(qb.w[i]), W::FloatOfBits(mb.w[i]), F32(kMeanDigitBias));
-    x[i] = W::AsU32(W::Fma(W::FloatOfBits(qa.w[i]), W::FloatOfBits(ma.w[i]), second));
+    const F32 second = W::Fma(W::FloatOfBits(qb.w[i]), W::FloatOfBits(with_b.w[i]), F32(kMeanDigitBias));
+    x[i] = W::AsU32(W::Fma(W::FloatOfBits(qa.w[i] ^ sign), W::FloatOfBits(with_a.w[i]), second));
   }
   const U32 low[2] = {W::Permute(x[0], x[1], 0x5140u), W::Permute(x[2], x[3], 0x5140u)};
   digit[0] = W::Permute(low[0], low[1], 0x5410u);
@@ -119,12 +119,11 @@ POLARKV_WARP_FUNCTION void MeanProduct(const uint8_t* table, const uint8_t* quer
   using Table = MeanTable<kDim>;
   I32 high[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}}, middle[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}},
       low[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
-  const uint8_t* const first = turned + (1 - part) * (2 * kDim);
   POLARKV_UNROLL_BY(kUnroll)
   for (uint32_t step = 0; step < Table::kSteps; ++step) {
     U32 b[2][3];
-    MeanDigits<W, kDim>(queries + step * 2048, first + step * 128, b[0]);
-    MeanDigits<W, kDim>(queries + step * 2048 + 1024, first + step * 128 + 64, b[1]);
+    MeanDigits<W, kDim>(queries + step * 2048, turned + step * 128, part, b[0]);
+    MeanDigits<W, kDim>(queries + step * 2048 + 1024, turned + step * 128 + 64, part, b[1]);
     const uint8_t* const rows = table + Table::Digit(part, step, 0, 0);
     POLARKV_UNROLL
     for (uint32_t sixteen = 0; sixteen < 2; ++sixteen) {

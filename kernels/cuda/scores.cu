@@ -37,14 +37,12 @@ template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchScoreRows(const AttentionCodec& codec, const ScoresArgs& args, cudaStream_t stream) {
   const auto kernel = ScoreKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = ScoreWarpsPerBlock(kDim);
-  constexpr uint32_t kShared = kWarps * (kRingStages * TileStage<kDim, kKeyKind, kNoCodes>::kBytes +
-                                         kMeanScratchBytes<kDim, kRowGroups>);
-  static_assert(kShared <= 227 * 1024, "more shared memory than a block has");
-  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  kernel<<<args.attention.warps / kWarps, kWarps * 32, kShared, stream>>>(
+  constexpr uint32_t kStages = kWarps * kRingStages * TileStage<kDim, kKeyKind, kNoCodes>::kBytes;
+  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
+  static_assert(kStages + kScratch <= 227 * 1024);
+  const SharedMemory shared{kStages, kScratch, args.attention.mean_table != nullptr};
+  if (const cudaError_t error = shared.Allow(kernel); error != cudaSuccess) return error;
+  kernel<<<args.attention.warps / kWarps, kWarps * 32, shared.bytes(), stream>>>(
       args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image));
   const uint32_t blocks = (RowsOfHead::Count(args.attention) + kRowWarps - 1) / kRowWarps;
   RawScoresKernel<kDim><<<blocks, kRowWarps * 32, 0, stream>>>(args);
