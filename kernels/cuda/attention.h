@@ -20,7 +20,7 @@ struct PageLayer {
   const uint8_t* base = nullptr;
   const uint8_t* refine[2][2] = {};  // [key, value][first, second refinement plane]
   const uint8_t* escapes = nullptr;  // the layer's escape records
-  const uint8_t* means = nullptr;    // records of the layer's key means, from KV head 0 on: the block's, or in its profile
+  const uint8_t* means = nullptr;    // records of the layer's key means from KV head 0 on, in the block or a profile
   uint64_t first_position = 0;       // of the block's tokens
   uint32_t tiles = 0;                // per KV head
   uint32_t tokens = 0;
@@ -67,7 +67,8 @@ struct AttentionCodec {
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps);
 // As many as the current device runs at once; 0 without one. Never more are needed.
 uint32_t AttentionWarps(uint32_t head_dim);
-// Starts five kernels, six where there are key means, on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
+// Starts five kernels on `stream` (a cudaStream_t), six where there are key means. Nothing is started unless kNone is
+// returned.
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream);
 

@@ -1,8 +1,9 @@
-// What a key mean adds to the scores of a tile: <q, R(n) m> in log2 units, for the tokens whose keys are coded without it.
+// What a key mean adds to the scores of a tile: <q, R(n) m> in log2 units, for the tokens whose keys are coded without
+// it.
 //
-// The warp turns the mean to the tile's middle, a pair a lane. Of every row and pair this leaves C = <q, m> and S = <q, m
-// a quarter turn on>; they become integers of 23 bits, whose bytes are operand B of integer products with the table of
-// cosines and sines (mean_table.h). Of nine products of bytes the six largest are taken.
+// The warp turns the mean to the tile's middle, a pair a lane. Of every row and pair this leaves C = <q, m> and S = <q,
+// m a quarter turn on>; they become integers of 23 bits, whose bytes are operand B of integer products with the table
+// of cosines and sines (mean_table.h). Of nine products of bytes the six largest are taken.
 #ifndef POLARKV_KERNELS_CUDA_MEAN_LOGITS_H_
 #define POLARKV_KERNELS_CUDA_MEAN_LOGITS_H_
 
@@ -19,7 +20,7 @@ inline constexpr float kMeanRange = 2076180.0f;  // .99 * 2^21
 template <int kDim>
 inline constexpr uint32_t kMeanLogits = kDim * 4;
 template <int kDim, int kRowGroups>
-inline constexpr uint32_t kMeanScratchBytes = kMeanLogits<kDim> + kRowGroups * kMeanLogitBytes;
+inline constexpr uint32_t kMeanScratchBytes = kMeanLogits<kDim> + kRowGroups* kMeanLogitBytes;
 
 // A head's mean, and where a tile's tokens stand.
 struct MeanPlace {
@@ -35,7 +36,7 @@ POLARKV_HOST_DEVICE inline MeanPlace FindMean(const AttentionArgs& args, const U
 }
 
 struct MeanInputs {
-  const uint8_t* table;  // mean_table.h
+  const uint8_t* table;          // mean_table.h
   const float *queries, *units;  // of the pass
   const uint8_t* record;
   uint64_t position;
@@ -51,7 +52,8 @@ POLARKV_WARP_FUNCTION typename W::F32 TimesRecordPower(const uint8_t* record, ty
   return W::Min(x * W::Exp2(typename W::F32(half)) * W::Exp2(typename W::F32(rest)), typename W::F32(1e30f));
 }
 
-// Leaves the mean, turned to the tile's middle, in the scratch: first coordinates of pairs, then second ones. Returns what a unit of the products is in the mean's.
+// Leaves the mean, turned to the tile's middle, in the scratch: first coordinates of pairs, then second ones. Returns
+// what a unit of the products is in the mean's.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION typename W::F32 TurnMean(const MeanInputs& inputs, uint8_t* scratch) {
   using U32 = typename W::U32;
@@ -86,8 +88,9 @@ POLARKV_WARP_FUNCTION typename W::F32 TurnMean(const MeanInputs& inputs, uint8_t
   return TimesRecordPower<W>(inputs.record, top * (65536.0f / (kTableUnit * kMeanRange)));
 }
 
-// Digits of C (part 0) or S (part 1) of 16 pairs of each row: lane (g, t) has row g, pairs 4t to 4t + 3; [digit] of operand B.
-// `queries`, `turned`: from those pairs on. With the query's coordinates (a, b) and the mean's (c, d), C = ac + bd, S = bc - ad.
+// Digits of C (part 0) or S (part 1) of 16 pairs of each row: lane (g, t) has row g, pairs 4t to 4t + 3; [digit] of
+// operand B. `queries`, `turned`: from those pairs on. With the query's coordinates (a, b) and the mean's (c, d), C =
+// ac + bd, S = bc - ad.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION void MeanDigits(const uint8_t* queries, const uint8_t* turned, uint32_t part,
                                       typename W::U32 (&digit)[3]) {
@@ -161,8 +164,8 @@ POLARKV_WARP_FUNCTION void StoreMeanLogits(const MeanInputs& inputs, uint32_t n,
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   const auto* const queries = reinterpret_cast<const uint8_t*>(inputs.queries + n * (8 * kDim));
-  // The first four slots are the lane's own tokens, the others are those of lane ^ 28. Lanes from 16 on have tokens after
-  // the middle, those below it tokens before.
+  // The first four slots are the lane's own tokens, the others are those of lane ^ 28. Lanes from 16 on have tokens
+  // after the middle, those below it tokens before.
   F32 own[4][2], mirrored[4][2];
   POLARKV_UNROLL
   for (int i = 0; i < 8; ++i) own[i / 2][i % 2] = mirrored[i / 2][i % 2] = 0.0f;
@@ -193,8 +196,8 @@ POLARKV_WARP_FUNCTION void StoreMeanLogits(const MeanInputs& inputs, uint32_t n,
     POLARKV_UNROLL
     for (int slot = 0; slot < 8; ++slot) {
       const U32 token = SlotToken<W>(W::Lane(), slot);
-      const U32 half = W::Select(token > U32(31u), U32(static_cast<uint32_t>(tokens >> 32)),
-                                 U32(static_cast<uint32_t>(tokens)));
+      const U32 half =
+          W::Select(token > U32(31u), U32(static_cast<uint32_t>(tokens >> 32)), U32(static_cast<uint32_t>(tokens)));
       const auto with_mean = (W::ShiftRight(half, token & 31u) & 1u) > U32(0u);
       POLARKV_UNROLL
       for (auto& x : logit[slot]) x = W::Select(with_mean, x, F32(0.0f));

@@ -1,8 +1,8 @@
 // Cosines and sines of a tile's positions, as operand A of the products that add key means to scores (mean_logits.h).
 //
-// Of a pair, q . R(n) m is C cos(b phase) + S sin(b phase) with b = n - the tile's middle and C, S those of the middle. The
-// middle is position 31.5 of the tile, so that with b = 0.5, 1.5 .. 31.5 the two tokens at b and -b have the first product
-// in common, and the second but for its sign: 32 rows do for 64 tokens.
+// Of a pair, q . R(n) m is C cos(b phase) + S sin(b phase) with b = n - the tile's middle and C, S those of the middle.
+// The middle is position 31.5 of the tile, so that with b = 0.5, 1.5 .. 31.5 the two tokens at b and -b have the first
+// product in common, and the second but for its sign: 32 rows do for 64 tokens.
 #ifndef POLARKV_KERNELS_CUDA_MEAN_TABLE_H_
 #define POLARKV_KERNELS_CUDA_MEAN_TABLE_H_
 
@@ -14,8 +14,8 @@ namespace polarkv::cuda {
 
 // A cosine or sine times this is an integer of three signed bytes.
 inline constexpr float kTableUnit = 8323072.0f;  // 127 * 2^16
-// The other operand's integers are the low three bytes of floats from 2^23 to 2^24, unsigned: the number itself has been
-// added to this, which makes the bytes 64, 128 and 128 more than balanced digits are.
+// The other operand's integers are the low three bytes of floats from 2^23 to 2^24, unsigned: the number itself has
+// been added to this, which makes the bytes 64, 128 and 128 more than balanced digits are.
 inline constexpr float kMeanDigitBias = 12582912.0f + 32896.0f;  // 1.5 * 2^23 + 0x8080
 
 // Where things are in the table, in bytes.
@@ -28,7 +28,8 @@ struct MeanTable {
                                                         uint32_t digit) {
     return (((part * kSteps + step) * 2 + sixteen) * 3 + digit) * 512;
   }
-  // What the bias adds to a row's products, negated, in units of 2^24 and of 2^16: [part][unit][g][16 rows][row g, g + 8].
+  // What the bias adds to a row's products, negated, in units of 2^24 and of 2^16: [part][unit][g][16 rows][row g, g +
+  // 8].
   static constexpr uint32_t kBias = 2 * kSteps * 2 * 3 * 512;
   POLARKV_WARP_FUNCTION static constexpr uint32_t Bias(uint32_t part, uint32_t unit) {
     return kBias + (part * 2 + unit) * 128;
@@ -41,8 +42,8 @@ inline size_t MeanTableBytes(uint32_t head_dim) {
   return head_dim == 64 ? MeanTable<64>::kBytes : head_dim == 128 ? MeanTable<128>::kBytes : MeanTable<256>::kBytes;
 }
 
-// The table's row for slot 0 to 3 of each lane: b - 0.5 of its token. The tokens of slots 7 to 4 are the mirrored ones of
-// lane ^ 28.
+// The table's row for slot 0 to 3 of each lane: b - 0.5 of its token. The tokens of slots 7 to 4 are the mirrored ones
+// of lane ^ 28.
 template <class W>
 POLARKV_WARP_FUNCTION typename W::U32 DistanceFromMiddle(int slot) {
   using U32 = typename W::U32;

@@ -12,9 +12,9 @@ inline constexpr uint32_t kMostPairs = 128;  // of a head
 
 // A model's: the same for all blocks of a namespace. Plain numbers, passed to kernels by value.
 struct KeyMeanTurns {
-  bool any = false;          // some layer of some block may have key means
-  bool interleaved = false;  // RoPE turns coordinates 2j and 2j + 1, not j and j + rope_dims / 2
-  uint32_t rope_dims = 0;    // leading coordinates that RoPE turns; 0 without RoPE
+  bool any = false;                  // some layer of some block may have key means
+  bool interleaved = false;          // RoPE turns coordinates 2j and 2j + 1, not j and j + rope_dims / 2
+  uint32_t rope_dims = 0;            // leading coordinates that RoPE turns; 0 without RoPE
   uint64_t phases[kMostPairs] = {};  // BlockSpec::phases; 0 from rope_dims / 2 on
   friend bool operator==(const KeyMeanTurns&, const KeyMeanTurns&) = default;
 };

@@ -42,36 +42,50 @@ TEST(CudaKeyMeanAttentionTest, MeansOfNoBias) {
 
 // One token: the log-sum-exp is its logit.
 TEST(CudaKeyMeanAttentionTest, LogitsAtFarPositions) {
-  for (const uint64_t position : {uint64_t{4}, uint64_t{131071}, uint64_t{1} << 31, (uint64_t{1} << 40) + 12345,
-                                  (uint64_t{1} << 53) - 1000}) {
+  for (const uint64_t position :
+       {uint64_t{4}, uint64_t{131071}, uint64_t{1} << 31, (uint64_t{1} << 40) + 12345, (uint64_t{1} << 53) - 1000}) {
     for (const Rope& rope : {kHalf64, kInterleaved64}) {
       SCOPED_TRACE(position);
-      Fixture({.kv_heads = 1, .group = 8, .tokens = {1}, .means = {.in = MeansIn::kProfile, .norm = 600, .rope = rope,
-               .first_position = position}}, 64, 3).Run();
+      Fixture({.kv_heads = 1,
+               .group = 8,
+               .tokens = {1},
+               .means = {.in = MeansIn::kProfile, .norm = 600, .rope = rope, .first_position = position}},
+              64, 3)
+          .Run();
     }
   }
 }
 
-// Every block of a sequence has a mean of its own, or none: what is added changes where pages do, in the middle of a warp's
-// share of the line and at its borders.
+// Every block of a sequence has a mean of its own, or none: what is added changes where pages do, in the middle of a
+// warp's share of the line and at its borders.
 TEST(CudaKeyMeanAttentionTest, MeansThatChangeFromPageToPage) {
   for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kEverySecondBlock}) {
     for (const uint32_t tiles : {1u, 3u}) {
       SCOPED_TRACE(tiles);
-      Fixture({.group = 2, .tiles_per_page = tiles, .tokens = {0, 400, 129, 1}, .warps = 5, .means = {.in = in, .norm = 120}},
-              64, tiles).Run();
+      Fixture({.group = 2,
+               .tiles_per_page = tiles,
+               .tokens = {0, 400, 129, 1},
+               .warps = 5,
+               .means = {.in = in, .norm = 120}},
+              64, tiles)
+          .Run();
     }
   }
 }
 
-// Keys and values that are stored raw, tokens whose keys keep the mean, short tiles; the sequence's first tokens are raw.
+// Keys and values that are stored raw, tokens whose keys keep the mean, short tiles; the sequence's first tokens are
+// raw.
 TEST(CudaKeyMeanAttentionTest, TokensWithoutTheMeanAndRawOnes) {
   for (const MeansIn in : {MeansIn::kBlocks, MeansIn::kProfile}) {
     for (const Rope& rope : {kHalf64, kInterleaved64}) {
       Fixture({.tokens = {190, 65},
-               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 0, .on_every_token = false}}, 64, 5).Run();
+               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 0, .on_every_token = false}},
+              64, 5)
+          .Run();
       Fixture({.tokens = {190, 65},
-               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 1000, .on_every_token = false}}, 64, 6).Run();
+               .means = {.in = in, .norm = 120, .rope = rope, .first_position = 1000, .on_every_token = false}},
+              64, 6)
+          .Run();
     }
   }
 }
@@ -80,7 +94,8 @@ TEST(CudaKeyMeanAttentionTest, GroupsAndQueries) {
   for (const uint32_t group : {1u, 4u, 8u, 16u}) {
     for (const uint32_t queries : {1u, 3u}) {
       SCOPED_TRACE(group * 10 + queries);
-      Fixture({.group = group, .queries = queries, .tokens = {100}, .means = {.in = MeansIn::kBlocks, .norm = 120}}, 64, group)
+      Fixture({.group = group, .queries = queries, .tokens = {100}, .means = {.in = MeansIn::kBlocks, .norm = 120}}, 64,
+              group)
           .Run();
     }
   }
@@ -93,8 +108,16 @@ TEST(CudaKeyMeanAttentionTest, HeadDimsPairingsAndPartialRope) {
         if (dims == 0 && pairing == RopePairing::kInterleaved) continue;
         SCOPED_TRACE(dim * 1000 + dims);
         const Rope rope = dims == 0 ? Rope{} : Rope{pairing, 500000.0f, static_cast<uint16_t>(dims)};
-        Fixture({.kv_heads = 1, .group = 9, .tokens = {131}, .means = {.in = MeansIn::kProfile, .norm = 120, .rope = rope,
-                 .first_position = 131072 - 70, .on_every_token = false}}, dim, dims).Run();
+        Fixture({.kv_heads = 1,
+                 .group = 9,
+                 .tokens = {131},
+                 .means = {.in = MeansIn::kProfile,
+                           .norm = 120,
+                           .rope = rope,
+                           .first_position = 131072 - 70,
+                           .on_every_token = false}},
+                dim, dims)
+            .Run();
       }
     }
   }

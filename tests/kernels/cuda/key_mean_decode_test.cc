@@ -12,7 +12,8 @@ TEST(CudaKeyMeanDecodeTest, BiasesInBlocksAndInAProfile) {
       for (const bool all_pairs : {true, false}) {
         SCOPED_TRACE(norm);
         Check({.of = {.shape = {2, 2, 130, 64}, .first_position = 0},
-               .means = {.in = in, .norm = norm, .all_pairs = all_pairs, .on_every_token = false}}, 1);
+               .means = {.in = in, .norm = norm, .all_pairs = all_pairs, .on_every_token = false}},
+              1);
       }
     }
   }
@@ -26,7 +27,8 @@ TEST(CudaKeyMeanDecodeTest, HeadDimsPairingsAndPartialRope) {
         SCOPED_TRACE(dim * 1000 + dims);
         const Rope rope = dims == 0 ? Rope{} : Rope{pairing, 500000.0f, static_cast<uint16_t>(dims)};
         Check({.of = {.shape = {1, 1, 70, dim}, .first_position = 131010},
-               .means = {.in = MeansIn::kProfile, .norm = 120, .rope = rope, .first_position = 131010}}, dims);
+               .means = {.in = MeansIn::kProfile, .norm = 120, .rope = rope, .first_position = 131010}},
+              dims);
       }
     }
   }
@@ -38,7 +40,8 @@ TEST(CudaKeyMeanDecodeTest, FarPositions) {
     for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
       SCOPED_TRACE(position);
       Check({.of = {.shape = {1, 1, 128, 64}, .first_position = position},
-             .means = {.in = MeansIn::kBlocks, .norm = 20, .rope = {pairing, 10000.0f, 64}}}, 3);
+             .means = {.in = MeansIn::kBlocks, .norm = 20, .rope = {pairing, 10000.0f, 64}}},
+            3);
     }
   }
 }
@@ -53,7 +56,9 @@ TEST(CudaKeyMeanDecodeTest, AnyMeans) {
     const Rope rope{seed % 2 == 0 ? RopePairing::kHalf : RopePairing::kInterleaved, 10000.0f,
                     static_cast<uint16_t>(seed % 3 == 0 ? 64 : 32)};
     Check({.of = {.shape = {1, 4, 70, 64}, .first_position = seed, .k = seed % 4 < 2 ? FillNumber(Plain) : wild},
-           .means = {.in = MeansIn::kBlocks, .rope = rope}, .any_means = true}, seed);
+           .means = {.in = MeansIn::kBlocks, .rope = rope},
+           .any_means = true},
+          seed);
   }
 }
 
