@@ -34,24 +34,44 @@ class AttentionInterval {
     for (const BlockView& block : blocks) {
       for (uint32_t tile = 0; tile < block.spec().tiles(); ++tile) ReadTile(block, layer, kv_head, tile);
     }
+    key_reader_.reset();
+    value_reader_.reset();
   }
 
-  // What is wrong with the result for one query, or nothing.
-  std::string Defect(const float* q, double scale, float lse, const float* o) const {
+  // Of one query.
+  struct Bounds {
+    double lowest_lse = 0, highest_lse = 0;
+    DoubleVector least{}, most{};
+  };
+
+  // What is wrong with a result, or nothing.
+  std::string Defect(const Bounds& bounds, float lse, const float* o) const {
+    if (!(lse >= bounds.lowest_lse && lse <= bounds.highest_lse)) {
+      return "lse " + std::to_string(lse) + " is not in " + std::to_string(bounds.lowest_lse) + " .. " +
+             std::to_string(bounds.highest_lse);
+    }
+    for (uint32_t j = 0; j < head_dim_; ++j) {
+      if (o[j] >= bounds.least[j] && o[j] <= bounds.most[j]) continue;
+      return "output " + std::to_string(j) + ", " + std::to_string(o[j]) + ", is not in " +
+             std::to_string(bounds.least[j]) + " .. " + std::to_string(bounds.most[j]);
+    }
+    return {};
+  }
+
+  Bounds BoundsOf(const float* q, double scale) const {
     const Sums low = SumsOf(q, scale, -1), high = SumsOf(q, scale, 1);
+    Bounds bounds;
     // Numbers of that size in fp32; and fp32's sums, 2^x and logarithm.
     const double slack = 2e-5 + 1e-6 * std::max(std::fabs(low.lse), std::fabs(high.lse));
-    if (!(lse >= Saturate(low.lse - slack) && lse <= Saturate(high.lse + slack))) {
-      return "lse " + std::to_string(lse) + " is not in " + std::to_string(low.lse) + " .. " + std::to_string(high.lse);
-    }
-    DoubleVector least{}, most{};
+    bounds.lowest_lse = Saturate(low.lse - slack);
+    bounds.highest_lse = Saturate(high.lse + slack);
     double allowed = 1e-30, tile_largest = 0, tile_factor = 0, tile_images = 0;
     for (size_t t = 0; t < tokens_.size(); ++t) {
       const Token& token = tokens_[t];
       const double p_low = std::exp(low.logit[t] - high.lse), p_high = std::min(1.0, std::exp(high.logit[t] - low.lse));
       for (uint32_t j = 0; j < head_dim_; ++j) {
-        least[j] += token.value[j] * (token.value[j] < 0 ? p_high : p_low);
-        most[j] += token.value[j] * (token.value[j] < 0 ? p_low : p_high);
+        bounds.least[j] += token.value[j] * (token.value[j] < 0 ? p_high : p_low);
+        bounds.most[j] += token.value[j] * (token.value[j] < 0 ? p_low : p_high);
       }
       // fp32's sums and the rotation; and that no power of two comes out below 2^-126.
       allowed += (5e-5 * p_high + 0x1p-118) * token.value_norm;
@@ -64,11 +84,10 @@ class AttentionInterval {
       tile_largest = tile_factor = tile_images = 0;
     }
     for (uint32_t j = 0; j < head_dim_; ++j) {
-      if (o[j] >= Saturate(least[j] - allowed) && o[j] <= Saturate(most[j] + allowed)) continue;
-      return "output " + std::to_string(j) + ", " + std::to_string(o[j]) + ", is not in " + std::to_string(least[j]) + " .. " +
-             std::to_string(most[j]) + " give or take " + std::to_string(allowed);
+      bounds.least[j] = Saturate(bounds.least[j] - allowed);
+      bounds.most[j] = Saturate(bounds.most[j] + allowed);
     }
-    return {};
+    return bounds;
   }
 
  private:

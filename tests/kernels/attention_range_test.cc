@@ -39,7 +39,8 @@ class AttentionRange : public ::testing::TestWithParam<InstructionSet> {
     const uint32_t d = p.blocks[0].spec().head_dim;
     const testing::AttentionInterval interval(p.blocks, 0, 0);
     for (size_t row = 0; row < p.rows(); ++row) {
-      ASSERT_EQ(interval.Defect(&p.q[row * d], p.scale, result.lse[row], &result.o[row * d]), "") << "row " << row;
+      const auto bounds = interval.BoundsOf(&p.q[row * d], p.scale);
+      ASSERT_EQ(interval.Defect(bounds, result.lse[row], &result.o[row * d]), "") << "row " << row;
     }
 #if defined(__x86_64__)
     const CodecPair codec = p.blocks[0].spec().codec;
@@ -54,7 +55,8 @@ class AttentionRange : public ::testing::TestWithParam<InstructionSet> {
     const auto finite = [](float x) { return std::isfinite(x); };
     if (!std::ranges::all_of(emulated.o, finite) || !std::ranges::all_of(emulated.lse, finite)) return;
     for (uint32_t row = 0; row < rows; ++row) {
-      ASSERT_EQ(interval.Defect(&p.q[row * d], p.scale, emulated.lse[row], &emulated.o[row * d]), "") << "AMX, row " << row;
+      const auto bounds = interval.BoundsOf(&p.q[row * d], p.scale);
+      ASSERT_EQ(interval.Defect(bounds, emulated.lse[row], &emulated.o[row * d]), "") << "AMX, row " << row;
     }
 #endif
   }
