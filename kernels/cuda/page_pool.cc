@@ -43,7 +43,7 @@ const char* PoolErrorText(PoolError error) {
     case PoolError::kStagingTooSmall:
       return "the blocks are larger than the page pool's staging memory; upload fewer at a time, or from pinned memory";
     case PoolError::kWrongShape:
-      return "the blocks of an upload must hold the same layers, which their slots have room for";
+      return "an upload is of layers that all of its blocks hold, and that the slots have room for";
     case PoolError::kWrongPage:
       return "the page is not taken, or has this layer already, or has other planes; or there is no such upload";
     case PoolError::kDeviceFailed:
@@ -52,9 +52,9 @@ const char* PoolErrorText(PoolError error) {
   return "";
 }
 
-size_t PageBytes(const BlockView& block, uint32_t first, uint32_t end) {
+size_t PageBytes(const BlockView& block, LayerRange layers) {
   size_t bytes = 0;
-  for (uint32_t layer = first; layer < end; ++layer) bytes += LayerBytes(block, layer);
+  for (uint32_t layer = layers.first; layer < layers.end; ++layer) bytes += LayerBytes(block, layer);
   return bytes;
 }
 
@@ -135,12 +135,11 @@ PagePool::~PagePool() {
 void PagePool::Poll() {
   while (!failed_ && done_uploads_ < last_upload_) {
     const uint64_t next = done_uploads_ + 1;
-    const UploadRecord& record = records_[next % options_.uploads];
-    const EventState state = device_.StateOf(EventOf(next, record.layers - 1));
+    const EventState state = device_.StateOf(LastEventOf(next));
     failed_ = state == EventState::kFailed;
     if (state != EventState::kReached) break;
     done_uploads_ = next;
-    ring_.Free(record.staged);
+    ring_.Free(records_[next % options_.uploads].staged);
   }
   while (!failed_ && released_.size() > 0) {
     Slot& slot = slots_[static_cast<size_t>(released_.at(0))];
@@ -187,93 +186,91 @@ PoolError PagePool::Take(std::span<int32_t> pages, uint32_t first_layer) {
   return PoolError::kNone;
 }
 
-PoolError PagePool::CheckUpload(std::span<const BlockView> blocks, std::span<const int32_t> pages) const {
-  if (blocks.empty() || blocks.size() != pages.size()) return PoolError::kWrongShape;
-  const uint32_t first = blocks[0].layer_begin(), end = blocks[0].layer_end();
+PoolError PagePool::CheckUpload(std::span<const BlockView> blocks, std::span<const int32_t> pages,
+                                LayerRange layers) const {
+  if (blocks.empty() || blocks.size() != pages.size() || layers.first >= layers.end) return PoolError::kWrongShape;
   for (size_t i = 0; i < blocks.size(); ++i) {
     const BlockView& block = blocks[i];
-    if (block.layer_begin() != first || block.layer_end() != end || first >= end) return PoolError::kWrongShape;
+    if (layers.first < block.layer_begin() || layers.end > block.layer_end()) return PoolError::kWrongShape;
     if (pages[i] < 0 || static_cast<uint32_t>(pages[i]) >= options_.slots) return PoolError::kWrongPage;
     const Slot& slot = slots_[static_cast<size_t>(pages[i])];
     if (slot.state != SlotState::kTaken) return PoolError::kWrongPage;
-    if (first < slot.first_layer || end - slot.first_layer > options_.layers) return PoolError::kWrongShape;
-    if (slot.planes != 0 && slot.planes != block.planes()) return PoolError::kWrongPage;
-    if (PageBytes(block, slot.first_layer, end) > options_.slot_bytes) return PoolError::kBlockTooLarge;
-    const size_t entries = size_t{static_cast<uint32_t>(pages[i])} * options_.layers;
-    for (uint32_t layer = first; layer < end; ++layer) {
-      if (has_layer_[entries + layer - slot.first_layer]) return PoolError::kWrongPage;
+    if (layers.first < slot.first_layer || layers.end - slot.first_layer > options_.layers) {
+      return PoolError::kWrongShape;
     }
+    if (slot.planes != 0 && slot.planes != block.planes()) return PoolError::kWrongPage;
+    if (PageBytes(block, {slot.first_layer, layers.end}) > options_.slot_bytes) return PoolError::kBlockTooLarge;
+    const auto entry = has_layer_.begin() + int64_t{pages[i]} * options_.layers + (layers.first - slot.first_layer);
+    if (std::count(entry, entry + (layers.end - layers.first), true) != 0) return PoolError::kWrongPage;
     if (std::ranges::count(pages, pages[i]) != 1) return PoolError::kWrongPage;
   }
   return PoolError::kNone;
 }
 
-PoolError PagePool::Upload(std::span<const BlockView> blocks, std::span<const int32_t> pages, HostMemory memory,
-                           uint64_t& upload) {
+PoolError PagePool::Upload(std::span<const BlockView> blocks, std::span<const int32_t> pages, LayerRange layers,
+                           HostMemory memory, uint64_t& upload) {
   const std::lock_guard lock(mutex_);
   Poll();
   if (failed_) return PoolError::kDeviceFailed;
-  if (const PoolError error = CheckUpload(blocks, pages); error != PoolError::kNone) return error;
+  if (const PoolError error = CheckUpload(blocks, pages, layers); error != PoolError::kNone) return error;
   size_t staged_bytes = 0;
   if (memory == HostMemory::kPageable) {
-    for (const BlockView& block : blocks) staged_bytes += PageBytes(block, block.layer_begin(), block.layer_end());
+    for (const BlockView& block : blocks) staged_bytes += PageBytes(block, layers);
     if (staged_bytes > ring_.bytes()) return PoolError::kStagingTooSmall;
     if (!ring_.HasRoom(staged_bytes)) return PoolError::kFull;
   }
   if (last_upload_ - done_uploads_ >= options_.uploads) return PoolError::kFull;
   uint8_t* const staged = memory == HostMemory::kPageable ? staging_ + ring_.Take(staged_bytes) : nullptr;
 
-  const uint64_t number = ++last_upload_;
-  UploadRecord& record = records_[number % options_.uploads];
-  record = {blocks[0].layer_begin(), blocks[0].layer_end() - blocks[0].layer_begin(), ring_.mark()};
+  ++last_upload_;
+  records_[last_upload_ % options_.uploads] = {layers, ring_.mark()};
   for (size_t i = 0; i < blocks.size(); ++i) {
     Slot& slot = slots_[static_cast<size_t>(pages[i])];
     slot.planes = blocks[i].planes();
-    slot.last_upload = number;
-    std::fill_n(has_layer_.begin() + int64_t{pages[i]} * options_.layers + record.first_layer - slot.first_layer,
-                record.layers, true);
+    slot.last_upload = last_upload_;
+    std::fill_n(has_layer_.begin() + int64_t{pages[i]} * options_.layers + (layers.first - slot.first_layer),
+                layers.end - layers.first, true);
   }
-  if (!Enqueue(blocks, pages, staged, record)) {
+  if (!Enqueue(blocks, pages, layers, staged)) {
     failed_ = true;
     return PoolError::kDeviceFailed;
   }
-  upload = number;
+  upload = last_upload_;
   return PoolError::kNone;
 }
 
-bool PagePool::Enqueue(std::span<const BlockView> blocks, std::span<const int32_t> pages, uint8_t* staged,
-                       UploadRecord& record) {
+bool PagePool::Enqueue(std::span<const BlockView> blocks, std::span<const int32_t> pages, LayerRange layers,
+                       uint8_t* staged) {
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (!EnqueuePages(blocks[i], pages[i])) return false;
+    if (!EnqueuePage(blocks[i], pages[i], layers)) return false;
   }
-  for (uint32_t index = 0; index < record.layers; ++index) {
+  for (uint32_t layer = layers.first; layer < layers.end; ++layer) {
     for (size_t i = 0; i < blocks.size(); ++i) {
-      if (!CopyLayer(blocks[i], record.first_layer + index, pages[i], staged)) return false;
+      if (!CopyLayer(blocks[i], layer, pages[i], staged)) return false;
     }
-    if (!device_.Record(EventOf(last_upload_, index), copies_)) return false;
+    if (!device_.Record(EventOf(last_upload_, layer), copies_)) return false;
   }
   return true;
 }
 
 // Where the layers of a page will be. First of all: its last use must be over.
-bool PagePool::EnqueuePages(const BlockView& block, int32_t page) {
+bool PagePool::EnqueuePage(const BlockView& block, int32_t page, LayerRange layers) {
   Slot& slot = slots_[static_cast<size_t>(page)];
   if (slot.copy_waits) {
     if (!device_.Wait(slot.released, copies_)) return false;
     slot.copy_waits = false;
   }
-  const size_t entry = size_t{static_cast<uint32_t>(page)} * options_.layers + block.layer_begin() - slot.first_layer;
-  const uint32_t layers = block.layer_end() - block.layer_begin();
   slot.next_layer = memory_ + size_t{static_cast<uint32_t>(page)} * options_.slot_bytes +
-                    PageBytes(block, slot.first_layer, block.layer_begin());
+                    PageBytes(block, {slot.first_layer, layers.first});
+  const size_t entry = size_t{static_cast<uint32_t>(page)} * options_.layers + layers.first - slot.first_layer;
   const uint8_t* place = slot.next_layer;
-  for (uint32_t i = 0; i < layers; ++i) {
-    const uint32_t layer = block.layer_begin() + i;
+  for (uint32_t layer = layers.first; layer < layers.end; ++layer) {
     // Of a copy of all of the view's bytes: as if it began so far before the layer's place.
-    host_pages_[entry + i] = PageLayerOf(block, layer, place - (LayerStart(block, layer) - block.bytes().data()));
+    host_pages_[entry + layer - layers.first] =
+        PageLayerOf(block, layer, place - (LayerStart(block, layer) - block.bytes().data()));
     place += LayerBytes(block, layer);
   }
-  return device_.CopyIn(pages_ + entry, host_pages_ + entry, layers * sizeof(PageLayer), copies_);
+  return device_.CopyIn(pages_ + entry, host_pages_ + entry, (layers.end - layers.first) * sizeof(PageLayer), copies_);
 }
 
 bool PagePool::CopyLayer(const BlockView& block, uint32_t layer, int32_t page, uint8_t*& staged) {
@@ -295,9 +292,9 @@ PoolError PagePool::WaitForLayer(uint64_t upload, uint32_t layer, Queue queue) {
   if (failed_) return PoolError::kDeviceFailed;
   if (upload == 0 || upload > last_upload_) return PoolError::kWrongPage;
   if (upload <= done_uploads_) return PoolError::kNone;
-  const UploadRecord& record = records_[upload % options_.uploads];
-  if (layer < record.first_layer || layer - record.first_layer >= record.layers) return PoolError::kWrongShape;
-  if (device_.Wait(EventOf(upload, layer - record.first_layer), queue)) return PoolError::kNone;
+  const LayerRange layers = records_[upload % options_.uploads].layers;
+  if (layer < layers.first || layer >= layers.end) return PoolError::kWrongShape;
+  if (device_.Wait(EventOf(upload, layer), queue)) return PoolError::kNone;
   failed_ = true;
   return PoolError::kDeviceFailed;
 }
@@ -338,8 +335,7 @@ PoolError PagePool::WaitForProgress() {
     Poll();
     if (failed_) return PoolError::kDeviceFailed;
     if (done_uploads_ < last_upload_) {
-      const uint64_t next = done_uploads_ + 1;
-      oldest = EventOf(next, records_[next % options_.uploads].layers - 1);
+      oldest = LastEventOf(done_uploads_ + 1);
     } else if (released_.size() > 0) {
       oldest = slots_[static_cast<size_t>(released_.at(0))].released;
     }

@@ -2,7 +2,7 @@
 // of the pool's own, layer by layer, so that attention on one layer runs while the next ones arrive.
 //
 //   pool->Take(pages, 0);                                     // slots; kFull: come again later
-//   pool->Upload(blocks, pages, HostMemory::kPinned, upload); // enqueues every layer that the blocks hold
+//   pool->Upload(blocks, pages, {0, layers}, HostMemory::kPinned, upload);
 //   for each layer l:
 //     pool->WaitForLayer(upload, l, stream);                  // the stream waits, the host does not
 //     LaunchAttention(.., page_table of `pages`, pages = pool->pages() + l, page_stride = pool->page_stride(), stream)
@@ -34,7 +34,7 @@ enum class PoolError {
   kFull,             // for now: too few slots are free, or too many uploads are under way, or staging memory is in use
   kBlockTooLarge,    // the block's layers and planes do not fit a slot
   kStagingTooSmall,  // pageable blocks of one call are larger than all staging memory
-  kWrongShape,       // blocks hold no layers, or others than each other, or than the slots have room for
+  kWrongShape,       // no blocks or layers, layers that a block does not hold, or that the slots have no room for
   kWrongPage,        // a page that is not taken, or has the layer already, or other planes; an upload that there is not
   kDeviceFailed      // from now on for every call
 };
@@ -52,8 +52,12 @@ struct PagePoolOptions {
 // done; those of pageable ones are copied before Upload returns.
 enum class HostMemory { kPinned, kPageable };
 
-// Bytes that layers [first, end) of the block take in a slot, with the planes that the view holds.
-size_t PageBytes(const BlockView& block, uint32_t first, uint32_t end);
+struct LayerRange {
+  uint32_t first = 0, end = 0;
+};
+
+// Bytes that these layers of the block take in a slot, with the planes that the view holds.
+size_t PageBytes(const BlockView& block, LayerRange layers);
 
 class PagePool {
  public:
@@ -68,11 +72,11 @@ class PagePool {
   // a block. Slots whose last use is over come first; into others the copies wait for that, on the device. kFull.
   PoolError Take(std::span<int32_t> pages, uint32_t first_layer);
 
-  // Copies the layers that the views hold, the same ones of all, to pages[i] of blocks[i]: layer by layer, each of all
-  // blocks before the next. A page may get its layers in several calls; of a block they are, with the same planes. Planes
-  // that a view does not hold are not copied. `upload` is the number to wait for. All or nothing, unless kDeviceFailed.
-  PoolError Upload(std::span<const BlockView> blocks, std::span<const int32_t> pages, HostMemory memory,
-                   uint64_t& upload);
+  // Copies these layers of blocks[i] to pages[i]: layer by layer, each of all blocks before the next. A page may get its
+  // layers in several calls; of one block, with the same planes. Planes that a view does not hold are not copied.
+  // `upload` is the number to wait for. All or nothing, unless kDeviceFailed.
+  PoolError Upload(std::span<const BlockView> blocks, std::span<const int32_t> pages, LayerRange layers,
+                   HostMemory memory, uint64_t& upload);
   // What `queue` is given from now on is done after layer `layer` of the upload, and all layers below it, has arrived.
   PoolError WaitForLayer(uint64_t upload, uint32_t layer, Queue queue);
   // Whether all of it has arrived: the caller's pinned memory is free again. False after a failure, too.
@@ -105,7 +109,7 @@ class PagePool {
     Event released = nullptr;
   };
   struct UploadRecord {
-    uint32_t first_layer = 0, layers = 0;
+    LayerRange layers;
     uint64_t staged = 0;  // StagingRing::mark
   };
   // Numbers of slots in order; as many as there are slots fit.
@@ -126,12 +130,16 @@ class PagePool {
   PoolError Make();
   void Poll();
   uint32_t UsableReleased() const;
-  PoolError CheckUpload(std::span<const BlockView> blocks, std::span<const int32_t> pages) const;
-  bool Enqueue(std::span<const BlockView> blocks, std::span<const int32_t> pages, uint8_t* staged, UploadRecord& record);
-  bool EnqueuePages(const BlockView& block, int32_t page);
+  PoolError CheckUpload(std::span<const BlockView> blocks, std::span<const int32_t> pages, LayerRange layers) const;
+  bool Enqueue(std::span<const BlockView> blocks, std::span<const int32_t> pages, LayerRange layers, uint8_t* staged);
+  bool EnqueuePage(const BlockView& block, int32_t page, LayerRange layers);
   bool CopyLayer(const BlockView& block, uint32_t layer, int32_t page, uint8_t*& staged);
-  Event EventOf(uint64_t upload, uint32_t layer_index) const {
-    return layer_events_[upload % options_.uploads * options_.layers + layer_index];
+  Event EventOf(uint64_t upload, uint32_t layer) const {
+    const uint64_t record = upload % options_.uploads;
+    return layer_events_[record * options_.layers + layer - records_[record].layers.first];
+  }
+  Event LastEventOf(uint64_t upload) const {
+    return EventOf(upload, records_[upload % options_.uploads].layers.end - 1);
   }
 
   Device& device_;

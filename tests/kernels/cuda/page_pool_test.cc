@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kRows = kPoolHeads * kPoolGroup;
 constexpr uint32_t kWarps = 3;
+constexpr LayerRange kAllLayers{0, kPoolLayers};
 
 // What one sequence's attention left, and what there must be: the same on the host's own bytes, bit for bit.
 struct Results {
@@ -38,7 +39,7 @@ Results Expected(const PoolSequence& sequence) {
 size_t LargestBlock(const PoolSequence& sequence) {
   size_t bytes = 0;
   for (const BlockView& view : sequence.views) {
-    bytes = std::max(bytes, PageBytes(view, view.layer_begin(), view.layer_end()));
+    bytes = std::max(bytes, PageBytes(view, {view.layer_begin(), view.layer_end()}));
   }
   return bytes;
 }
@@ -63,7 +64,7 @@ class Reader {
     std::vector<int32_t> pages(sequence.views.size());
     if (const PoolError error = pool_.Take(pages, 0); error != PoolError::kNone) return error;
     uint64_t upload = 0;
-    const PoolError error = pool_.Upload(sequence.views, pages, memory, upload);
+    const PoolError error = pool_.Upload(sequence.views, pages, kAllLayers, memory, upload);
     if (error == PoolError::kNone) {
       Run& run = *runs_.emplace_back(std::make_unique<Run>());
       run.table = pages;
@@ -161,7 +162,7 @@ TEST(PagePoolTest, WithoutItsWaitsAttentionWouldSeePoison) {
   int32_t page = -1;
   uint64_t upload = 0;
   ASSERT_EQ(pool->Take({&page, 1}, 0), PoolError::kNone);
-  ASSERT_EQ(pool->Upload(sequences[0].views, {&page, 1}, HostMemory::kPinned, upload), PoolError::kNone);
+  ASSERT_EQ(pool->Upload(sequences[0].views, {&page, 1}, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
   ASSERT_EQ(pool->WaitForLayer(upload, 0, reader.queue()), PoolError::kNone);
   bool poison = false;
   device.Call(reader.queue(), [&] {
@@ -184,7 +185,7 @@ TEST(PagePoolTest, TheFirstLayerIsAttendedToWhileOthersArrive) {
   std::vector<int32_t> pages(3);
   uint64_t upload = 0;
   ASSERT_EQ(pool->Take(pages, 0), PoolError::kNone);
-  ASSERT_EQ(pool->Upload(sequences[2].views, pages, HostMemory::kPinned, upload), PoolError::kNone);
+  ASSERT_EQ(pool->Upload(sequences[2].views, pages, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
   bool done_after[kPoolLayers] = {true, true, false};
   for (uint32_t layer = 0; layer < kPoolLayers; ++layer) {
     ASSERT_EQ(pool->WaitForLayer(upload, layer, reader.queue()), PoolError::kNone);
@@ -228,8 +229,8 @@ TEST(PagePoolTest, LayersComeInSeveralUploads) {
   ASSERT_EQ(pool->Take(pages, 0), PoolError::kNone);
   uint64_t upload = 0;
   for (const uint32_t layer : {1u, 0u, 2u}) {
-    ASSERT_EQ(pool->Upload(parts[layer].views, pages, HostMemory::kPageable, upload), PoolError::kNone);
-    EXPECT_EQ(pool->Upload(parts[layer].views, pages, HostMemory::kPageable, upload), PoolError::kWrongPage);
+    ASSERT_EQ(pool->Upload(parts[layer].views, pages, {layer, layer + 1}, HostMemory::kPageable, upload), PoolError::kNone);
+    EXPECT_EQ(pool->Upload(parts[layer].views, pages, {layer, layer + 1}, HostMemory::kPageable, upload), PoolError::kWrongPage);
   }
   ASSERT_EQ(pool->WaitForLayer(upload, 2, reader.queue()), PoolError::kNone);
   ASSERT_TRUE(device.Finish(reader.queue()));
@@ -258,7 +259,7 @@ TEST(PagePoolTest, AFullPoolPushesBackAndGoesOnAfterReleases) {
   ASSERT_EQ(pool->Take(more, 0), PoolError::kNone);
   EXPECT_EQ(more[0], pages[0]);
   uint64_t upload = 0;
-  ASSERT_EQ(pool->Upload(sequences[0].views, more, HostMemory::kPinned, upload), PoolError::kNone);
+  ASSERT_EQ(pool->Upload(sequences[0].views, more, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
   ASSERT_EQ(pool->Release(more, queue), PoolError::kNone);
   EXPECT_EQ(pool->available(), 0u);
   EXPECT_EQ(pool->Take(more, 0), PoolError::kFull);
@@ -268,6 +269,35 @@ TEST(PagePoolTest, AFullPoolPushesBackAndGoesOnAfterReleases) {
   EXPECT_TRUE(pool->IsDone(upload));
   EXPECT_EQ(pool->Take(more, 0), PoolError::kNone);
   ASSERT_TRUE(device.Finish(queue));
+  device.FreeQueue(queue);
+}
+
+TEST(PagePoolTest, APageThatIsStillBeingCopiedToIsNotGivenAway) {
+  const std::vector<PoolSequence> sequences = SomeSequences(1);
+  EmulatedBehaviour behaviour;
+  behaviour.order = EmulatedBehaviour::kLastMade;
+  EmulatedDevice device(behaviour);
+  const auto pool = MakePool(device, OptionsFor(sequences, 1));
+  const Queue queue = device.MakeQueue();
+  device.Pause();
+  int32_t page = -1;
+  uint64_t upload = 0;
+  ASSERT_EQ(pool->Take({&page, 1}, 0), PoolError::kNone);
+  ASSERT_EQ(pool->Upload(sequences[0].views, {&page, 1}, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
+  // Nobody waited for the upload: the page's use is over before it has begun.
+  ASSERT_EQ(pool->Release({&page, 1}, queue), PoolError::kNone);
+  uint32_t available = 1;
+  bool done = true;
+  device.Call(queue, [&] {
+    available = pool->available();
+    done = pool->IsDone(upload);
+  });
+  device.Resume();
+  ASSERT_TRUE(device.Finish(queue));
+  EXPECT_FALSE(done);
+  EXPECT_EQ(available, 0u);
+  while (!pool->IsDone(upload)) ASSERT_EQ(pool->WaitForProgress(), PoolError::kNone);
+  EXPECT_EQ(pool->available(), 1u);
   device.FreeQueue(queue);
 }
 
@@ -282,26 +312,26 @@ TEST(PagePoolTest, UploadsUnderWayAndStagingMemoryAreBounded) {
   std::vector<int32_t> pages(8);
   ASSERT_EQ(pool->Take(pages, 0), PoolError::kNone);
   for (size_t i = 0; i < 3; ++i) {
-    ASSERT_EQ(pool->Upload(sequences[0].views, {&pages[i], 1}, HostMemory::kPinned, upload), PoolError::kNone);
+    ASSERT_EQ(pool->Upload(sequences[0].views, {&pages[i], 1}, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
   }
-  EXPECT_EQ(pool->Upload(sequences[0].views, {&pages[3], 1}, HostMemory::kPinned, upload), PoolError::kFull);
+  EXPECT_EQ(pool->Upload(sequences[0].views, {&pages[3], 1}, kAllLayers, HostMemory::kPinned, upload), PoolError::kFull);
   device.Resume();
   while (!pool->IsDone(3)) ASSERT_EQ(pool->WaitForProgress(), PoolError::kNone);
-  EXPECT_EQ(pool->Upload(sequences[0].views, {&pages[3], 1}, HostMemory::kPinned, upload), PoolError::kNone);
+  EXPECT_EQ(pool->Upload(sequences[0].views, {&pages[3], 1}, kAllLayers, HostMemory::kPinned, upload), PoolError::kNone);
 
   options.uploads = 8;
   options.staging_bytes = LargestBlock(sequences[0]) * 2;
   const auto small = MakePool(device, options);
   device.Pause();
   ASSERT_EQ(small->Take(pages, 0), PoolError::kNone);
-  ASSERT_EQ(small->Upload(sequences[0].views, {&pages[0], 1}, HostMemory::kPageable, upload), PoolError::kNone);
-  ASSERT_EQ(small->Upload(sequences[0].views, {&pages[1], 1}, HostMemory::kPageable, upload), PoolError::kNone);
-  EXPECT_EQ(small->Upload(sequences[0].views, {&pages[2], 1}, HostMemory::kPageable, upload), PoolError::kFull);
+  ASSERT_EQ(small->Upload(sequences[0].views, {&pages[0], 1}, kAllLayers, HostMemory::kPageable, upload), PoolError::kNone);
+  ASSERT_EQ(small->Upload(sequences[0].views, {&pages[1], 1}, kAllLayers, HostMemory::kPageable, upload), PoolError::kNone);
+  EXPECT_EQ(small->Upload(sequences[0].views, {&pages[2], 1}, kAllLayers, HostMemory::kPageable, upload), PoolError::kFull);
   device.Resume();
   ASSERT_EQ(small->WaitForProgress(), PoolError::kNone);
-  EXPECT_EQ(small->Upload(sequences[0].views, {&pages[2], 1}, HostMemory::kPageable, upload), PoolError::kNone);
+  EXPECT_EQ(small->Upload(sequences[0].views, {&pages[2], 1}, kAllLayers, HostMemory::kPageable, upload), PoolError::kNone);
   const std::vector<BlockView> three(3, sequences[0].views[0]);
-  EXPECT_EQ(small->Upload(three, std::span(pages).subspan(3, 3), HostMemory::kPageable, upload),
+  EXPECT_EQ(small->Upload(three, std::span(pages).subspan(3, 3), kAllLayers, HostMemory::kPageable, upload),
             PoolError::kStagingTooSmall);
 }
 
@@ -316,7 +346,8 @@ TEST(PagePoolTest, RefusesWhatDoesNotFitAndChangesNothing) {
   int32_t page = 0, other = 1;
   uint64_t upload = 99;
   const auto upload_to = [&](PagePool& to, const std::vector<BlockView>& views, std::vector<int32_t> pages) {
-    return to.Upload(views, pages, HostMemory::kPinned, upload);
+    const LayerRange held = views.empty() ? kAllLayers : LayerRange{views[0].layer_begin(), views[0].layer_end()};
+    return to.Upload(views, pages, held, HostMemory::kPinned, upload);
   };
   EXPECT_EQ(upload_to(*pool, sequence.views, {page}), PoolError::kWrongPage) << "not taken";
   ASSERT_EQ(pool->Take({&page, 1}, 0), PoolError::kNone);
@@ -382,7 +413,7 @@ TEST(PagePoolTest, ADeviceThatFailsEndsEverythingCleanly) {
           std::vector<int32_t> pages(sequence.views.size());
           uint64_t upload = 0;
           error = pool->Take(pages, 0);
-          if (error == PoolError::kNone) error = pool->Upload(sequence.views, pages, HostMemory::kPageable, upload);
+          if (error == PoolError::kNone) error = pool->Upload(sequence.views, pages, kAllLayers, HostMemory::kPageable, upload);
           if (error == PoolError::kNone) error = pool->WaitForLayer(upload, 0, queue);
           if (error == PoolError::kNone) error = pool->Release(pages, queue);
           if (error == PoolError::kFull) error = pool->WaitForProgress();
