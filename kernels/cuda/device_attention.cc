@@ -81,8 +81,11 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
   const BlockSpec& spec = now.blocks[0].spec();
   const Rows rows{q_heads, queries, spec.kv_heads, spec.head_dim};
   const absl::Status computed = Compute(now, rows, q, scale, o, lse, next);
-  // After a failure half way, nothing of the caller's may still be read.
-  if (!computed.ok()) static_cast<void>(device_.Finish(queue_.get()));
+  if (!computed.ok()) {
+    // Nothing of the caller's may still be read, nor be taken for what it was by a later call.
+    static_cast<void>(device_.Finish(queue_.get()));
+    static_cast<void>(DropAhead());
+  }
   if (!computed.ok() || (AllFinite(o) && AllFinite(lse))) return computed;
   // Beyond fp32; the reference saturates.
   return reference::Attend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse);
@@ -98,7 +101,8 @@ absl::Status DeviceAttention::Compute(const BlockLayer& now, const Rows& rows, s
   const absl::Status released = PoolStatus(pool_->Release(resident->pages, queue_.get()));
   if (!launched.ok() || !released.ok()) return launched.ok() ? released : launched;
   // While the device attends to this layer. That the next one does not fit is for its own call to say.
-  if (next != nullptr && !next->blocks.empty() && !IsResident(*next)) {
+  if (next != nullptr && !next->blocks.empty() &&
+      std::ranges::all_of(next->blocks, [&](const BlockView& block) { return block.HasLayer(next->layer); })) {
     if (absl::StatusOr<Resident> ahead = Bring(*next); ahead.ok()) ahead_ = *std::move(ahead);
   }
   return Collect(*groups, rows, o, lse);
@@ -157,10 +161,7 @@ bool DeviceAttention::IsResident(const BlockLayer& layer) const {
 // The layer in the pool: it was brought ahead, or is brought now.
 absl::StatusOr<DeviceAttention::Resident> DeviceAttention::Bring(const BlockLayer& layer) {
   if (IsResident(layer)) return std::exchange(ahead_, std::nullopt).value();
-  if (ahead_.has_value()) {
-    const Resident unused = std::exchange(ahead_, std::nullopt).value();
-    if (absl::Status s = PoolStatus(pool_->Release(unused.pages, queue_.get())); !s.ok()) return s;
-  }
+  if (absl::Status s = DropAhead(); !s.ok()) return s;
   if (absl::Status s = MakeRoom(layer); !s.ok()) return s;
   Resident resident{{}, layer.layer, std::vector<int32_t>(layer.blocks.size()), 0};
   for (const BlockView& block : layer.blocks) resident.blocks.push_back(block.bytes().data());
@@ -176,6 +177,12 @@ absl::StatusOr<DeviceAttention::Resident> DeviceAttention::Bring(const BlockLaye
     return s;
   }
   return resident;
+}
+
+absl::Status DeviceAttention::DropAhead() {
+  if (!ahead_.has_value()) return absl::OkStatus();
+  const Resident unused = std::exchange(ahead_, std::nullopt).value();
+  return PoolStatus(pool_->Release(unused.pages, queue_.get()));
 }
 
 // A pool with room for this layer twice over: for one that is attended to and one that arrives.

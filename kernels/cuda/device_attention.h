@@ -55,6 +55,7 @@ class DeviceAttention {
   absl::StatusOr<Resident> Bring(const BlockLayer& layer);
   absl::Status Upload(const BlockLayer& layer, Resident& resident);
   absl::Status MakeRoom(const BlockLayer& layer);
+  absl::Status DropAhead();
   bool IsResident(const BlockLayer& layer) const;
   absl::Status LaunchAll(std::span<const LaunchGroup> groups, const BlockLayer& now, const Resident& resident,
                          const Rows& rows, std::span<const float> q, float scale);
