@@ -1,5 +1,6 @@
 # POLARKV_STATIC_LIBRARIES: of the libraries that kernels and codec use, the archives beside the shared ones. What is left is
-# libc, libm and the loader, so that a program runs on a machine with nothing but a driver.
+# libc, libm and libstdc++, which every machine has. libstdc++ stays shared because its archive wants a newer libc than the
+# programs do (arc4random, glibc 2.36).
 function(polarkv_use_archives)
   get_directory_property(targets IMPORTED_TARGETS)
   list(FILTER targets INCLUDE REGEX "^absl::")
@@ -20,4 +21,3 @@ function(polarkv_use_archives)
   set_target_properties(PkgConfig::xxhash PROPERTIES INTERFACE_LINK_LIBRARIES ${xxhash_archive})
 endfunction()
 polarkv_use_archives()
-add_link_options(-static-libstdc++ -static-libgcc)
