@@ -188,7 +188,7 @@ absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& 
                                                                           std::vector<uint8_t>& escapes) {
   const uint32_t tokens = TileTokenCount(spec_, tile);
   const uint64_t counted = Counted(tile);
-  const bool without_mean = &side == &keys_ && !means_.empty();
+  const bool without_mean = &side == &keys_ && !means_.empty() && has_mean_[head];
   TurboEncodeRows rows = RowsOf(side, layer, head, tile);
   uint64_t means = 0;
   if (without_mean) {
@@ -284,6 +284,10 @@ absl::StatusOr<bool> TurboLayerEncoder::EncodeTiles(uint32_t layer, const BlockL
 absl::Status TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records) {
   records = {};
   means_.clear();
+  if (options_.profile != nullptr) {
+    TakeProfileMeans(layer);
+    return EncodeTiles(layer, layout, bytes, false, records).status();
+  }
   bool watch = options_.key_mean == KeyMeanPolicy::kAuto && !expects_means_;
   for (;; watch = false) {
     if (options_.key_mean != KeyMeanPolicy::kNever && !watch) {

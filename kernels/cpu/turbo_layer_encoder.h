@@ -30,7 +30,7 @@ class TurboLayerEncoder {
 
   // What a layer has besides tiles.
   struct Records {
-    std::vector<uint8_t> means;  // [kv_head] records, or none
+    std::vector<uint8_t> means;  // [kv_head] records, or none; of a profile's means none
     std::vector<uint8_t> escapes;
   };
 
@@ -76,6 +76,8 @@ class TurboLayerEncoder {
                              const TilePlanes<uint8_t>& planes, uint8_t* scales);
   void PrepareMeans();
   absl::Status DecideMeans(uint32_t layer, Records& records);
+  void TakeProfileMeans(uint32_t layer);
+  void LookAtMeans();
   absl::Status AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums);
   KeyMeanEstimator Estimate(const HeadSums& sums) const;
   absl::StatusOr<uint64_t> TakeMeansOff(uint32_t layer, uint32_t head, uint32_t tile);
@@ -95,6 +97,7 @@ class TurboLayerEncoder {
   std::vector<PairNumbers> tile_turns_;             // to each tile's first token
   std::vector<float> turns_;                        // [tokens][cosines, sines], once they are needed
   std::vector<std::array<float, kMaxHeadDim>> means_;  // by head, as decoded; empty if the layer has none
+  std::vector<bool> has_mean_;                         // by head: it is not zero
   bool expects_means_ = false;                         // the layer before has them
   TurboEncodedTile tile_;
   std::array<float, kTileTokens * kMaxHeadDim> rows_;

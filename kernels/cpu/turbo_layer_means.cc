@@ -2,6 +2,8 @@
 #include <bit>
 
 #include "codec/key_mean.h"
+#include "codec/key_mean_profile.h"
+#include "codec/largest_magnitude.h"
 #include "codec/tensor_rows.h"
 #include "codec/tile_matrix.h"
 #include "kernels/cpu/key_mean_rows.h"
@@ -95,7 +97,23 @@ absl::Status TurboLayerEncoder::DecideMeans(uint32_t layer, Records& records) {
     means_.clear();
   }
   StoreMeans(spec_.head_dim, means_, records.means);
+  LookAtMeans();
   return absl::OkStatus();
+}
+
+// Likewise. Every token whose key gets shorter loses its head's.
+void TurboLayerEncoder::TakeProfileMeans(uint32_t layer) {
+  means_.clear();
+  if (options_.key_mean == KeyMeanPolicy::kNever || !options_.profile->HasMeans(spec_, layer)) return;
+  for (uint32_t head = 0; head < spec_.kv_heads; ++head) {
+    means_.push_back(ReadRecord(options_.profile->Mean(layer, spec_.first_kv_head + head)));
+  }
+  LookAtMeans();
+}
+
+void TurboLayerEncoder::LookAtMeans() {
+  has_mean_.clear();
+  for (const auto& mean : means_) has_mean_.push_back(LargestMagnitude(mean.data(), spec_.head_dim) != 0);
 }
 
 // Fills residual_; returns the tokens whose key lost the mean.
