@@ -80,7 +80,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
   bytes.resize(layout->total_bytes());
-  TurboLayerEncoder encoder(block, k, v, options, raw);
+  TurboLayerEncoder encoder(block, k, v, options, raw, set);
   std::vector<TurboLayerEncoder::Records> records(spec.layers);
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     if (absl::Status s = encoder.Encode(layer, *layout, bytes.data(), records[layer]); !s.ok()) return s;
