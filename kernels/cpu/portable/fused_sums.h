@@ -15,66 +15,65 @@ HWY_BEFORE_NAMESPACE();
 namespace polarkv::cpu::POLARKV_TARGET {
 namespace {
 
-#if !POLARKV_HAS_FUSED
-// Four floats as doubles, in which products of two floats are exact.
-typedef float Floats4 __attribute__((vector_size(16)));
-typedef int32_t Words4 __attribute__((vector_size(16)));
-typedef double Doubles4 __attribute__((vector_size(32)));
-typedef int64_t Longs4 __attribute__((vector_size(32)));
-
-HWY_INLINE void ToDoubles(FloatVector x, Doubles4& out) {
-  Floats4 floats;
-  __builtin_memcpy(&floats, &x.raw, sizeof floats);
-  out = __builtin_convertvector(floats, Doubles4);
-}
-#endif
+#if POLARKV_HAS_FUSED
 
 // a * b + c, rounded once.
-HWY_INLINE FloatVector FusedMulAdd(FloatVector a, FloatVector b, FloatVector c) {
-#if POLARKV_HAS_FUSED
-  return hn::MulAdd(a, b, c);
-#else
-  // The sum is rounded to odd first: of the doubles at both sides of one that is none, the one with the last bit set. Rounded
-  // to a float, that gives what the exact sum does. `rest` is what a sum rounded to nearest lacks (Knuth's TwoSum).
-  Doubles4 x, y, addend;
-  ToDoubles(a, x);
-  ToDoubles(b, y);
-  ToDoubles(c, addend);
-  const Doubles4 product = x * y;
-  Doubles4 sum = product + addend;
-  const Doubles4 part = sum - product;
-  const Doubles4 rest = (product - (sum - part)) + (addend - part);
-  Longs4 bits;
-  __builtin_memcpy(&bits, &sum, sizeof bits);
-  const Longs4 negative = sum < 0.0, even = (bits & 1) - 1;
-  const Longs4 outwards = (((rest < 0.0) - (rest > 0.0)) ^ negative) - negative;  // 1, -1, or 0 if the sum is exact
-  bits += outwards & even;
-  __builtin_memcpy(&sum, &bits, sizeof bits);
-  const Floats4 rounded = __builtin_convertvector(sum, Floats4);
-  FloatVector out = hn::Zero(kF32);
-  __builtin_memcpy(&out.raw, &rounded, sizeof rounded);
-  return out;
-#endif
-}
+HWY_INLINE FloatVector FusedMulAdd(FloatVector a, FloatVector b, FloatVector c) { return hn::MulAdd(a, b, c); }
 
 // The integers nearest to a * b, ties to even, below 2^22.
 HWY_INLINE WordVector RoundedProducts(FloatVector a, FloatVector b) {
-#if POLARKV_HAS_FUSED
   const FloatVector unit = hn::Set(kF32, 0x1.8p23f);  // beside it there are no bits below 1
   return hn::Sub(hn::BitCast(kI32, hn::MulAdd(a, b, unit)), hn::BitCast(kI32, unit));
-#else
-  Doubles4 x, y;
-  ToDoubles(a, x);
-  ToDoubles(b, y);
-  const Doubles4 shifted = x * y + 0x1.8p52;
-  Longs4 bits;
-  __builtin_memcpy(&bits, &shifted, sizeof bits);
-  const Words4 lower = __builtin_convertvector(bits, Words4);
-  WordVector out = hn::Zero(kI32);
-  __builtin_memcpy(&out.raw, &lower, sizeof lower);
-  return out;
-#endif
 }
+
+#else
+
+// Two floats as doubles, in which products of two floats are exact.
+typedef double Doubles __attribute__((vector_size(16)));
+typedef int64_t Longs __attribute__((vector_size(16)));
+
+#if POLARKV_X86_VECTORS
+HWY_INLINE Doubles Lower(FloatVector x) { return (Doubles)_mm_cvtps_pd(x.raw); }
+HWY_INLINE Doubles Upper(FloatVector x) { return (Doubles)_mm_cvtps_pd(_mm_movehl_ps(x.raw, x.raw)); }
+HWY_INLINE FloatVector ToFloats(Doubles lower, Doubles upper) {
+  return FloatVector{_mm_movelh_ps(_mm_cvtpd_ps((__m128d)lower), _mm_cvtpd_ps((__m128d)upper))};
+}
+HWY_INLINE WordVector LowerWords(Longs a, Longs b) {
+  return WordVector{_mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps((__m128i)a), _mm_castsi128_ps((__m128i)b), 0x88))};
+}
+#else
+HWY_INLINE Doubles Lower(FloatVector x) { return (Doubles)wasm_f64x2_promote_low_f32x4(x.raw); }
+HWY_INLINE Doubles Upper(FloatVector x) {
+  return (Doubles)wasm_f64x2_promote_low_f32x4(wasm_i64x2_shuffle((v128_t)x.raw, (v128_t)x.raw, 1, 1));
+}
+HWY_INLINE FloatVector ToFloats(Doubles lower, Doubles upper) {
+  const v128_t a = wasm_f32x4_demote_f64x2_zero((v128_t)lower), b = wasm_f32x4_demote_f64x2_zero((v128_t)upper);
+  return FloatVector{(decltype(FloatVector::raw))wasm_i64x2_shuffle(a, b, 0, 2)};
+}
+HWY_INLINE WordVector LowerWords(Longs a, Longs b) {
+  return WordVector{(decltype(WordVector::raw))wasm_i32x4_shuffle((v128_t)a, (v128_t)b, 0, 2, 4, 6)};
+}
+#endif
+
+// a * b + c, rounded to odd: of the doubles at both sides of a number that is none, the one with the last bit set. Rounded to
+// a float, that gives what the number itself does. `rest` is what a sum rounded to nearest lacks (Knuth's TwoSum).
+HWY_INLINE Doubles MulAddToOdd(Doubles a, Doubles b, Doubles c) {
+  const Doubles product = a * b, sum = product + c, part = sum - product;
+  const Doubles rest = (product - (sum - part)) + (c - part);
+  const Longs bits = (Longs)sum, negative = (Longs)(sum < 0.0), even = (bits & 1) - 1;
+  const Longs outwards = (((Longs)(rest < 0.0) - (Longs)(rest > 0.0)) ^ negative) - negative;  // 1, -1; 0: it is exact
+  return (Doubles)(bits + (outwards & even));
+}
+
+HWY_INLINE FloatVector FusedMulAdd(FloatVector a, FloatVector b, FloatVector c) {
+  return ToFloats(MulAddToOdd(Lower(a), Lower(b), Lower(c)), MulAddToOdd(Upper(a), Upper(b), Upper(c)));
+}
+
+HWY_INLINE WordVector RoundedProducts(FloatVector a, FloatVector b) {
+  return LowerWords((Longs)(Lower(a) * Lower(b) + 0x1.8p52), (Longs)(Upper(a) * Upper(b) + 0x1.8p52));
+}
+
+#endif
 
 // FORMAT.md's Sum has 32 partial sums, of coordinates that are equal modulo 32; then neighbours are added, and so on.
 inline constexpr uint32_t kPartialSums = 32;

@@ -17,9 +17,11 @@ template <uint32_t kBits>
 inline constexpr uint32_t kRingCodes = kBits == 1 ? 32 : 16;
 inline constexpr uint32_t kAtom = 16;
 
-// What the codes of kWordLanes rings should stand for, as rotated integers; and where any code will do.
+// What the codes of kWordLanes rings should stand for, as rotated integers; and where any code will do. The constructors: those
+// that compilers make are not compiled for the instruction set that vectors are on AArch64.
 template <uint32_t kBits>
 struct Targets {
+  HWY_INLINE Targets() {}
   WordVector y[kRingCodes<kBits>];
   FloatVector weight[kRingCodes<kBits>];  // 1 or 0
 };
@@ -31,6 +33,7 @@ struct Rings {
 
 template <uint32_t kBits>
 struct Ways {
+  HWY_INLINE Ways() {}
   static constexpr uint32_t kContexts = kTrellisWindows >> kBits;
   FloatVector cost[kContexts];
   WordVector upper[kContexts];
@@ -175,8 +178,8 @@ struct RingMatrix {
   alignas(64) int16_t y[kTileTokens * kMostCoordinates];
   alignas(64) float weight[kTileTokens];  // by token
   // Sums of y * C and of C * C: of keys by token; of values, lanes to be added, by token.
-  alignas(64) int32_t with_images[kTileTokens] = {}, images_squared[kTileTokens] = {};
-  WordVector with_lanes[kTileTokens], squared_lanes[kTileTokens];
+  alignas(64) int32_t with_images[kTileTokens], images_squared[kTileTokens];
+  alignas(64) int32_t with_lanes[kTileTokens][kWordLanes], squared_lanes[kTileTokens][kWordLanes];
 };
 
 HWY_INLINE void AddTo(int32_t* sums, WordVector x) { hn::StoreU(hn::Add(hn::LoadU(kI32, sums), x), kI32, sums); }
@@ -217,8 +220,8 @@ HWY_INLINE void EncodeRings(const TurboEncoderShape& shape, RingMatrix& matrix, 
         squared = AddPairs(squared, image, image);
       } else {
         const uint32_t token = kAtom * atom + i;
-        matrix.with_lanes[token] = AddPairs(matrix.with_lanes[token], y, image);
-        matrix.squared_lanes[token] = AddPairs(matrix.squared_lanes[token], image, image);
+        AddTo(matrix.with_lanes[token], AddPairs(hn::Zero(kI32), y, image));
+        AddTo(matrix.squared_lanes[token], AddPairs(hn::Zero(kI32), image, image));
       }
     }
     if (!shape.keys) continue;
@@ -245,11 +248,19 @@ void EncodeAtom(const TurboEncoderShape& shape, RingMatrix& matrix, uint32_t ato
 template <uint32_t kBits>
 void EncodeMatrix(const TurboEncoderShape& shape, RingMatrix& matrix, uint8_t* payload) {
   if (kBits == 3) __builtin_memset(payload + 16 * shape.head_dim, 0, 8 * shape.head_dim);
-  for (uint32_t t = 0; t < kTileTokens; ++t) matrix.with_lanes[t] = matrix.squared_lanes[t] = hn::Zero(kI32);
+  __builtin_memset(matrix.with_images, 0, sizeof matrix.with_images);
+  __builtin_memset(matrix.images_squared, 0, sizeof matrix.images_squared);
+  __builtin_memset(matrix.with_lanes, 0, sizeof matrix.with_lanes);
+  __builtin_memset(matrix.squared_lanes, 0, sizeof matrix.squared_lanes);
   for (uint32_t atom = 0; atom < matrix.columns / kAtom; ++atom) EncodeAtom<kBits>(shape, matrix, atom, payload);
   for (uint32_t t = 0; t < kTileTokens && !shape.keys; t += kWordLanes) {
-    hn::Store(SumLanes(matrix.with_lanes + t), kI32, matrix.with_images + t);
-    hn::Store(SumLanes(matrix.squared_lanes + t), kI32, matrix.images_squared + t);
+    WordVector with[kWordLanes], squared[kWordLanes];
+    for (uint32_t i = 0; i < kWordLanes; ++i) {
+      with[i] = hn::Load(kI32, matrix.with_lanes[t + i]);
+      squared[i] = hn::Load(kI32, matrix.squared_lanes[t + i]);
+    }
+    hn::Store(SumLanes(with), kI32, matrix.with_images + t);
+    hn::Store(SumLanes(squared), kI32, matrix.images_squared + t);
   }
 }
 
