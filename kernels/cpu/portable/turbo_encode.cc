@@ -61,6 +61,63 @@ HWY_INLINE ImageProducts QuantizeRow(const int16_t* row, uint32_t dims, uint8_t*
   return out;
 }
 
+// Saturated bytes of 16-bit numbers, in order.
+HWY_INLINE ByteVector ToBytes(ShortVector low, ShortVector high) {
+#if HWY_TARGET == HWY_AVX2
+  return ByteVector{_mm256_permute4x64_epi64(_mm256_packs_epi16(low.raw, high.raw), 0xD8)};
+#elif POLARKV_X86_VECTORS
+  return ByteVector{_mm_packs_epi16(low.raw, high.raw)};
+#else
+  const hn::Half<hn::ScalableTag<int8_t>> half;
+  return hn::BitCast(kU8, hn::Combine(kI8, hn::DemoteTo(half, high), hn::DemoteTo(half, low)));
+#endif
+}
+
+// Thresholds that are multiples of 32 can be met by bytes: by y / 32, rounded down and limited to -128 .. 127.
+template <uint32_t kBits>
+constexpr bool BytesTell() {
+  if (kBits == 1) return false;
+  for (uint32_t i = 0; i + 1 < Levels<kBits>::kCount; ++i) {
+    if ((kLevels<kBits>.below[i] + 1) % 32 != 0 || kLevels<kBits>.below[i] / 32 >= 127) return false;
+  }
+  return true;
+}
+static_assert(BytesTell<2>() && BytesTell<3>() && BytesTell<4>());
+
+// As QuantizeRow, of such codes; `dims` is a multiple of kVectorBytes.
+template <uint32_t kBits>
+HWY_INLINE ImageProducts QuantizeRowByBytes(const int16_t* row, uint32_t dims, uint8_t* codes) {
+  const hn::Rebind<uint8_t, hn::ScalableTag<int16_t>> few;
+  const ByteVector images = LoadBlocks(kLevels<kBits>.image);
+  const auto half = hn::Set(kI8, static_cast<int8_t>(Levels<kBits>::kCount));
+  ImageProducts out = {hn::Zero(kI32), hn::Zero(kI32)};
+  for (uint32_t i = 0; i < dims; i += kVectorBytes) {
+    const ShortVector y[2] = {hn::LoadU(kI16, row + i), hn::LoadU(kI16, row + i + kShortLanes)};
+    const auto v = hn::BitCast(kI8, ToBytes(hn::ShiftRight<5>(y[0]), hn::ShiftRight<5>(y[1])));
+    const auto sign = hn::VecFromMask(kI8, hn::Lt(v, hn::Zero(kI8)));
+    const auto magnitude = hn::Xor(v, sign);
+    auto level = hn::Zero(kI8);
+    for (uint32_t m = 0; m + 1 < Levels<kBits>::kCount; ++m) {
+      const auto below = hn::Set(kI8, static_cast<int8_t>((kLevels<kBits>.below[m] + 1) / 32 - 1));
+      level = hn::Sub(level, hn::VecFromMask(kI8, hn::Gt(magnitude, below)));
+    }
+    hn::StoreU(hn::BitCast(kU8, hn::Add(hn::Xor(level, sign), half)), kU8, codes + i);
+    const ByteVector image = hn::TableLookupBytes(images, hn::BitCast(kU8, level));
+    const ShortVector image0 = hn::PromoteTo(kI16, hn::LowerHalf(few, image)), image1 = hn::PromoteTo(kI16, hn::UpperHalf(few, image));
+    out.with_images = AddPairs(AddPairs(out.with_images, hn::Abs(y[0]), image0), hn::Abs(y[1]), image1);
+    out.images_squared = AddPairs(AddPairs(out.images_squared, image0, image0), image1, image1);
+  }
+  return out;
+}
+
+template <uint32_t kBits>
+HWY_INLINE ImageProducts QuantizeAnyRow(const int16_t* row, uint32_t dims, uint8_t* codes) {
+  if constexpr (BytesTell<kBits>()) {
+    if (dims % kVectorBytes == 0) return QuantizeRowByBytes<kBits>(row, dims, codes);
+  }
+  return QuantizeRow<kBits>(row, dims, codes);
+}
+
 template <Dtype kDtype, uint32_t kBits>
 bool EncodeTile(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile) {
   const uint32_t d = shape.head_dim;
@@ -76,7 +133,7 @@ bool EncodeTile(const TurboEncoderShape& shape, const TurboEncodeRows& rows, Tur
       if ((counted >> t & 1) != 0) {
         alignas(64) int16_t row[kMostCoordinates];
         RotateRow<kDtype>(shape, rows, norms, t, row);
-        products = QuantizeRow<kBits>(row, d, codes + t * d);
+        products = QuantizeAnyRow<kBits>(row, d, codes + t * d);
       } else {
         __builtin_memset(codes + t * d, 0, d);
       }
