@@ -13,7 +13,8 @@
 
 namespace polarkv {
 
-// Turns times 2^64 per position, of each of rope.dims / 2 pairs: base^(-2j / dims) / (2 pi). Empty without RoPE.
+// Turns times 2^64 per position, of each of rope.dims / 2 pairs: floor(2^64 base^(-2j / dims) / (2 pi)) mod 2^64, the same
+// on every machine. Empty without RoPE.
 std::vector<uint64_t> RopePhases(const Rope& rope);
 
 // Cosine and sine of `turns` * 2^-64 turns, each within 2e-7. Reduced to an eighth of a turn in integers, then
