@@ -91,6 +91,7 @@ struct DeviceWarp {
     return condition ? yes : no;
   }
   static __device__ __forceinline__ bool Not(bool a) { return !a; }
+  static __device__ __forceinline__ uint32_t MultiplyHigh(uint32_t a, uint32_t b) { return __umulhi(a, b); }
   static __device__ __forceinline__ void Sync() { __syncwarp(); }
   // Rounded to nearest even, subnormal numbers included.
   static __device__ __forceinline__ float SquareRoot(float x) { return __fsqrt_rn(x); }

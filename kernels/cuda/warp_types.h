@@ -10,7 +10,7 @@
 //   U32 Transpose8x8(U32)                              movmatrix on 16-bit elements
 //   F32 ShuffleXor(F32, lane mask), bool Any(condition)
 //   F32 Fma, Max, Min, Exp2, Log2, Divide, ToFloat(I32), I32 Round(F32); bit casts AsF32, AsU32, AsI32, BitsOf
-//   I64 Wide(U32)
+//   I64 Wide(U32), U32 MultiplyHigh(U32, U32)
 //   U32 Lane(); Select(condition, x, y) of F32 and U32; Bool And(Bool, Bool)
 //   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere); StoreOnce: one lane
 //   and of the encoders and decoders: Max, ShuffleXor, Select of U32 and I32, MaxOverWarp(I32), Ballot, Not; SquareRoot and

@@ -203,6 +203,9 @@ struct HostWarp {
   static Bool Not(const Bool& a) {
     return EachLane<bool>([&](size_t lane) { return !a[lane]; });
   }
+  static U32 MultiplyHigh(const U32& a, const U32& b) {
+    return EachLane<uint32_t>([&](size_t lane) { return uint64_t{a[lane]} * b[lane] >> 32; });
+  }
   static void Sync() {}
   static F32 SquareRoot(const F32& x) {
     return EachLane<float>([&](size_t lane) { return std::sqrt(x[lane]); });
