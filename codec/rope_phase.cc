@@ -2,6 +2,8 @@
 
 #include <numbers>
 
+#include "absl/strings/str_cat.h"
+
 namespace polarkv {
 
 std::vector<uint64_t> RopePhases(const Rope& rope) {
@@ -15,6 +17,15 @@ std::vector<uint64_t> RopePhases(const Rope& rope) {
     phases.push_back(static_cast<uint64_t>(fraction * 0x1p64L));
   }
   return phases;
+}
+
+absl::Status SettlePhases(BlockSpec& spec) {
+  if (spec.rope.pairing == RopePairing::kNone) spec.phases.clear();
+  if (spec.phases.empty()) spec.phases = RopePhases(spec.rope);
+  const size_t pairs = spec.rope.dims / 2u;
+  if (spec.phases.size() == pairs) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("number of phases is ", spec.phases.size(),
+                                                 "; valid: none, or rope_dims / 2 (", pairs, ") under RoPE"));
 }
 
 }  // namespace polarkv

@@ -17,6 +17,7 @@ struct DeviceWarp {
   using I32 = int32_t;
   using F32 = float;
   using I64 = int64_t;
+  using F64 = double;
   using Bool = bool;
 
   static __device__ __forceinline__ uint32_t Lane() { return threadIdx.x % 32; }
@@ -162,6 +163,16 @@ struct DeviceWarp {
   static __device__ __forceinline__ float LoadHalf(const uint8_t* from, uint32_t index) {
     return __half2float(reinterpret_cast<const __half*>(from)[index]);
   }
+  // Of the row of each lane's token, zeros where that is null.
+  static __device__ __forceinline__ Words4<DeviceWarp> LoadRowVector(const uint8_t* const* rows, uint32_t token,
+                                                                     uint32_t byte_offset) {
+    const uint8_t* const row = rows[token];
+    if (row == nullptr) return {{0, 0, 0, 0}};
+    return LoadVector(row, byte_offset);
+  }
+  static __device__ __forceinline__ double Widen(float x) { return x; }
+  static __device__ __forceinline__ float Narrow(double x) { return __double2float_rn(x); }
+  static __device__ __forceinline__ void StoreDouble(double* to, uint32_t index, double x) { to[index] = x; }
   static __device__ __forceinline__ uint32_t ShiftRight(uint32_t x, uint32_t bits) { return x >> bits; }
   static __device__ __forceinline__ uint32_t ShiftLeft(uint32_t x, uint32_t bits) { return x << bits; }
   static __device__ __forceinline__ uint32_t PopulationCount(uint64_t mask) {

@@ -15,11 +15,23 @@ bool IsTurboKind(CodeKind kind) { return kind == kTurbo2 || kind == kTurbo3 || k
 // .01, .035 and .13. Below these no rounding of a scale to its step makes a misfit.
 float MostErrorOfAFit(CodeKind kind) { return kind == kTurbo4 ? .05f : kind == kTurbo3 ? .12f : .45f; }
 
+LaunchError CheckMeans(const EncodeCodec& codec, const EncodeBatch& batch) {
+  const EncodeMeans& means = batch.means;
+  if (means.source == MeanSource::kNone) return LaunchError::kNone;
+  const bool counts = uint64_t{batch.blocks} * batch.tiles_per_block * kTileTokens <= 0x7FFFFFFF;
+  const bool given = means.source != MeanSource::kGiven || means.given != nullptr;
+  const bool rope = means.pairs == 0 || (means.phases != nullptr && means.pairs <= codec.head_dim / 2);
+  if (!counts || !given || !rope) return LaunchError::kUnsupportedShape;
+  const bool room = means.workspace_bytes >= EncodeWorkspaceBytes(codec, batch);
+  return room ? LaunchError::kNone : LaunchError::kWorkspaceTooSmall;
+}
+
 }  // namespace
 
 LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch) {
   if (!IsTurboKind(codec.key_kind) || !IsTurboKind(codec.value_kind)) return LaunchError::kUnsupportedShape;
-  return CheckBatch(codec.head_dim, batch);
+  const LaunchError error = CheckBatch(codec.head_dim, batch);
+  return error == LaunchError::kNone ? CheckMeans(codec, batch) : error;
 }
 
 EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, KvSide side) {

@@ -77,9 +77,11 @@ cudaError_t LaunchEncodeBits(CodeKind kind, const EncodeArgs& args, cudaStream_t
 
 template <int kDim, ElementType kType>
 cudaError_t LaunchEncodeTyped(const EncodeCodec& codec, const EncodeBatch& batch, cudaStream_t stream) {
-  const cudaError_t error =
-      LaunchEncodeBits<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey), stream);
-  if (error != cudaSuccess) return error;
+  if (batch.means.source == MeanSource::kNone) {  // else encode_means_kernels.cuh has kernels for the keys
+    const cudaError_t error =
+        LaunchEncodeBits<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey), stream);
+    if (error != cudaSuccess) return error;
+  }
   return LaunchEncodeBits<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue), stream);
 }
 

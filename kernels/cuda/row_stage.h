@@ -59,15 +59,18 @@ class StagedRow {
     constexpr uint32_t kVectors = ElementBytes(kType);  // of 16 bytes
     POLARKV_UNROLL
     for (uint32_t v = 0; v < kVectors; ++v) {
-      const Words4<W> words = W::LoadVector(stage_, at_ + (chunk * 32 * ElementBytes(kType) + 16 * v));
-      POLARKV_UNROLL
-      for (uint32_t i = 0; i < 4; ++i) {
-        if constexpr (kType == ElementType::kF32) {
-          x[4 * v + i] = W::FloatOfBits(words.w[i]);
-        } else {
-          x[8 * v + 2 * i] = LowElement(words.w[i]);
-          x[8 * v + 2 * i + 1] = HighElement(words.w[i]);
-        }
+      Unpack(W::LoadVector(stage_, at_ + (chunk * 32 * ElementBytes(kType) + 16 * v)), v, x);
+    }
+  }
+  // A chunk's vector number v.
+  POLARKV_WARP_FUNCTION static void Unpack(const Words4<W>& words, uint32_t v, F32 (&x)[16]) {
+    POLARKV_UNROLL
+    for (uint32_t i = 0; i < 4; ++i) {
+      if constexpr (kType == ElementType::kF32) {
+        x[4 * v + i] = W::FloatOfBits(words.w[i]);
+      } else {
+        x[8 * v + 2 * i] = LowElement(words.w[i]);
+        x[8 * v + 2 * i + 1] = HighElement(words.w[i]);
       }
     }
   }

@@ -11,6 +11,9 @@
 
 namespace polarkv::cuda {
 
+// The keys of a launch with means: host_encode_means.cc.
+LaunchError EncodeKeysWithMeansOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
+
 template <int kDim, ElementType kType, int kBits, int kSide>
 void EncodeSideOnHost(const EncodeArgs& args) {
   using Stage = RowStage<kDim, kType>;
@@ -78,7 +81,9 @@ LaunchError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
 template <int kDim, ElementType kType>
 LaunchError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
   const LaunchError error =
-      EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
+      batch.means.source != MeanSource::kNone
+          ? EncodeKeysWithMeansOnHost(codec, batch)
+          : EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
   if (error != LaunchError::kNone) return error;
   return EncodeBitsOnHost<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue));
 }

@@ -82,6 +82,7 @@ struct HostWarp {
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
   using I64 = Lanes<int64_t>;
+  using F64 = Lanes<double>;
   using Bool = Lanes<bool>;
 
   static U32 Lane() {
@@ -293,6 +294,28 @@ struct HostWarp {
     }
     return loaded;
   }
+  static Words4<HostWarp> LoadRowVector(const uint8_t* const* rows, const U32& token, const U32& byte_offset) {
+    Words4<HostWarp> loaded;
+    for (size_t lane = 0; lane < 32; ++lane) {
+      uint32_t words[4] = {};
+      const uint8_t* const row = rows[token[lane]];
+      if (row != nullptr) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(row + byte_offset[lane]) % 16, 0u);
+        std::memcpy(words, row + byte_offset[lane], sizeof words);
+      }
+      for (size_t i = 0; i < 4; ++i) loaded.w[i][lane] = words[i];
+    }
+    return loaded;
+  }
+  static F64 Widen(const F32& x) {
+    return EachLane<double>([&](size_t lane) { return x[lane]; });
+  }
+  static F32 Narrow(const F64& x) {
+    return EachLane<float>([&](size_t lane) { return x[lane]; });
+  }
+  static void StoreDouble(double* to, const U32& index, const F64& x) {
+    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
+  }
   static U32 LoadWord(const uint8_t* from, const U32& byte_offset) {
     return EachLane<uint32_t>([&](size_t lane) {
       uint32_t word;
@@ -324,13 +347,16 @@ struct HostWarp {
   static void StoreWord(int8_t* to, const U32& byte_offset, const U32& x) {
     for (size_t lane = 0; lane < 32; ++lane) std::memcpy(to + byte_offset[lane], &x[lane], 4);
   }
-  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static F32 LoadElement(const Bool& condition, const void* from, const I64& index) {
-    static_assert(kType == ElementType::kF32);
-    return EachLane<float>(
-        [&](size_t lane) { return condition[lane] ? static_cast<const float*>(from)[index[lane]] : 0.0f; });
+    return EachLane<float>([&](size_t lane) {
+      if (!condition[lane]) return 0.0f;
+      if constexpr (kType == ElementType::kF32) return static_cast<const float*>(from)[index[lane]];
+      const uint16_t bits = static_cast<const uint16_t*>(from)[index[lane]];
+      return kType == ElementType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
+    });
   }
+  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static void StoreElement(const Bool& condition, void* to, const I64& index, const F32& x) {
     static_assert(kType == ElementType::kF32);

@@ -1,0 +1,11 @@
+#include "tests/kernels/cuda/host_encode_launch.h"
+
+#include "tests/kernels/cuda/host_encode.h"
+
+namespace polarkv::cuda {
+
+LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+  return EncodeOnHost(codec, batch);
+}
+
+}  // namespace polarkv::cuda
