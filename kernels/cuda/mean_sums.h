@@ -75,6 +75,15 @@ POLARKV_WARP_FUNCTION double WideEnergy(SumScratch<kDim>& scratch) {
   return sum;
 }
 
+// A row's coordinates of each lane, zeros for null.
+template <class W, int kDim, ElementType kType>
+POLARKV_WARP_FUNCTION void LoadLaneKeys(const uint8_t* row, typename W::F32 (&key)[kDim / 32]) {
+  POLARKV_UNROLL
+  for (uint32_t i = 0; i < kDim / 32; ++i) {
+    key[i] = W::template LoadElement<kType>(typename W::Bool(row != nullptr), row, W::Wide(W::Lane() + 32 * i));
+  }
+}
+
 // scratch.rows is filled. `turns`: directions of `stride` positions.
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void SumTile(const MeanArgs& means, const float* turns, uint32_t tokens, uint32_t stride,
@@ -82,19 +91,21 @@ POLARKV_WARP_FUNCTION void SumTile(const MeanArgs& means, const float* turns, ui
   using F32 = typename W::F32;
   constexpr uint32_t kCoordinates = kDim / 32;
   const LaneTurns<W, kDim> back(means, turns);
-  F32 sum[kCoordinates], energy = 0.0f;
+  F32 sum[kCoordinates], next[kCoordinates], energy = 0.0f;
+  const uint32_t last = (tokens - 1) / stride;
+  LoadLaneKeys<W, kDim, kType>(scratch.rows[last * stride], next);
   POLARKV_UNROLL
   for (F32& x : sum) x = 0.0f;
-  const uint32_t last = (tokens - 1) / stride;
   for (uint32_t n = 0; n <= last; ++n) {
-    const uint8_t* const row = scratch.rows[(last - n) * stride];
     float* const exchange = scratch.sum[n % 2];
     F32 key[kCoordinates];
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kCoordinates; ++i) {
-      key[i] = W::template LoadElement<kType>(typename W::Bool(row != nullptr), row, W::Wide(W::Lane() + 32 * i));
+      key[i] = next[i];
       W::StoreFloat(exchange, W::Lane() + 32 * i, sum[i]);
     }
+    // On its way while this token is added.
+    LoadLaneKeys<W, kDim, kType>(n < last ? scratch.rows[(last - n - 1) * stride] : nullptr, next);
     W::Sync();
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kCoordinates; ++i) {

@@ -1,4 +1,5 @@
 // Key means in whole launches of the encoders on emulated lanes: blocks' bytes are the reference's.
+#include "kernels/cuda/mean_args.h"
 #include "tests/kernels/cuda/biased_keys.h"
 #include "tests/kernels/cuda/host_encode_launch.h"
 
@@ -230,6 +231,124 @@ TEST(CudaEncodeMeansTest, ProfilesWithHugeAndTinyMeans) {
       Check(WithBias(c, {{size}}), 23);
     }
   }
+}
+
+// What the decision is made of, in the workspace that a launch leaves: of one block, whose keys are all looked at.
+TEST(CudaEncodeMeansTest, SumsAndGainsHaveTheReferencesBits) {
+  for (const Rope& rope : {kHalf, kInterleaved, Rope{RopePairing::kHalf, 10000, 90}, Rope{}}) {
+    for (const float magnitude : {1.0f, 1e30f, 1e-20f, 1e-42f}) {
+      SCOPED_TRACE(magnitude);
+      EncodeCase c = WithBias(Auto({1, 2, 150, 128}, rope), {{3}});
+      c.type = ElementType::kF32;
+      c.first_position = 2;
+      c.k = [=](uint32_t, uint32_t, float x) { return x * magnitude; };
+      Tensors tensors(c.shape, c.type, c.layout, 5, c.k, c.v, magnitude == 1 ? c.shape_key : nullptr);
+      const auto block = ExpectBlock(SpecOf(c), {});
+      ASSERT_TRUE(block.ok());
+      const BlockSpec& spec = block->spec;
+      std::vector<uint8_t> bytes(block->layout.total_bytes());
+      std::vector<TileReport> reports(size_t{2} * spec.tiles());
+      EncodedPlace place = PlaceOf(*block, bytes.data(), reports.data());
+      EncodeBatch batch = BatchOf(*block, tensors);
+      batch.places = &place;
+      batch.means.phases = spec.phases.data();
+      const EncodeCodec codec = *EncodeCodecOf(spec);
+      std::vector<double> workspace(EncodeWorkspaceBytes(codec, batch) / sizeof(double));
+      batch.means.workspace = workspace.data();
+      batch.means.workspace_bytes = workspace.size() * sizeof(double);
+      ASSERT_EQ(EncodeLaunchOnHost(codec, batch), LaunchError::kNone);
+
+      const MeanArgs args = MakeMeanArgs(codec, batch);
+      std::vector<float> rows(kTileTokens * 128);
+      for (uint32_t head = 0; head < 2; ++head) {
+        KeyMeanEstimator estimator(spec.rope, spec.phases, 128);
+        for (uint32_t tile = 0; tile < spec.tiles(); ++tile) {
+          const uint32_t first = tile * kTileTokens, tokens = std::min(kTileTokens, spec.tokens - first);
+          ASSERT_TRUE(ReadFiniteRows(tensors.View(0), "k", 0, head, first, tokens, rows.data()).ok());
+          const uint64_t counted = tile == 0 ? ~uint64_t{3} : ~uint64_t{0};  // positions 2 and 3 are raw
+          const KeyTileSums sums = SumKeyTile(spec.rope, spec.phases, 128, rows.data(), tokens, counted, 1);
+          const uint32_t number = head * spec.tiles() + tile;
+          EXPECT_EQ(std::memcmp(sums.sum.data(), args.sums + number * 128, 128 * sizeof(float)), 0);
+          EXPECT_EQ(sums.energy, args.energies[number]);
+          estimator.Add(sums, spec.first_position + first);
+        }
+        EXPECT_EQ(estimator.energy(), args.gains[head].energy);
+        EXPECT_EQ(estimator.RemovedEnergy(), args.gains[head].removed);
+      }
+    }
+  }
+}
+
+// A sequence in blocks of these lengths, encoded by one launch.
+void CheckBlocks(const EncodeCase& c, const std::vector<uint32_t>& lengths) {
+  Tensors tensors(c.shape, c.type, c.layout, 1, c.k, c.v, c.shape_key);
+  EncodeOptions options;
+  options.key_mean = c.key_mean;
+  options.profile = c.profile;
+  std::vector<ExpectedBlock> blocks;
+  std::vector<std::vector<uint8_t>> bytes;
+  std::vector<std::vector<TileReport>> reports;
+  std::vector<EncodedPlace> places;
+  uint32_t first = 0, tiles = 0;
+  for (const uint32_t length : lengths) {
+    BlockSpec spec = SpecOf(c);
+    spec.first_position += first;
+    spec.tokens = length;
+    const auto expected = ExpectBlock(spec, options);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    blocks.push_back(*expected);
+    bytes.emplace_back(expected->layout.total_bytes(), 0xA5);
+    reports.emplace_back(size_t{spec.layers} * spec.kv_heads * spec.tiles());
+    places.push_back(PlaceOf(*expected, bytes.back().data(), reports.back().data()));
+    places.back().page_table = tensors.table.data();
+    places.back().row_offset = tensors.offset;
+    places.back().first_token = first;
+    first += length;
+    tiles = std::max(tiles, spec.tiles());
+  }
+  EncodeBatch batch = BatchOf(blocks[0], tensors);
+  batch.places = places.data();
+  batch.blocks = static_cast<uint32_t>(places.size());
+  batch.tiles_per_block = tiles;
+  batch.means.phases = blocks[0].spec.phases.data();
+  std::vector<float> given;
+  if (c.profile != nullptr) given = GivenMeans(blocks[0], *c.profile);
+  batch.means.given = given.data();
+  const EncodeCodec codec = *EncodeCodecOf(blocks[0].spec);
+  std::vector<double> workspace(EncodeWorkspaceBytes(codec, batch) / sizeof(double), std::nan(""));
+  batch.means.workspace = workspace.data();
+  batch.means.workspace_bytes = workspace.size() * sizeof(double);
+  ASSERT_EQ(EncodeLaunchOnHost(codec, batch), LaunchError::kNone);
+
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    SCOPED_TRACE(i);
+    const uint32_t at = places[i].first_token;
+    TensorView view[2] = {tensors.View(0), tensors.View(1)};
+    for (TensorView& side : view) {
+      side.data = static_cast<const uint8_t*>(side.data) + at * side.stride[2] * tensors.bytes;
+      side.shape[2] = lengths[i];
+    }
+    const RowReader reader = [&](KvSide side, uint32_t layer, uint32_t head, uint32_t token, uint32_t count, float* rows) {
+      return ReaderOf(tensors)(side, layer, head, at + token, count, rows);
+    };
+    const auto block = FinishBlock(blocks[i], options, bytes[i], reports[i], reader);
+    const auto reference = reference::EncodeBlock(blocks[i].spec, view[0], view[1], options);
+    ASSERT_TRUE(block.ok() && reference.ok()) << block.status() << reference.status();
+    EXPECT_TRUE(*block == *reference);
+  }
+}
+
+TEST(CudaEncodeMeansTest, SeveralBlocksLongAndShortInALaunch) {
+  const std::vector<uint32_t> lengths = {64, 520, 7, 100};
+  const Rope rope{RopePairing::kHalf, 10000, 64};
+  EncodeCase c = Auto({3, 2, 691, 64}, rope);
+  c.layout = RowLayout::kNhdPages;
+  c.first_position = 1;
+  c = WithBias(c, {{0, 20, .5f}});
+  CheckBlocks(c, lengths);
+  const KeyMeanProfilePtr profile = ProfileOf(c, {{0, 20, .5f}}, SkipNone);
+  c.profile = profile.get();
+  CheckBlocks(c, lengths);
 }
 
 TEST(CudaEncodeMeansTest, WhatALaunchRefuses) {
