@@ -1,7 +1,7 @@
 // Keys and values in device memory -> tiles of blocks in device memory, byte for byte those of the reference.
 //
-// Plain C++, no exceptions; nothing here synchronises with the device or allocates. All pointers are device pointers unless
-// said otherwise, and must stay valid until the stream has passed the launch. Thread-safe.
+// Plain C++, no exceptions; nothing here synchronises with the device or allocates. All pointers are device pointers
+// unless said otherwise, and must stay valid until the stream has passed the launch. Thread-safe.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_H_
 #define POLARKV_KERNELS_CUDA_ENCODE_H_
 
@@ -58,8 +58,9 @@ struct EncodeBatch {
 uint64_t EncodeWorkspaceBytes(const EncodeCodec& codec, const EncodeBatch& batch);
 // kNone, or what a launch would refuse. Needs no device.
 LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch);
-// Starts two kernels on `stream` (a cudaStream_t), up to seven with means. Writes every byte of the tiles, first_escape of their heads counting
-// the raw tokens' escapes, and all reports. Nothing is started unless kNone is returned.
+// Starts two kernels on `stream` (a cudaStream_t), up to seven with means. Writes every byte of the tiles, first_escape
+// of their heads counting the raw tokens' escapes, and all reports; where a layer has means of its own, their records.
+// Nothing is started unless kNone is returned.
 LaunchError LaunchEncode(const EncodeCodec& codec, const EncodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda

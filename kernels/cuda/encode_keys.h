@@ -7,7 +7,7 @@
 
 namespace polarkv::cuda {
 
-// `stage`: of RowStage<kDim, kF32>; scratch.rows has the quarter's rows. Returns which of the quarter's tokens lost the mean.
+// `stage`: of RowStage<kDim, kF32>; scratch.rows has the quarter's rows. Returns which of its tokens lost the mean.
 template <class W, int kDim, int kBits>
 POLARKV_WARP_FUNCTION uint32_t EncodeKeysQuarter(const EncodeArgs& args, const MeanArgs& means,
                                                  const PermuteTables<kBits>& tables, const EncodeCursor& at,
@@ -18,9 +18,8 @@ POLARKV_WARP_FUNCTION uint32_t EncodeKeysQuarter(const EncodeArgs& args, const M
   const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
   const QuarterMean mean{MeanRow(args, means, kDim, at.block, at.layer, at.head),
                          TileTurns(args, means, at.block, at.tile) + first * (2 * means.pairs)};
-  const uint32_t taken =
-      StageQuarterWithoutMean<W, kDim>(args.rows.type, means, mean, scratch.rows + first,
-                                       static_cast<uint32_t>(counted >> first & 0xFFFF), stage);
+  const uint32_t taken = StageQuarterWithoutMean<W, kDim>(args.rows.type, means, mean, scratch.rows + first,
+                                                          static_cast<uint32_t>(counted >> first & 0xFFFF), stage);
   W::Sync();
   EncodeQuarter<W, kDim, ElementType::kF32, kBits, 0>(args, tables, quarter, counted, stage,
                                                       FindSidePlanes<kDim>(args, place, at, task), scratch);

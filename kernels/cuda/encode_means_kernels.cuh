@@ -1,5 +1,5 @@
-// The kernels of key means, and the encoders' kernel of keys that lose them. Rows of all types are staged as floats, so that
-// one kernel for each kind of codes is enough.
+// The kernels of key means, and the encoders' kernel of keys that lose them. Rows of all types are staged as floats, so
+// that one kernel for each kind of codes is enough.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_MEANS_KERNELS_CUH_
 #define POLARKV_KERNELS_CUDA_ENCODE_MEANS_KERNELS_CUH_
 
@@ -89,14 +89,16 @@ cudaError_t LaunchOwnMeans(const EncodeArgs& args, const MeanArgs& means, cudaSt
   const bool long_blocks =
       means.source == MeanSource::kOwnWherePaying && args.tiles_per_block * kTileTokens >= kLongBlock;
   for (uint32_t look = 0; look < (long_blocks ? 2u : 1u); ++look) {
-    SumKernel<kDim><<<dim3((tiles + kSumWarps - 1) / kSumWarps, args.kv_heads, args.layers), 32 * kSumWarps, 0, stream>>>(
-        args, means, look);
+    SumKernel<kDim>
+        <<<dim3((tiles + kSumWarps - 1) / kSumWarps, args.kv_heads, args.layers), 32 * kSumWarps, 0, stream>>>(
+            args, means, look);
     DecideKernel<kDim><<<dim3(args.blocks, args.layers), 32 * kDecideWarps, 0, stream>>>(args, means, look);
   }
   return cudaGetLastError();
 }
 
-// The keys of a launch with means, whose directions are in the workspace. Instantiated in a file of its own for each head_dim.
+// The keys of a launch with means, whose directions are in the workspace. Instantiated in a file of its own for each
+// head_dim.
 template <int kDim>
 cudaError_t LaunchKeysWithMeans(const EncodeCodec& codec, const EncodeBatch& batch, cudaStream_t stream) {
   const EncodeArgs args = MakeEncodeArgs(codec, batch, KvSide::kKey);

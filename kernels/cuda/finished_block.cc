@@ -118,7 +118,8 @@ class LayerFinisher {
   }
 
   absl::Status ReadRows(KvSide side) {
-    return read_(side, at_.layer, at_.head, at_.tile * kTileTokens, TileTokenCount(block_.spec, at_.tile), rows_.data());
+    const uint32_t first = at_.tile * kTileTokens;
+    return read_(side, at_.layer, at_.head, first, TileTokenCount(block_.spec, at_.tile), rows_.data());
   }
 
   absl::Status FinishSide(KvSide side, const TileReport& report, uint8_t* bytes, TileHead& head,

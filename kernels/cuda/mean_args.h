@@ -20,16 +20,16 @@ struct MeanArgs {
   uint32_t pairs;
   bool interleaved;
   const uint64_t* phases;
-  float* turns;            // [2] rows of one and of kLongStride positions, then [block][64 * tiles_per_block] rows
-  float* rows;             // [block, or 1 if given][layer][KV head][MeanRowFloats]
-  uint64_t block_stride;   // of them, in floats
-  float* sums;             // [block][layer][KV head][tile][head_dim]; own means alone, as what follows
-  double* energies;        // [block][layer][KV head][tile]
-  HeadGain* gains;         // [block][layer][KV head]
+  float* turns;           // [2] rows of one and of kLongStride positions, then [block][64 * tiles_per_block] rows
+  float* rows;            // [block, or 1 if given][layer][KV head][MeanRowFloats]
+  uint64_t block_stride;  // of them, in floats
+  float* sums;            // [block][layer][KV head][tile][head_dim]; own means alone, as what follows
+  double* energies;       // [block][layer][KV head][tile]
+  HeadGain* gains;        // [block][layer][KV head]
 };
 
-// Every how many tokens long blocks' keys are looked at to decide, and what is long (KeyMeanStride of codec/key_mean.h); what
-// sums of squares are trusted (HoldsEnergy there).
+// Every how many tokens long blocks' keys are looked at to decide, and what is long (KeyMeanStride of
+// codec/key_mean.h); what sums of squares are trusted (HoldsEnergy there).
 inline constexpr uint32_t kLongStride = 4, kLongBlock = 512;
 inline constexpr float kLeastHeldEnergy = 0x1p-60f, kMostHeldEnergy = 0x1p100f;
 
@@ -39,8 +39,8 @@ MeanArgs MakeMeanArgs(const EncodeCodec& codec, const EncodeBatch& batch);
 POLARKV_HOST_DEVICE inline uint64_t HeadNumber(const EncodeArgs& args, uint32_t block, uint32_t layer, uint32_t head) {
   return (uint64_t{block} * args.layers + layer) * args.kv_heads + head;
 }
-POLARKV_HOST_DEVICE inline float* MeanRow(const EncodeArgs& args, const MeanArgs& means, uint32_t head_dim, uint32_t block,
-                                          uint32_t layer, uint32_t head) {
+POLARKV_HOST_DEVICE inline float* MeanRow(const EncodeArgs& args, const MeanArgs& means, uint32_t head_dim,
+                                          uint32_t block, uint32_t layer, uint32_t head) {
   return means.rows + block * means.block_stride + HeadNumber(args, 0, layer, head) * MeanRowFloats(head_dim);
 }
 // The directions of a tile's first token; those of the tokens after it follow.

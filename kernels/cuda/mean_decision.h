@@ -1,6 +1,6 @@
-// From the sums of a block's tiles to its heads' means, and to whether a layer has them: the reference's KeyMeanEstimator,
-// KeyMeanGain and StoreMeans (codec/key_mean.h) to the bit. Sums over tiles are f64; products of f32 in f64 are exact, so
-// that only additions round, and these are in the reference's order.
+// From the sums of a block's tiles to its heads' means, and to whether a layer has them: the reference's
+// KeyMeanEstimator, KeyMeanGain and StoreMeans (codec/key_mean.h) to the bit. Sums over tiles are f64; products of f32
+// in f64 are exact, so that only additions round, and these are in the reference's order.
 #ifndef POLARKV_KERNELS_CUDA_MEAN_DECISION_H_
 #define POLARKV_KERNELS_CUDA_MEAN_DECISION_H_
 
@@ -20,9 +20,9 @@ POLARKV_WARP_FUNCTION uint32_t LargestBits(const typename W::F32 (&x)[kDim / 32]
   for (const auto& value : x) largest = W::Max(largest, W::AsI32(W::AsU32(value) & 0x7FFFFFFFu));
   return static_cast<uint32_t>(W::MaxOverWarp(largest));
 }
-inline constexpr uint32_t kLargestSaneMean = (127 + 125) << 23;      // 2^125
-inline constexpr uint32_t kLeastOrdinaryMean = (127 - 40) << 23;     // 2^-40
-inline constexpr uint32_t kLargestOrdinaryMean = (127 + 40) << 23;   // 2^40
+inline constexpr uint32_t kLargestSaneMean = (127 + 125) << 23;     // 2^125
+inline constexpr uint32_t kLeastOrdinaryMean = (127 - 40) << 23;    // 2^-40
+inline constexpr uint32_t kLargestOrdinaryMean = (127 + 40) << 23;  // 2^40
 
 // A head's sums over all tiles -> its mean, or zeros if that is not sane, to row[0 .. kDim), and its gain.
 // sums: [tile][kDim], energies: [tile]; turns: the block's first token's row, as TileTurns.

@@ -14,8 +14,8 @@ struct QuarterMean {
   const float* turns;  // of the quarter's first token
 };
 
-// The mean turned to the positions of the quarter's tokens, [token][head_dim] in the stage. Lanes are pairs. No product here
-// leaves the floats' range, means being ordinary ones.
+// The mean turned to the positions of the quarter's tokens, [token][head_dim] in the stage. Lanes are pairs. No product
+// here leaves the floats' range, means being ordinary ones.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION void StageTurnedMean(const MeanArgs& means, const QuarterMean& mean, uint8_t* stage) {
   using U32 = typename W::U32;
@@ -78,8 +78,8 @@ POLARKV_WARP_FUNCTION typename W::Bool IsShorterWithout(const StagedRow<W, kDim,
 
 // rows[token] of the quarter: null for a row of zeros. Returns the tokens that lost the mean, of those of `counted`.
 template <class W, int kDim, ElementType kType>
-POLARKV_WARP_FUNCTION uint32_t StageResiduals(const MeanArgs& means, const QuarterMean& mean, const uint8_t* const* rows,
-                                              uint32_t counted, uint8_t* stage) {
+POLARKV_WARP_FUNCTION uint32_t StageResiduals(const MeanArgs& means, const QuarterMean& mean,
+                                              const uint8_t* const* rows, uint32_t counted, uint8_t* stage) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   const StagedRow<W, kDim, ElementType::kF32> staged(stage);

@@ -1,8 +1,8 @@
 // Sums over a tile's keys, turned back to its first position, and their energy: the reference's SumKeyTile
 // (codec/key_mean.h) to the bit, by one warp.
 //
-// Lane l has the coordinates j with j % 32 = l: whole partial sums of the energy. The other coordinate of a pair is another
-// lane's, or another register's; sums are exchanged through shared memory, whatever the pairs.
+// Lane l has the coordinates j with j % 32 = l: whole partial sums of the energy. The other coordinate of a pair is
+// another lane's, or another register's; sums are exchanged through shared memory, whatever the pairs.
 #ifndef POLARKV_KERNELS_CUDA_MEAN_SUMS_H_
 #define POLARKV_KERNELS_CUDA_MEAN_SUMS_H_
 
@@ -138,8 +138,8 @@ POLARKV_WARP_FUNCTION void SumTileOfType(ElementType type, const MeanArgs& means
   }
 }
 
-// One tile's keys as one of the two looks at them has it: the first to decide, the second, at all keys of long blocks in layers
-// that have means, to know these.
+// One tile's keys as one of the two looks at them has it: the first to decide, the second, at all keys of long blocks
+// in layers that have means, to know these.
 template <int kDim>
 class TileLook {
  public:
@@ -160,8 +160,7 @@ class TileLook {
   // scratch.rows has all tokens' rows.
   template <class W>
   POLARKV_WARP_FUNCTION void Sum(SumScratch<kDim>& scratch) const {
-    const uint64_t number =
-        HeadNumber(args_, at_.block, at_.layer, at_.head) * args_.tiles_per_block + at_.tile;
+    const uint64_t number = HeadNumber(args_, at_.block, at_.layer, at_.head) * args_.tiles_per_block + at_.tile;
     SumTileOfType<W, kDim>(args_.rows.type, means_, means_.turns + (stride_ == 1 ? 0 : 2 * means_.pairs), task_.tokens,
                            stride_, scratch, means_.sums + number * kDim, means_.energies + number);
   }

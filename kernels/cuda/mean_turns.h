@@ -1,4 +1,5 @@
-// The directions by which RoPE turns means and keys, once for all layers and heads of a launch: the rows of MeanArgs::turns.
+// The directions by which RoPE turns means and keys, once for all layers and heads of a launch: the rows of
+// MeanArgs::turns.
 #ifndef POLARKV_KERNELS_CUDA_MEAN_TURNS_H_
 #define POLARKV_KERNELS_CUDA_MEAN_TURNS_H_
 
@@ -16,9 +17,8 @@ template <class W>
 POLARKV_WARP_FUNCTION void StoreTurns(const EncodeArgs& args, const MeanArgs& means, uint32_t row) {
   using U32 = typename W::U32;
   const uint32_t block_tokens = args.tiles_per_block * kTileTokens;
-  const uint64_t position = row == 0   ? 1
-                            : row == 1 ? kLongStride
-                                       : args.places[(row - 2) / block_tokens].first_position + (row - 2) % block_tokens;
+  uint64_t position = row == 0 ? 1 : kLongStride;
+  if (row >= 2) position = args.places[(row - 2) / block_tokens].first_position + (row - 2) % block_tokens;
   float* const out = means.turns + uint64_t{row} * (2 * means.pairs);
   const auto* const phases = reinterpret_cast<const uint8_t*>(means.phases);
   for (uint32_t first = 0; first < means.pairs; first += 32) {

@@ -203,8 +203,8 @@ void CompareBytes(const EncodeCase& c, uint32_t seed, std::vector<bool>& has_mea
   for (uint32_t layer = 0; layer < spec.layers; ++layer) has_means.push_back(view->spec().layer_part(layer).key_mean);
 }
 
-// Backend::Encode(codec, expected block, its given means, tensors, the block's bytes, reports) as a launch would. Returns which
-// layers have means.
+// Backend::Encode(codec, expected block, its given means, tensors, the block's bytes, reports) as a launch would.
+// Returns which layers have means.
 template <class Backend>
 std::vector<bool> ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
   std::vector<bool> has_means;

@@ -161,8 +161,8 @@ TEST(CudaEncodeMeansTest, WhatIsNotFiniteIsRefusedByName) {
 }
 
 TEST(CudaEncodeMeansTest, LayoutsOfEngines) {
-  for (const RowLayout layout : {RowLayout::kStrided, RowLayout::kNhdPages, RowLayout::kHndPages,
-                                 RowLayout::kInterleavedPages}) {
+  for (const RowLayout layout :
+       {RowLayout::kStrided, RowLayout::kNhdPages, RowLayout::kHndPages, RowLayout::kInterleavedPages}) {
     EncodeCase c = WithBias(Auto({2, 2, 150, 128}, kHalf), {{0, 20}});
     c.layout = layout;
     EXPECT_EQ(Check(c, 15), (Layers{false, true}));
@@ -328,9 +328,8 @@ void CheckBlocks(const EncodeCase& c, const std::vector<uint32_t>& lengths) {
       side.data = static_cast<const uint8_t*>(side.data) + at * side.stride[2] * tensors.bytes;
       side.shape[2] = lengths[i];
     }
-    const RowReader reader = [&](KvSide side, uint32_t layer, uint32_t head, uint32_t token, uint32_t count, float* rows) {
-      return ReaderOf(tensors)(side, layer, head, at + token, count, rows);
-    };
+    const RowReader reader = [&](KvSide side, uint32_t layer, uint32_t head, uint32_t token, uint32_t count,
+                                 float* rows) { return ReaderOf(tensors)(side, layer, head, at + token, count, rows); };
     const auto block = FinishBlock(blocks[i], options, bytes[i], reports[i], reader);
     const auto reference = reference::EncodeBlock(blocks[i].spec, view[0], view[1], options);
     ASSERT_TRUE(block.ok() && reference.ok()) << block.status() << reference.status();

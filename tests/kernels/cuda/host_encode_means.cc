@@ -63,8 +63,8 @@ void EncodeTilesOnHost(const EncodeArgs& args, const MeanArgs& means) {
     for (uint32_t quarter = 0; quarter < kQuarters; ++quarter) {
       alignas(16) std::array<uint8_t, Stage::kBytes> stage;
       stage.fill(0xFF);
-      taken[quarter] = EncodeKeysQuarter<HostWarp, kDim, kBits>(args, means, tables, at, task, quarter, stage.data(),
-                                                                scratch);
+      taken[quarter] =
+          EncodeKeysQuarter<HostWarp, kDim, kBits>(args, means, tables, at, task, quarter, stage.data(), scratch);
     }
     FinishTile<HostWarp>(args, task, scratch, TileMeansOf<kDim>(args, means, at, taken));
   });
