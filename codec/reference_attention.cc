@@ -244,6 +244,11 @@ absl::StatusOr<HeadShape> CommonShape(std::span<const BlockView> blocks, uint32_
                                                      spec.head_dim, ", block 0 has ", shape.kv_heads, " of ",
                                                      shape.head_dim));
     }
+    if (spec.first_kv_head != blocks[0].spec().first_kv_head) {
+      return absl::InvalidArgumentError(absl::StrCat("block ", b, " begins with KV head ", spec.first_kv_head,
+                                                     ", block 0 with ", blocks[0].spec().first_kv_head,
+                                                     "; attend to each shard on its own"));
+    }
     if (!blocks[b].HasLayer(layer)) {
       return absl::InvalidArgumentError(absl::StrCat("block ", b, " holds layers [", blocks[b].layer_begin(), ", ",
                                                      blocks[b].layer_end(), "), layer ", layer, " is not among them"));

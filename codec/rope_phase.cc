@@ -1,20 +1,39 @@
 #include "codec/rope_phase.h"
 
-#include <numbers>
+#include "codec/double_double.h"
 
 #include "absl/strings/str_cat.h"
 
 namespace polarkv {
+namespace {
+
+constexpr DoubleDouble kTurnsOfRadian = {0x1.45f306dc9c883p-3, -0x1.6b01ec5417056p-57};  // 1 / (2 pi)
+
+// A whole number of magnitude up to 2^64, mod 2^64.
+uint64_t Wrap(double whole) {
+  const double upper = std::floor(whole * 0x1p-32);
+  return (static_cast<uint64_t>(static_cast<int64_t>(upper)) << 32) + static_cast<uint64_t>(whole - upper * 0x1p32);
+}
+
+// floor(2^64 * x) mod 2^64. Every operation but the sum in `rest` is exact.
+uint64_t Fraction(DoubleDouble x) {
+  const double hi = (x.hi - std::floor(x.hi)) * 0x1p64;
+  const double lo = (std::abs(x.lo) < 1 ? x.lo : x.lo - std::floor(x.lo)) * 0x1p64;
+  const double rest = (hi - std::floor(hi)) + lo;
+  return Wrap(std::floor(hi)) + Wrap(std::floor(rest));
+}
+
+}  // namespace
 
 std::vector<uint64_t> RopePhases(const Rope& rope) {
   std::vector<uint64_t> phases;
   if (rope.pairing == RopePairing::kNone) return phases;
+  const DoubleDouble exponent = DoubleDouble{-2, 0} / DoubleDouble{static_cast<double>(rope.dims), 0};
+  const DoubleDouble ratio = Exp(Log(static_cast<double>(rope.base)) * exponent);
+  DoubleDouble turns = kTurnsOfRadian;
   for (uint32_t j = 0; j < rope.dims / 2u; ++j) {
-    const long double exponent = -2.0L * j / rope.dims;
-    const long double turns =
-        std::pow(static_cast<long double>(rope.base), exponent) / (2 * std::numbers::pi_v<long double>);
-    const long double fraction = turns - std::floor(turns);
-    phases.push_back(static_cast<uint64_t>(fraction * 0x1p64L));
+    phases.push_back(Fraction(turns));
+    turns = turns * ratio;
   }
   return phases;
 }

@@ -14,7 +14,8 @@
 
 namespace polarkv {
 
-// Turns times 2^64 per position, of each of rope.dims / 2 pairs: base^(-2j / dims) / (2 pi). Empty without RoPE.
+// Turns times 2^64 per position, of each of rope.dims / 2 pairs: floor(2^64 base^(-2j / dims) / (2 pi)) mod 2^64, the same
+// on every machine. Empty without RoPE.
 std::vector<uint64_t> RopePhases(const Rope& rope);
 // Gives the spec of a block that is to be encoded the phases of its RoPE if it has none. INVALID_ARGUMENT: it has another
 // number than its RoPE has pairs.

@@ -25,6 +25,10 @@ directory come on top, once a block, and so do keys and values that are stored r
 (`polarkv inspect` shows the total). Keys and values may use different codecs: write k=CODEC,v=CODEC, or an alias,
 wherever a codec is asked for.
 
+Which one: default, which is close to fp16 and fastest to attend on at its quality; compact and then small where memory or
+the network is what you lack; tiny where a rough prefix is better than none; archive, slow to encode and to read, for
+what is seldom fetched. turbo4 can also be fetched at 3 or 2 bits.
+
 Examples:
   polarkv codecs
   polarkv codecs --head-dim 64

@@ -313,6 +313,8 @@ class AttendErrors : public ::testing::Test {
     BlockSpec spec = OneHead({CodecId::kTurbo4, CodecId::kTurbo4}, 64, 10);
     spec.kv_heads = 2;
     bytes_ = Encode(spec, GaussianKv(spec, 1));
+    spec.first_kv_head = 2;
+    shard_bytes_ = Encode(spec, GaussianKv(spec, 1));
     spec.head_dim = 128;
     wide_bytes_ = Encode(spec, GaussianKv(spec, 1));
     blocks_ = {Parse(bytes_)};
@@ -324,7 +326,7 @@ class AttendErrors : public ::testing::Test {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(text));
   }
-  std::vector<uint8_t> bytes_, wide_bytes_;
+  std::vector<uint8_t> bytes_, shard_bytes_, wide_bytes_;
   std::vector<BlockView> blocks_;
   std::vector<float> q_;
 };
@@ -334,7 +336,9 @@ TEST_F(AttendErrors, EachHasItsMessage) {
   ExpectInvalid(0, 2, 2 * 64 + 1, "q and o need 2 heads");
   ExpectInvalid(1, 2, 2 * 64, "layer 1 is not among them");
   ExpectInvalid(0, 2, 2 * 64, "scale is not finite", std::numeric_limits<float>::infinity());
-  blocks_.push_back(Parse(wide_bytes_));
+  blocks_.push_back(Parse(shard_bytes_));
+  ExpectInvalid(0, 2, 2 * 64, "block 1 begins with KV head 2, block 0 with 0; attend to each shard on its own");
+  blocks_[1] = Parse(wide_bytes_);
   ExpectInvalid(0, 2, 2 * 64, "block 1 has 2 KV heads of dim 128, block 0 has 2 of 64");
 }
 

@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
+#include <fstream>
 #include <limits>
 #include <numbers>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "tests/codec/random_kv.h"
 
@@ -58,6 +62,31 @@ TEST(RopePhase, PhasesAreFrequenciesInTurns) {
 TEST(RopePhase, KnownPhase) {
   // One radian in turns: 1 / (2 pi) * 2^64.
   EXPECT_EQ(RopePhases({RopePairing::kHalf, 1e4f, 2})[0], 0x28BE60DB9391054Au);
+}
+
+// Blocks and profiles hold phases: were they a library's pow, machines would disagree on bytes and digests.
+TEST(RopePhase, EveryBitIsThatOfTheFormula) {
+  std::ifstream file(std::string(POLARKV_SOURCE_DIR) + "/tests/golden/rope_phases.txt");
+  std::string comment;
+  ASSERT_TRUE(std::getline(file, comment));
+  float base;
+  uint32_t dims, j, count = 0;
+  uint64_t phase;
+  while (file >> std::dec >> base >> dims >> j >> std::hex >> phase) {
+    const Rope rope = {RopePairing::kHalf, base, static_cast<uint16_t>(dims)};
+    EXPECT_EQ(RopePhases(rope)[j], phase) << base << " " << dims << " " << j;
+    ++count;
+  }
+  EXPECT_EQ(count, 3u * 64 + 48);
+}
+
+// The exact value of 2^64 base / (2 pi) is beyond what 106 bits know of it; what matters is that nothing overflows.
+TEST(RopePhase, AnyBaseIsTaken) {
+  for (float base : {std::numeric_limits<float>::denorm_min(), .5f, 1.0f, std::numeric_limits<float>::max()}) {
+    for (uint16_t dims : {uint16_t{2}, uint16_t{256}}) {
+      EXPECT_EQ(RopePhases({RopePairing::kHalf, base, dims}).size(), dims / 2u);
+    }
+  }
 }
 
 TEST(RopePhase, TurnsPairsAsRopeDoes) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "codec/block_view.h"
+#include "codec/key_mean_profile_builder.h"
 #include "codec/reference_codec.h"
 #include "kernels/cpu/cpu_encode.h"
 #include "kernels/kv_kernels.h"
@@ -25,6 +26,7 @@ constexpr uint32_t kMostTokens = 130;  // three tiles, the last one short
 struct EncodeInput {
   BlockSpec spec;
   EncodeOptions options;
+  KeyMeanProfilePtr profile;  // that options may have
   std::vector<uint8_t> k, v;  // contiguous
 };
 
@@ -40,10 +42,27 @@ std::vector<uint8_t> Fill(std::span<const uint8_t> numbers, size_t bytes, size_t
   return tensor;
 }
 
+TensorView View(const BlockSpec& spec, const std::vector<uint8_t>& tensor) {
+  return TensorView::Contiguous(tensor.data(), spec.source_dtype,
+                                {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim});
+}
+
+// Of the first tokens of the input's own keys; null if there is none of such keys.
+KeyMeanProfilePtr ProfileOf(const EncodeInput& input, uint32_t tokens) {
+  const BlockSpec& spec = input.spec;
+  const auto builder = KeyMeanProfileBuilder::Create({spec.layers, spec.kv_heads, spec.head_dim, spec.rope, {}});
+  if (!builder.ok()) std::abort();
+  TensorView keys = View(spec, input.k);
+  keys.shape[2] = std::min(tokens, spec.tokens);
+  if (!(*builder)->Add(keys, spec.first_position).ok()) return nullptr;
+  const absl::StatusOr<KeyMeanProfilePtr> profile = (*builder)->Build();
+  return profile.ok() ? *profile : nullptr;
+}
+
 EncodeInput ReadEncodeInput(std::span<const uint8_t, kControlBytes> control, std::span<const uint8_t> numbers) {
   EncodeInput input;
   BlockSpec& spec = input.spec;
-  spec.layers = 1;
+  spec.layers = static_cast<uint16_t>(1 + control[0] / 2 % 2);
   spec.kv_heads = static_cast<uint16_t>(1 + control[0] % 2);
   spec.head_dim = kHeadDims[control[1] % kHeadDims.size()];
   spec.tokens = 1 + control[2] % kMostTokens;
@@ -56,12 +75,16 @@ EncodeInput ReadEncodeInput(std::span<const uint8_t, kControlBytes> control, std
   }
   std::memcpy(&spec.first_position, &control[9], 4);
   if (control[13] % 2 == 0) spec.first_position = 0;
+  if (control[13] / 2 % 2 == 0) input.options.bands = BandPolicy::kAlways;
   input.options.key_mean = static_cast<KeyMeanPolicy>(control[14] % 3);
   input.options.raw_first_tokens = control[15] % 8;
   input.options.escapes = control[15] % 16 < 12;
-  const size_t bytes = size_t{spec.kv_heads} * spec.tokens * spec.head_dim * BytesOf(spec.source_dtype);
+  const size_t bytes =
+      size_t{spec.layers} * spec.kv_heads * spec.tokens * spec.head_dim * BytesOf(spec.source_dtype);
   input.k = Fill(numbers, bytes, 0);
   input.v = Fill(numbers, bytes, 3 * BytesOf(spec.source_dtype));
+  if (control[14] / 4 % 4 == 0) input.profile = ProfileOf(input, 8u + control[14] / 16);
+  input.options.profile = input.profile.get();
   return input;
 }
 
@@ -69,27 +92,26 @@ bool AllFinite(std::span<const float> numbers) {
   return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
 }
 
-void CheckBlock(std::span<const uint8_t> bytes) {
-  const absl::StatusOr<BlockView> view = BlockView::Parse(bytes, VerifyPayload::kYes);
+void CheckBlock(std::span<const uint8_t> bytes, const KeyMeanProfilePtr& profile) {
+  const absl::StatusOr<BlockView> view = BlockView::Parse(bytes, VerifyPayload::kYes, profile);
   if (!view.ok()) std::abort();
   const BlockSpec& spec = view->spec();
-  const size_t size = size_t{spec.kv_heads} * spec.tokens * spec.head_dim;
+  const size_t size = size_t{spec.layers} * spec.kv_heads * spec.tokens * spec.head_dim;
   std::vector<float> k(size), v(size), fast_k(size), fast_v(size);
   if (!reference::DecodeBlock(*view, k, v).ok() || !DecodeBlock(*view, fast_k, fast_v).ok()) std::abort();
   if (!AllFinite(k) || !AllFinite(v) || k != fast_k || v != fast_v) std::abort();
   std::vector<float> q(size_t{2} * spec.kv_heads * spec.head_dim, -0.125f), o(q.size()), lse(size_t{2} * spec.kv_heads);
-  if (!Attend({&*view, 1}, 0, 2u * spec.kv_heads, 1, q, 1.0f, o, lse).ok() || !AllFinite(o) || !AllFinite(lse)) {
-    std::abort();
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
+    if (!Attend({&*view, 1}, layer, 2u * spec.kv_heads, 1, q, 1.0f, o, lse).ok()) std::abort();
+    if (!AllFinite(o) || !AllFinite(lse)) std::abort();
   }
 }
 
 void Run(const EncodeInput& input) {
   const BlockSpec& spec = input.spec;
-  const std::array<int64_t, 4> shape = {1, spec.kv_heads, spec.tokens, spec.head_dim};
-  const TensorView k = TensorView::Contiguous(input.k.data(), spec.source_dtype, shape);
-  const TensorView v = TensorView::Contiguous(input.v.data(), spec.source_dtype, shape);
+  const TensorView k = View(spec, input.k), v = View(spec, input.v);
   const absl::StatusOr<std::vector<uint8_t>> block = reference::EncodeBlock(spec, k, v, input.options);
-  if (block.ok()) CheckBlock(*block);
+  if (block.ok()) CheckBlock(*block, input.profile);
   for (const cpu::InstructionSet set : cpu::kInstructionSets) {
     if (set == cpu::InstructionSet::kScalar || !cpu::Supports(set)) continue;
     std::vector<uint8_t> bytes;

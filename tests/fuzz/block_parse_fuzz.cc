@@ -39,6 +39,7 @@ void Walk(const BlockView& view) {
       }
     }
     for (uint32_t head = 0; head <= view.spec().kv_heads; ++head) walker.Read(view.KeyMean(layer, head));
+    for (uint32_t head = 0; head <= view.spec().kv_heads; ++head) walker.Read(view.BandTableOf(layer, head));
     for (uint32_t i = 0; i <= view.layout().layer(layer).escapes; ++i) walker.Read(view.EscapeRecord(layer, i));
   }
   if (view.phases().size() > view.spec().head_dim / 2u) std::abort();

@@ -41,10 +41,10 @@ bool ParseQualityOptions(int argc, const char* const* argv, QualityOptions& opti
   bool quick = false;
   options.threads = std::max(1u, std::thread::hardware_concurrency());
   app.add_option("--out", options.out, "Folder of the report; made if it is not there")->capture_default_str();
-  app.add_flag("--quick", quick, "A part of the cases, under a minute");
+  app.add_flag("--quick", quick, "A part of the cases, a minute or two");
   app.add_option("--groups", options.groups,
                  "Synthetic inputs to measure: gaussian, bias, context, head_dim, rope, "
-                 "pathology; none (default: all)")
+                 "pathology, draws; none (default: all)")
       ->delimiter(',')
       ->check(CLI::IsMember(GroupNames()));
   app.add_option("--schemes", options.schemes,

@@ -138,6 +138,31 @@ TEST(Bars, SayWhichSideTheyFailOn) {
   EXPECT_FALSE((Bar{"", "", std::nan(""), 0, 1}).Holds());
 }
 
+// Two results of a scheme a case: one draw is 4 % worse than the rival's, the other 6 % better.
+TEST(Bars, ComparedSchemesAreJudgedByAllDraws) {
+  RunResults run;
+  run.schemes = {{"turbo4", "turbo", "default", SchemeKind::kCodec}, {kKivi4, "", "", SchemeKind::kBaseline}};
+  run.inputs = {{"bias/0/four/1024", kBiasGroup, 0, 1024, 128}, {"bias/0/four/1024#2", kDrawGroup, 0, 1024, 128}};
+  const auto add = [&run](size_t scheme, size_t input, double error) {
+    run.results.push_back({scheme, input, {}, {}, {}});
+    run.results.back().measures.output_error = error;
+  };
+  add(0, 0, 1.04), add(0, 1, .94), add(1, 0, 1), add(1, 1, 1);
+  const auto bar = [&run] {
+    for (const Bar& found : CheckBars(run)) {
+      if (found.what.find("output error over that of KIVI") != std::string::npos) return found;
+    }
+    return Bar{};
+  };
+  EXPECT_NEAR(bar().value, std::sqrt(1.04 * .94), 1e-12);
+  EXPECT_TRUE(bar().Holds());
+  run.results[1].measures.output_error = .97;
+  EXPECT_FALSE(bar().Holds());
+  run.inputs[1].group = kPathologyGroup;  // no draws: what one may exceed 1 by is allowed
+  EXPECT_NEAR(bar().value, 1.04, 1e-12);
+  EXPECT_TRUE(bar().Holds());
+}
+
 // The promises about default, compact and small, as far as this build has them.
 TEST(Bars, HoldForTheAliasesThatExist) {
   QualityOptions options;

@@ -69,7 +69,8 @@ TrueBits BitsOf(const RunResults& run, size_t scheme) {
   TrueBits bits;
   double count = 0;
   for (const Result& result : run.results) {
-    if (result.scheme != scheme || run.inputs[result.input].head_dim != 128) continue;
+    const CaseInfo& input = run.inputs[result.input];
+    if (result.scheme != scheme || input.head_dim != 128 || input.group == kDrawGroup) continue;
     bits.mean.k += result.bits.k;
     bits.mean.v += result.bits.v;
     bits.most = std::max(bits.most, result.bits.mean());

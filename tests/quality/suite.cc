@@ -107,10 +107,27 @@ void AddPathologies(Profile profile, Specs& specs) {
   add("all_at_once/32768", all);
 }
 
+// Without a bias the schemes of four bits are so close that one draw does not tell which errs less.
+void AddDraws(Specs& specs) {
+  const Specs drawn = specs;
+  for (const SyntheticSpec& once : drawn) {
+    const bool compared = once.group == kBiasGroup || once.group == kContextGroup || once.group == kHeadDimGroup;
+    if (!compared || once.bias != 0 || once.tokens > 4096) continue;
+    for (uint64_t draw = 2; draw <= 8; ++draw) {
+      SyntheticSpec spec = once;
+      spec.name += kDrawMark;
+      spec.name += std::to_string(draw);
+      spec.group = kDrawGroup;
+      spec.seed += 1000 * draw;
+      specs.push_back(spec);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> SyntheticGroups() {
-  return {kGaussianGroup, kBiasGroup, kContextGroup, kHeadDimGroup, kRopeGroup, kPathologyGroup};
+  return {kGaussianGroup, kBiasGroup, kContextGroup, kHeadDimGroup, kRopeGroup, kPathologyGroup, kDrawGroup};
 }
 
 std::string BiasedName(const std::string& group, double bias, BiasShape shape, uint32_t tokens) {
@@ -127,6 +144,7 @@ Specs SuiteSpecs(Profile profile) {
     AddRope(specs);
   }
   AddPathologies(profile, specs);
+  if (profile == Profile::kFull) AddDraws(specs);
   return specs;
 }
 
