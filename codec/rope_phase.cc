@@ -1,8 +1,7 @@
 #include "codec/rope_phase.h"
 
-#include "codec/double_double.h"
-
 #include "absl/strings/str_cat.h"
+#include "codec/double_double.h"
 
 namespace polarkv {
 namespace {
