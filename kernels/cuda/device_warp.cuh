@@ -58,6 +58,11 @@ struct DeviceWarp {
   static __device__ __forceinline__ float Fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
   static __device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
   static __device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
+  static __device__ __forceinline__ float Magnitude(float x) { return fabsf(x); }
+  // Of numbers that are not negative, infinity included: their bits order as they do.
+  static __device__ __forceinline__ float LeastOfThree(float a, float b, float c) {
+    return __int_as_float(__vimin3_s32(__float_as_int(a), __float_as_int(b), __float_as_int(c)));
+  }
   static __device__ __forceinline__ float Exp2(float x) {
     float result;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
@@ -120,6 +125,9 @@ struct DeviceWarp {
   }
   static __device__ __forceinline__ uint32_t LoadShort(const uint8_t* from, uint32_t byte_offset) {
     return *reinterpret_cast<const uint16_t*>(from + byte_offset);
+  }
+  static __device__ __forceinline__ int32_t LoadSignedShort(const uint8_t* from, uint32_t byte_offset) {
+    return *reinterpret_cast<const int16_t*>(from + byte_offset);
   }
   static __device__ __forceinline__ uint32_t LoadByte(const uint8_t* from, uint32_t index) { return from[index]; }
   static __device__ __forceinline__ uint32_t CountBits(uint32_t x) { return static_cast<uint32_t>(__popc(x)); }

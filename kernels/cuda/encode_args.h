@@ -7,6 +7,8 @@
 #include "codec/codec_id.h"
 #include "codec/kv_side.h"
 #include "codec/log_scale.h"
+#include "codec/trellis_code.h"
+#include "codec/turbo_codebook.h"
 #include "kernels/cuda/encode.h"
 
 namespace polarkv::cuda {
@@ -23,11 +25,43 @@ struct EncodeArgs {
   float rotated_norm;       // RotatedNorm
   float most_error;         // relative squared error of a token that is surely no misfit
   float octave[kScaleSteps];  // kOctaveThresholds
+  // Of trellis codes: what the search takes for images and rotated coordinates.
+  float to_unit_variance;
+  float levels[kTrellisWindows];          // by window
+  float grouped_levels[kTrellisWindows];  // of three bits: [lowest bit of the symbol before][own][upper two bits]
 };
 
-// The turbo codec whose codes have so many bits.
-constexpr CodecId TurboOfBits(int bits) {
-  return bits == 2 ? CodecId::kTurbo2 : bits == 3 ? CodecId::kTurbo3 : CodecId::kTurbo4;
+// The codec whose codes are of this kind, all planes being there.
+constexpr CodecId CodecOfKind(CodeKind kind) {
+  switch (kind) {
+    case kTurbo2:
+      return CodecId::kTurbo2;
+    case kTurbo3:
+      return CodecId::kTurbo3;
+    case kTurbo4:
+      return CodecId::kTurbo4;
+    case kTrellis1:
+      return CodecId::kTrellis1;
+    case kTrellis2:
+      return CodecId::kTrellis2;
+    case kTrellis3:
+      return CodecId::kTrellis3;
+  }
+  return CodecId::kTurbo4;
+}
+
+// By code or window, what kernels look up.
+struct KindImages {
+  int8_t image[16];
+};
+constexpr KindImages ImagesOfKind(CodeKind kind) {
+  KindImages images{};
+  const auto bits = static_cast<uint32_t>(BitsOfKind(kind));
+  for (uint32_t i = 0; i < 16; ++i) {
+    images.image[i] = IsTrellisKind(kind) ? TrellisCodebookFor(bits).image[i]
+                                          : TurboCodebookFor(CodecOfKind(kind), bits).image[i];
+  }
+  return images;
 }
 
 EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, KvSide side);

@@ -143,6 +143,15 @@ struct HostWarp {
   static F32 Min(const F32& a, const F32& b) {
     return EachLane<float>([&](size_t lane) { return std::fmin(a[lane], b[lane]); });
   }
+  static F32 Magnitude(const F32& x) {
+    return EachLane<float>([&](size_t lane) { return std::fabs(x[lane]); });
+  }
+  static F32 LeastOfThree(const F32& a, const F32& b, const F32& c) {
+    return EachLane<float>([&](size_t lane) {
+      const auto bits = [lane](const F32& x) { return std::bit_cast<int32_t>(x[lane]); };
+      return std::bit_cast<float>(std::min({bits(a), bits(b), bits(c)}));
+    });
+  }
   static F32 Exp2(const F32& x) {
     return EachLane<float>([&](size_t lane) {
       const float y = std::exp2(x[lane]);
@@ -238,6 +247,13 @@ struct HostWarp {
   static U32 LoadShort(const uint8_t* from, const U32& byte_offset) {
     return EachLane<uint32_t>([&](size_t lane) {
       uint16_t loaded;
+      std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
+      return loaded;
+    });
+  }
+  static I32 LoadSignedShort(const uint8_t* from, const U32& byte_offset) {
+    return EachLane<int32_t>([&](size_t lane) {
+      int16_t loaded;
       std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
       return loaded;
     });
