@@ -107,6 +107,10 @@ struct DeviceWarp {
   static __device__ __forceinline__ float HighHalf(uint32_t x) {
     return __half2float(__ushort_as_half(static_cast<unsigned short>(x >> 16)));
   }
+  // Of each signed half x max(0, min(8191, x + 4096)), x being below 2^15 - 4096.
+  static __device__ __forceinline__ uint32_t ClampToSteps(uint32_t x) {
+    return __viaddmin_s16x2_relu(x, 0x10001000u, 0x1FFF1FFFu);
+  }
   // c + two signed halves of `a` times bytes 0 and 1 (low) or 2 and 3 (high) of `bytes`.
   static __device__ __forceinline__ int32_t DotLow(uint32_t a, uint32_t bytes, int32_t c) {
     return __dp2a_lo(static_cast<int>(a), static_cast<int>(bytes), c);

@@ -82,6 +82,7 @@ EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, Kv
   args.most_error = MostErrorOfAFit(kind);
   if (IsTrellisKind(kind)) SetLevels(kind, args);
   std::ranges::copy(kOctaveThresholds, args.octave);
+  std::ranges::copy(MakeSignedImageTables().word, args.signed_images);
   return args;
 }
 

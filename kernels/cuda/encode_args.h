@@ -25,6 +25,7 @@ struct EncodeArgs {
   float rotated_norm;       // RotatedNorm
   float most_error;         // relative squared error of a token that is surely no misfit
   float octave[kScaleSteps];  // kOctaveThresholds
+  uint32_t signed_images[4];  // SignedImageTables; of turbo4
   // Of trellis codes: what the search takes for images and rotated coordinates.
   float to_unit_variance;
   float levels[kTrellisWindows];          // by window
@@ -62,6 +63,22 @@ constexpr KindImages ImagesOfKind(CodeKind kind) {
                                           : TurboCodebookFor(CodecOfKind(kind), bits).image[i];
   }
   return images;
+}
+
+// Look-up tables of turbo4's images for WholeImagesOf (code_products.h), by nibbles of word kind 0.
+struct SignedImageTables {
+  uint32_t word[4];
+};
+constexpr SignedImageTables MakeSignedImageTables() {
+  SignedImageTables tables{};
+  for (int i = 0; i < 8; ++i) {
+    const int without = ImagesOfKind(kTurbo4).image[permute_internal::CodeOfNibble<kTurbo4>(0, i)];
+    const int with = ImagesOfKind(kTurbo4).image[permute_internal::CodeOfNibble<kTurbo4>(0, i + 8)];
+    // Below the middle the first table has complements: the second one's entry is negative.
+    tables.word[i / 4] |= permute_internal::Byte(without < 0 ? ~without : without, i);
+    tables.word[2 + i / 4] |= permute_internal::Byte(with, i);
+  }
+  return tables;
 }
 
 EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, KvSide side);

@@ -48,8 +48,8 @@ POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>
 
 // Turbo codes of the rotated row, to their planes.
 template <class W, int kDim, ElementType kType, int kKind, int kSide>
-POLARKV_WARP_FUNCTION CodeProducts<W> EncodeTurbo(const PermuteTables<kKind>& tables, uint32_t quarter,
-                                                  typename W::Bool counts, uint8_t* stage, const SidePlanes& planes,
+POLARKV_WARP_FUNCTION CodeProducts<W> EncodeTurbo(const EncodeArgs& args, const PermuteTables<kKind>& tables,
+                                                  uint32_t quarter, typename W::Bool counts, uint8_t* stage, const SidePlanes& planes,
                                                   const PackedRow<W, kDim>& row) {
   using U32 = typename W::U32;
   const U32 keep = W::Select(counts, U32(0xFFFFFFFFu), U32(0u));
@@ -57,15 +57,10 @@ POLARKV_WARP_FUNCTION CodeProducts<W> EncodeTurbo(const PermuteTables<kKind>& ta
   CodeProducts<W> products;
   POLARKV_UNROLL
   for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
-    CodeBits<W> bits[8];
     U32 y[8];
     POLARKV_UNROLL
-    for (uint32_t k = 0; k < 8; ++k) {
-      const U32 coordinates = row.v[i][k] + 0x80008000u;
-      bits[k] = CodesOf<kKind, W>(coordinates);
-      y[k] = coordinates ^ 0x80008000u;
-    }
-    out.Add(i, bits, y, tables, products);
+    for (uint32_t k = 0; k < 8; ++k) y[k] = (row.v[i][k] + 0x80008000u) ^ 0x80008000u;
+    out.Add(i, y, args, tables, products);
   }
   out.Finish();
   return products;
@@ -91,7 +86,7 @@ POLARKV_WARP_FUNCTION void EncodeQuarter(const EncodeArgs& args, const PermuteTa
     const TrellisQuarter<W, kDim, kType, kKind, kSide> codes(args, planes, quarter, counted16, stage, scratch);
     products = codes.Encode(row, tables);
   } else {
-    products = EncodeTurbo<W, kDim, kType, kKind, kSide>(tables, quarter, counts, stage, planes, row);
+    products = EncodeTurbo<W, kDim, kType, kKind, kSide>(args, tables, quarter, counts, stage, planes, row);
   }
   SumOverToken<W>(products);
   RecordToken<W, kSide>(args, facts, products, counts, QuarterToken<W>() + 16 * quarter, scratch);

@@ -224,6 +224,12 @@ struct HostWarp {
     return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(x[lane])); });
   }
   static F32 HighHalf(const U32& x) { return LowHalf(x >> 16); }
+  static U32 ClampToSteps(const U32& x) {
+    const auto clamp = [](uint32_t half) {
+      return static_cast<uint32_t>(std::clamp(static_cast<int16_t>(half) + 4096, 0, 8191));
+    };
+    return EachLane<uint32_t>([&](size_t lane) { return clamp(x[lane]) | clamp(x[lane] >> 16) << 16; });
+  }
   static I32 DotLow(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes, c); }
   static I32 DotHigh(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes >> 16, c); }
   static I32 DotFour(const U32& a, const U32& b, const I32& c) {
