@@ -107,6 +107,23 @@ struct DeviceWarp {
   static __device__ __forceinline__ float HighHalf(uint32_t x) {
     return __half2float(__ushort_as_half(static_cast<unsigned short>(x >> 16)));
   }
+  // max(magnitude, |x|), a NaN if one of the two is.
+  static __device__ __forceinline__ float LargerMagnitude(float magnitude, float x) {
+    float result;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(magnitude), "f"(fabsf(x)));
+    return result;
+  }
+  // Likewise in each half.
+  template <ElementType kType>
+  static __device__ __forceinline__ uint32_t LargerMagnitudes(uint32_t magnitudes, uint32_t x) {
+    uint32_t result;
+    if constexpr (kType == ElementType::kF16) {
+      asm("{.reg .b32 t; abs.f16x2 t, %2; max.NaN.f16x2 %0, %1, t;}" : "=r"(result) : "r"(magnitudes), "r"(x));
+    } else {
+      asm("{.reg .b32 t; abs.bf16x2 t, %2; max.NaN.bf16x2 %0, %1, t;}" : "=r"(result) : "r"(magnitudes), "r"(x));
+    }
+    return result;
+  }
   // Of each signed half x max(0, min(8191, x + 4096)), x being below 2^15 - 4096.
   static __device__ __forceinline__ uint32_t ClampToSteps(uint32_t x) {
     return __viaddmin_s16x2_relu(x, 0x10001000u, 0x1FFF1FFFu);

@@ -43,6 +43,17 @@ float MostErrorOfAFit(CodeKind kind) {
   return 0;
 }
 
+RowSigns SignsOf(const EncodeCodec& codec) {
+  RowSigns signs{};
+  const auto sign = RotationSigns(codec.rotation_seed);
+  for (uint32_t j = 0; j < codec.head_dim; ++j) {
+    const uint32_t negated = sign[j] < 0 ? 1 : 0;
+    signs.single[j / 32] |= negated << j % 32;
+    signs.paired[j / 32] |= negated << (j % 32 / 2 + j % 2 * 16);
+  }
+  return signs;
+}
+
 void SetLevels(CodeKind kind, EncodeArgs& args) {
   const TrellisCodebook& book = TrellisCodebookFor(static_cast<uint32_t>(BitsOfKind(kind)));
   args.to_unit_variance = kToUnitVariance;
@@ -75,8 +86,7 @@ EncodeArgs MakeEncodeArgs(const EncodeCodec& codec, const EncodeBatch& batch, Kv
   args.scales = sizeof(TileHead) + args.side * kTileTokens;
   args.payload = sizeof(TileHead) + 2 * kTileTokens + args.side * payload[0];
   args.tile_bytes = sizeof(TileHead) + 2 * kTileTokens + payload[0] + payload[1];
-  const auto signs = RotationSigns(codec.rotation_seed);
-  for (uint32_t j = 0; j < codec.head_dim; ++j) args.signs[j / 32] |= (signs[j] < 0 ? 1u : 0u) << j % 32;
+  args.signs = SignsOf(codec);
   args.gain = RotationGain(codec.head_dim);
   args.rotated_norm = RotatedNorm(codec.head_dim);
   args.most_error = MostErrorOfAFit(kind);

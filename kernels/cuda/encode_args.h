@@ -13,6 +13,14 @@
 
 namespace polarkv::cuda {
 
+// Which coordinates the rotation negates, 32 a word.
+struct RowSigns {
+  uint32_t single[8];  // bit j % 32: coordinate j
+  // Of numbers in pairs, 8 pairs a chunk of 16: bits p + 8 q and p + 8 q + 16: the lower and the upper number of pair p of
+  // the chunk of parity q.
+  uint32_t paired[8];
+};
+
 struct EncodeArgs {
   TokenRows rows;
   const EncodedPlace* places;
@@ -20,7 +28,7 @@ struct EncodeArgs {
   uint32_t side;            // 0: keys, 1: values
   uint32_t tile_bytes;      // of the base plane
   uint32_t scales, payload; // this side's, in a tile of the base plane
-  uint32_t signs[8];        // bit j % 32 of word j / 32: the rotation negates coordinate j
+  RowSigns signs;
   float gain;               // RotationGain
   float rotated_norm;       // RotatedNorm
   float most_error;         // relative squared error of a token that is surely no misfit

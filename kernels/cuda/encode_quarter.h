@@ -73,9 +73,10 @@ POLARKV_WARP_FUNCTION void EncodeQuarter(const EncodeArgs& args, const PermuteTa
                                          TileScratch& scratch) {
   using U32 = typename W::U32;
   const StagedRow<W, kDim, kType> staged(stage);
-  const RowFacts<W> facts = MeasureRow<W, kDim, kType>(staged);
+  SignedRow<W, kDim> with_signs;
+  const RowFacts<W> facts = MeasureRow<W, kDim, kType>(staged, args.signs, with_signs);
   PackedRow<W, kDim> row;
-  RoundRow<W, kDim, kType>(staged, facts, args.gain, args.signs, row);
+  RoundRow<W, kDim, kType>(with_signs, facts, args.gain, row);
   HadamardPacked<W, kDim>(row);
 
   const auto counted16 = static_cast<uint32_t>(counted >> (16 * quarter) & 0xFFFF);

@@ -224,6 +224,25 @@ struct HostWarp {
     return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(x[lane])); });
   }
   static F32 HighHalf(const U32& x) { return LowHalf(x >> 16); }
+  // max.NaN.f32: the canonical NaN.
+  static F32 LargerMagnitude(const F32& magnitude, const F32& x) {
+    return EachLane<float>([&](size_t lane) {
+      if (std::isnan(magnitude[lane]) || std::isnan(x[lane])) return std::bit_cast<float>(0x7FFFFFFFu);
+      return std::max(magnitude[lane], std::fabs(x[lane]));
+    });
+  }
+  // abs and max.NaN of f16x2 or bf16x2.
+  template <ElementType kType>
+  static U32 LargerMagnitudes(const U32& magnitudes, const U32& x) {
+    constexpr uint32_t kInfinity = kType == ElementType::kF16 ? 0x7C00 : 0x7F80;
+    const auto larger = [](uint32_t magnitude, uint32_t number) {
+      EXPECT_LT(magnitude, 0x8000u);
+      return std::max(magnitude, number & 0x7FFF) > kInfinity ? 0x7FFF : std::max(magnitude, number & 0x7FFF);
+    };
+    return EachLane<uint32_t>([&](size_t lane) {
+      return larger(magnitudes[lane] & 0xFFFF, x[lane]) | larger(magnitudes[lane] >> 16, x[lane] >> 16) << 16;
+    });
+  }
   static U32 ClampToSteps(const U32& x) {
     const auto clamp = [](uint32_t half) {
       return static_cast<uint32_t>(std::clamp(static_cast<int16_t>(half) + 4096, 0, 8191));
