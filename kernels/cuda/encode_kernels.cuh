@@ -28,8 +28,13 @@ __device__ __forceinline__ void WaitForCopies() {
   __syncwarp();
 }
 
+// What the registers of a thread block are to allow. The search for trellis1 holds the costs of 64 ways.
+constexpr int ThreadBlocksAnSm(int dim, int kind) {
+  return dim == 256 || kind == kTrellis1 ? 3 : IsTrellisKind(kind) ? 4 : 5;
+}
+
 template <int kDim, ElementType kType, int kKind, int kSide>
-__global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : IsTrellisKind(kKind) ? 4 : 5)
+__global__ void __launch_bounds__(32 * kQuarters, ThreadBlocksAnSm(kDim, kKind))
     EncodeKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ PermuteTables<kKind> tables) {
   using Stage = RowStage<kDim, kType>;
   extern __shared__ __align__(16) uint8_t stages[];

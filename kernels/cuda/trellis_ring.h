@@ -3,7 +3,7 @@
 //
 // Costs are accumulated as the reference does it, code by code and rounded. A cost of a longer way never falls when that
 // of the shorter one rises, so a minimum may be taken before symbols are known: first only the costs of all contexts in
-// which the ring may begin are computed, several at a time, then the symbols for the best of them. With three bits four
+// which the ring may begin are computed, then the symbols for the best of them. With three bits four
 // windows lead from each context to each other; for the cost the nearest of them counts, whatever was before.
 #ifndef POLARKV_KERNELS_CUDA_TRELLIS_RING_H_
 #define POLARKV_KERNELS_CUDA_TRELLIS_RING_H_
@@ -89,7 +89,6 @@ class RingSearch {
   using F32 = typename W::F32;
   static constexpr uint32_t kContexts = kTrellisWindows >> kBits;
   static constexpr uint32_t kCodes = TrellisRing(kBits);
-  static constexpr uint32_t kStartsAtOnce = 4;
   static constexpr float kNever = std::numeric_limits<float>::infinity();
 
   template <class Targets>
@@ -116,30 +115,22 @@ class RingSearch {
   template <class Targets>
   POLARKV_WARP_FUNCTION static U32 CheapestStart(const Targets& targets, float to_unit_variance,
                                                  const float (&levels)[kTrellisWindows]) {
+    F32 cost[kContexts][kContexts];  // [start][context]
+    POLARKV_UNROLL
+    for (uint32_t s = 0; s < kContexts; ++s) {
+      POLARKV_UNROLL
+      for (uint32_t c = 0; c < kContexts; ++c) cost[s][c] = c == s ? 0.0f : kNever;
+    }
+    EachCode<kCodes, W>(targets, to_unit_variance, levels, [&](uint32_t, const F32(&error)[kTrellisWindows]) {
+      POLARKV_UNROLL
+      for (auto& ways : cost) ExtendCosts(error, ways);
+    });
     U32 start = 0u;
-    F32 least = kNever;
-    POLARKV_ROLLED
-    for (uint32_t first = 0; first < kContexts; first += kStartsAtOnce) {
-      F32 cost[kStartsAtOnce][kContexts];
-      POLARKV_UNROLL
-      for (uint32_t s = 0; s < kStartsAtOnce; ++s) {
-        POLARKV_UNROLL
-        for (uint32_t c = 0; c < kContexts; ++c) cost[s][c] = c == first + s ? 0.0f : kNever;
-      }
-      EachCode<kCodes, W>(targets, to_unit_variance, levels, [&](uint32_t, const F32(&error)[kTrellisWindows]) {
-        POLARKV_UNROLL
-        for (auto& ways : cost) ExtendCosts(error, ways);
-      });
-      POLARKV_UNROLL
-      for (uint32_t s = 0; s < kStartsAtOnce; ++s) {
-        F32 closed = cost[s][s];
-        POLARKV_UNROLL
-        for (uint32_t f = kStartsAtOnce; f < kContexts; f += kStartsAtOnce) {
-          if (f == first) closed = cost[s][f + s];
-        }
-        start = W::Select(least > closed, U32(first + s), start);
-        least = W::Min(closed, least);
-      }
+    F32 least = cost[0][0];
+    POLARKV_UNROLL
+    for (uint32_t s = 1; s < kContexts; ++s) {
+      start = W::Select(least > cost[s][s], U32(s), start);
+      least = W::Min(cost[s][s], least);
     }
     return start;
   }
