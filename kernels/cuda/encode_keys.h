@@ -1,4 +1,5 @@
-// A quarter of a tile's keys that lose their head's mean: rows where the caller has them -> words of the tile's planes.
+// What means change for the encoders' kernels. Keys of a launch with means are staged as floats without them, whatever
+// the rows' type: by the kernels for keys of fp32, which then read the rows themselves.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_KEYS_H_
 #define POLARKV_KERNELS_CUDA_ENCODE_KEYS_H_
 
@@ -7,33 +8,38 @@
 
 namespace polarkv::cuda {
 
-// `stage`: of RowStage<kDim, kF32>; scratch.rows has the quarter's rows. Returns which of its tokens lost the mean.
-template <class W, int kDim, int kBits>
-POLARKV_WARP_FUNCTION uint32_t EncodeKeysQuarter(const EncodeArgs& args, const MeanArgs& means,
-                                                 const PermuteTables<kBits>& tables, const EncodeCursor& at,
-                                                 const TileTask& task, uint32_t quarter, uint8_t* stage,
-                                                 TileScratch& scratch) {
-  const EncodedPlace& place = args.places[at.block];
+// The type as which a launch stages one side's rows.
+inline ElementType StagedType(const EncodeArgs& args, const MeanArgs& means) {
+  return args.side == 0 && means.source != MeanSource::kNone ? ElementType::kF32 : args.rows.type;
+}
+
+// Whether the kernels that stage a side's rows as this type may have to take means off.
+template <ElementType kType, int kSide>
+inline constexpr bool kTakesMeansOff = kType == ElementType::kF32 && kSide == 0;
+
+// In place of a copy of the quarter's rows, where there are means. scratch.rows has them.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void StageKeysWithoutMean(const EncodeArgs& args, const MeanArgs& means, const EncodeCursor& at,
+                                                uint64_t counted, uint32_t quarter, uint8_t* stage,
+                                                TileScratch& scratch) {
   const uint32_t first = quarter * kQuarterTokens;
-  const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
   const QuarterMean mean{MeanRow(args, means, kDim, at.block, at.layer, at.head),
                          TileTurns(args, means, at.block, at.tile) + first * (2 * means.pairs)};
   const uint32_t taken = StageQuarterWithoutMean<W, kDim>(args.rows.type, means, mean, scratch.rows + first,
                                                           static_cast<uint32_t>(counted >> first & 0xFFFF), stage);
+  W::StoreOnce(&scratch.without_mean[quarter], taken);
   W::Sync();
-  EncodeQuarter<W, kDim, ElementType::kF32, kBits, 0>(args, tables, quarter, counted, stage,
-                                                      FindSidePlanes<kDim>(args, place, at, task), scratch);
-  return taken;
 }
 
-// `taken`: by quarters.
+// For the tile's end, once all quarters are staged.
 template <int kDim>
 POLARKV_WARP_FUNCTION TileMeans TileMeansOf(const EncodeArgs& args, const MeanArgs& means, const EncodeCursor& at,
-                                            const uint32_t (&taken)[kQuarters]) {
+                                            const TileScratch& scratch) {
   TileMeans tile;
+  if (means.source == MeanSource::kNone) return tile;
   POLARKV_UNROLL
   for (uint32_t quarter = 0; quarter < kQuarters; ++quarter) {
-    tile.tokens |= uint64_t{taken[quarter]} << (quarter * kQuarterTokens);
+    tile.tokens |= uint64_t{scratch.without_mean[quarter]} << (quarter * kQuarterTokens);
   }
   const bool has = AreOwn(means.source) && MeanRow(args, means, kDim, at.block, at.layer, at.head)[kDim + 1] != 0;
   tile.has_means = has ? 1 : 0;

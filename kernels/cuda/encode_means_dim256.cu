@@ -2,6 +2,6 @@
 
 namespace polarkv::cuda {
 
-template cudaError_t LaunchKeysWithMeans<256>(const EncodeCodec&, const EncodeBatch&, cudaStream_t);
+template cudaError_t LaunchOwnMeans<256>(const EncodeArgs&, const MeanArgs&, cudaStream_t);
 
 }  // namespace polarkv::cuda

@@ -1,10 +1,10 @@
-// The kernels of key means, and the encoders' kernel of keys that lose them. Rows of all types are staged as floats, so
-// that one kernel for each kind of codes is enough.
+// The kernels that find a block's own key means.
 #ifndef POLARKV_KERNELS_CUDA_ENCODE_MEANS_KERNELS_CUH_
 #define POLARKV_KERNELS_CUDA_ENCODE_MEANS_KERNELS_CUH_
 
-#include "kernels/cuda/encode_kernels.cuh"
-#include "kernels/cuda/encode_keys.h"
+#include <cuda_runtime.h>
+
+#include "kernels/cuda/device_warp.cuh"
 #include "kernels/cuda/mean_decision.h"
 
 namespace polarkv::cuda {
@@ -45,44 +45,7 @@ __global__ void __launch_bounds__(32 * kDecideWarps)
   }
 }
 
-template <int kDim, int kBits>
-__global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
-    EncodeKeysKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ MeanArgs means,
-                     const __grid_constant__ PermuteTables<kBits> tables) {
-  using Stage = RowStage<kDim, ElementType::kF32>;
-  extern __shared__ __align__(16) uint8_t stages[];
-  __shared__ TileScratch scratch;
-  __shared__ uint32_t taken[kQuarters];
-  const uint32_t quarter = threadIdx.x / 32;
-  const EncodeCursor at{blockIdx.x / args.tiles_per_block, blockIdx.z, blockIdx.y, blockIdx.x % args.tiles_per_block};
-  const EncodedPlace& place = args.places[at.block];
-  TileTask task;
-  if (!FindTileTask(args, place, at, task)) return;
-  const uint32_t first = quarter * kQuarterTokens, lane = threadIdx.x % 32;
-  if (lane < kQuarterTokens) scratch.rows[first + lane] = FindRow(args, place, at, task, first + lane);
-  __syncwarp();
-  taken[quarter] = EncodeKeysQuarter<DeviceWarp, kDim, kBits>(args, means, tables, at, task, quarter,
-                                                              stages + quarter * Stage::kBytes, scratch);
-  __syncthreads();
-  if (quarter == 0) FinishTile<DeviceWarp>(args, task, scratch, TileMeansOf<kDim>(args, means, at, taken));
-}
-
-template <int kDim, int kBits>
-cudaError_t LaunchKeysOfKind(const EncodeArgs& args, const MeanArgs& means, cudaStream_t stream) {
-  const auto kernel = EncodeKeysKernel<kDim, kBits>;
-  constexpr uint32_t kShared = kQuarters * RowStage<kDim, ElementType::kF32>::kBytes;
-  if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  int8_t image[16];
-  for (int i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
-  kernel<<<dim3(args.blocks * args.tiles_per_block, args.kv_heads, args.layers), 32 * kQuarters, kShared, stream>>>(
-      args, means, MakePermuteTables<kBits>(image));
-  return cudaGetLastError();
-}
-
-// Looks at all keys, then decides; twice where blocks may be long.
+// Looks at all keys, then decides; twice where blocks may be long. Instantiated in a file of its own for each head_dim.
 template <int kDim>
 cudaError_t LaunchOwnMeans(const EncodeArgs& args, const MeanArgs& means, cudaStream_t stream) {
   const uint32_t tiles = args.blocks * args.tiles_per_block;
@@ -95,20 +58,6 @@ cudaError_t LaunchOwnMeans(const EncodeArgs& args, const MeanArgs& means, cudaSt
     DecideKernel<kDim><<<dim3(args.blocks, args.layers), 32 * kDecideWarps, 0, stream>>>(args, means, look);
   }
   return cudaGetLastError();
-}
-
-// The keys of a launch with means, whose directions are in the workspace. Instantiated in a file of its own for each
-// head_dim.
-template <int kDim>
-cudaError_t LaunchKeysWithMeans(const EncodeCodec& codec, const EncodeBatch& batch, cudaStream_t stream) {
-  const EncodeArgs args = MakeEncodeArgs(codec, batch, KvSide::kKey);
-  const MeanArgs means = MakeMeanArgs(codec, batch);
-  if (AreOwn(means.source)) {
-    if (const cudaError_t error = LaunchOwnMeans<kDim>(args, means, stream); error != cudaSuccess) return error;
-  }
-  if (codec.key_kind == kTurbo4) return LaunchKeysOfKind<kDim, kTurbo4>(args, means, stream);
-  if (codec.key_kind == kTurbo3) return LaunchKeysOfKind<kDim, kTurbo3>(args, means, stream);
-  return LaunchKeysOfKind<kDim, kTurbo2>(args, means, stream);
 }
 
 }  // namespace polarkv::cuda

@@ -4,10 +4,12 @@
 
 #include "codec/block_format.h"
 #include "kernels/cuda/encode_args.h"
+#include "kernels/cuda/row_stage.h"
 #include "kernels/cuda/warp_types.h"
 
 namespace polarkv::cuda {
 
+inline constexpr uint32_t kQuarters = kTileTokens / kQuarterTokens;
 inline constexpr int32_t kNoScale = INT32_MIN;
 inline constexpr int32_t kDoubtful = 1, kNotFinite = 2;
 
@@ -16,6 +18,8 @@ struct TileScratch {
   int32_t step[kTileTokens];   // ScaleStep of the token's scale, or kNoScale
   int32_t state[kTileTokens];  // 0, kDoubtful or kNotFinite
   const uint8_t* rows[kTileTokens];  // where they are; null beyond the tile's tokens
+  uint32_t without_mean[kQuarters];  // bit i: token i of the quarter lost its head's mean; of keys with means
+  alignas(16) float groups[kTrellisWindows];  // EncodeArgs::grouped_levels; of trellis3
 };
 
 // ScaleStep of codec/log_scale.h for a normal mantissa; `thresholds` are kOctaveThresholds.
@@ -107,7 +111,7 @@ POLARKV_WARP_FUNCTION void StoreTileHead(const EncodeArgs& args, const TileTask&
 
 template <class W>
 POLARKV_WARP_FUNCTION void FinishTile(const EncodeArgs& args, const TileTask& task, const TileScratch& scratch,
-                                      const TileMeans& means = {}) {
+                                      const TileMeans& means) {
   using I32 = typename W::I32;
   const I32 step[2] = {W::LoadInt(scratch.step, W::Lane()), W::LoadInt(scratch.step, W::Lane() + 32)};
   const ScaleRange range = StoreTileScales<W>(step, task.base + args.scales);

@@ -1,4 +1,5 @@
-// The cases of encode_test.cc and decode_test.cc on a device: every type of numbers with every codec and head_dim.
+// The cases of the tests of encoders, means and decoders on emulated lanes, on a device: every type of numbers with every
+// codec and head_dim.
 #include <cuda_runtime_api.h>
 
 #include "tests/kernels/cuda/biased_keys.h"
@@ -71,17 +72,27 @@ class CudaDeviceEncodeTest : public ::testing::Test {
 };
 
 constexpr ElementType kTypes[] = {ElementType::kF16, ElementType::kBF16, ElementType::kF32};
-constexpr CodecId kTurbo[] = {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4};
 constexpr CodecId kAll[] = {CodecId::kTurbo2,   CodecId::kTurbo3,   CodecId::kTurbo4,
                             CodecId::kTrellis1, CodecId::kTrellis2, CodecId::kTrellis3};
 
 TEST_F(CudaDeviceEncodeTest, EncodesEveryCodecHeadDimAndType) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (const CodecId codec : kTurbo) {
+    for (const CodecId codec : kAll) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         Encode({.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0}, dim);
       }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesMixedCodecsAndWaysOfEqualCost) {
+  const FillNumber sparse = [](uint32_t token, uint32_t j, float) { return j == token % 64 ? 3.0f : 0.0f; };
+  for (const CodecId k : kAll) {
+    for (const CodecId v : kAll) {
+      SCOPED_TRACE(static_cast<uint32_t>(k) * 100 + static_cast<uint32_t>(v));
+      Encode({.shape = {1, 2, 70, 64}, .codec = {k, v}, .first_position = 0}, 7);
+      Encode({.shape = {1, 1, 64, 128}, .codec = {k, v}, .escapes = false, .k = sparse, .v = sparse}, 8);
     }
   }
 }
@@ -100,14 +111,19 @@ TEST_F(CudaDeviceEncodeTest, EncodesHugeTinyAndMisfitNumbers) {
     SCOPED_TRACE(magnitude);
     const FillNumber scaled = [=](uint32_t, uint32_t, float x) { return std::clamp(x, -3.0f, 3.0f) * magnitude; };
     for (const ElementType type : {ElementType::kBF16, ElementType::kF32}) {
-      Encode({.shape = {1, 1, 70, 128}, .type = type, .k = scaled, .v = scaled}, 1);
+      for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis2}) {
+        Encode({.shape = {1, 1, 70, 128}, .codec = {codec, codec}, .type = type, .k = scaled, .v = scaled}, 1);
+      }
     }
   }
   const FillNumber far = [](uint32_t token, uint32_t j, float x) {
     return j == 5 && token % 7 == 0 ? 60.0f : std::ldexp(x, token % 9 == 0 ? -40 : 40);
   };
   for (const bool escapes : {true, false}) {
-    Encode({.shape = {1, 2, 128, 128}, .first_position = 0, .escapes = escapes, .k = far, .v = far}, 2);
+    for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+      Encode({.shape = {1, 2, 128, 128}, .codec = {codec, codec}, .first_position = 0, .escapes = escapes, .k = far,
+              .v = far}, 2);
+    }
   }
 }
 
@@ -121,7 +137,7 @@ TEST_F(CudaDeviceEncodeTest, ReportsWhatIsNotFinite) {
 
 TEST_F(CudaDeviceEncodeTest, EncodesBlocksWithMeansOfTheirOwn) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (const CodecId codec : kTurbo) {
+    for (const CodecId codec : kAll) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         EncodeCase c{.shape = {4, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0};
@@ -129,6 +145,15 @@ TEST_F(CudaDeviceEncodeTest, EncodesBlocksWithMeansOfTheirOwn) {
         c.key_mean = KeyMeanPolicy::kAuto;
         Encode(WithBias(c, {{0, 20, 120, 600}}), dim);
       }
+    }
+  }
+  for (const CodecId k : kAll) {
+    for (const CodecId v : kAll) {
+      SCOPED_TRACE(static_cast<uint32_t>(k) * 100 + static_cast<uint32_t>(v));
+      EncodeCase c{.shape = {2, 2, 70, 128}, .codec = {k, v}, .first_position = 0};
+      c.rope = {RopePairing::kInterleaved, 500000, 128};
+      c.key_mean = KeyMeanPolicy::kAlways;
+      Encode(WithBias(c, {{20}}), 7);
     }
   }
   for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
@@ -148,18 +173,20 @@ TEST_F(CudaDeviceEncodeTest, EncodesBlocksWithMeansOfTheirOwn) {
 
 TEST_F(CudaDeviceEncodeTest, EncodesKeysWithoutMeansOfAProfile) {
   const auto skip = [](uint32_t layer, uint32_t head) { return layer == 1 || head == 2; };
-  for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
-    for (const ElementType type : kTypes) {
-      for (const float size : {.2f, 20.0f}) {
-        SCOPED_TRACE(size);
-        EncodeCase c{.shape = {3, 2, 577, 128}, .type = type, .first_position = 0};
-        c.rope = {pairing, 10000, 128};
-        c.key_mean = KeyMeanPolicy::kAuto;
-        c.first_kv_head = 1;
-        const KeyMeanProfilePtr profile = ProfileOf(c, {{size}}, skip);
-        c = WithBias(c, {{size}});
-        c.profile = profile.get();
-        Encode(c, 5);
+  for (const CodecId codec : kAll) {
+    for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+      for (const ElementType type : kTypes) {
+        for (const float size : {.2f, 20.0f}) {
+          SCOPED_TRACE(static_cast<float>(codec) * 1000 + size);
+          EncodeCase c{.shape = {3, 2, 577, 128}, .codec = {codec, codec}, .type = type, .first_position = 0};
+          c.rope = {pairing, 10000, 128};
+          c.key_mean = KeyMeanPolicy::kAuto;
+          c.first_kv_head = 1;
+          const KeyMeanProfilePtr profile = ProfileOf(c, {{size}}, skip);
+          c = WithBias(c, {{size}});
+          c.profile = profile.get();
+          Encode(c, 5);
+        }
       }
     }
   }
@@ -173,7 +200,10 @@ TEST_F(CudaDeviceEncodeTest, EncodesMeansOfHugeTinyAndOddNumbers) {
       c.k = [=](uint32_t, uint32_t j, float x) { return (j % 3 == 0 ? x + 10 : x) * magnitude; };
       c.rope = {RopePairing::kHalf, 10000, 64};
       c.key_mean = policy;
-      Encode(c, 7);
+      for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+        c.codec = {codec, codec};
+        Encode(c, 7);
+      }
     }
   }
   EncodeCase c{.shape = {2, 2, 100, 128}, .key_mean = KeyMeanPolicy::kAuto};

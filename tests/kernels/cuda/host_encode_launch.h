@@ -1,12 +1,18 @@
-// EncodeOnHost of host_encode.h, compiled once for the tests that use it.
+// LaunchEncode of kernels/cuda/encode.h on the host, on emulated lanes.
 #ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_LAUNCH_H_
 #define POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_LAUNCH_H_
 
 #include <vector>
 
+#include "kernels/cuda/mean_args.h"
 #include "tests/kernels/cuda/encode_fixture.h"
 
 namespace polarkv::cuda {
+
+// Its parts: one side, false where the tests do not emulate it; and what keys need of means.
+bool EncodeTurboOnHost(uint32_t head_dim, CodeKind kind, const EncodeArgs& args, const MeanArgs& means);
+bool EncodeTrellisOnHost(uint32_t head_dim, CodeKind kind, const EncodeArgs& args, const MeanArgs& means);
+void PrepareMeansOnHost(uint32_t head_dim, const EncodeArgs& args, const MeanArgs& means);
 
 LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
 

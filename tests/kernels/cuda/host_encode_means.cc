@@ -1,28 +1,14 @@
 // The kernels of kernels/cuda/encode_means_kernels.cuh on the host, thread block after thread block, on emulated lanes.
 #include <array>
 #include <cstring>
-#include <vector>
 
-#include "codec/turbo_codebook.h"
-#include "kernels/cuda/encode_keys.h"
 #include "kernels/cuda/mean_decision.h"
 #include "kernels/cuda/mean_turns.h"
 #include "tests/kernels/cuda/host_encode.h"
+#include "tests/kernels/cuda/host_encode_launch.h"
 
 namespace polarkv::cuda {
 namespace {
-
-template <class Visit>
-void ForEachTile(const EncodeArgs& args, const Visit& visit) {
-  EncodeCursor at{};
-  for (at.block = 0; at.block < args.blocks; ++at.block) {
-    for (at.layer = 0; at.layer < args.layers; ++at.layer) {
-      for (at.head = 0; at.head < args.kv_heads; ++at.head) {
-        for (at.tile = 0; at.tile < args.tiles_per_block; ++at.tile) visit(at);
-      }
-    }
-  }
-}
 
 template <int kDim>
 void LookOnHost(const EncodeArgs& args, const MeanArgs& means, uint32_t look) {
@@ -46,56 +32,20 @@ void LookOnHost(const EncodeArgs& args, const MeanArgs& means, uint32_t look) {
   }
 }
 
-template <int kDim, int kBits>
-void EncodeTilesOnHost(const EncodeArgs& args, const MeanArgs& means) {
-  using Stage = RowStage<kDim, ElementType::kF32>;
-  int8_t image[16];
-  for (size_t i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
-  const PermuteTables<kBits> tables = MakePermuteTables<kBits>(image);
-  ForEachTile(args, [&](const EncodeCursor& at) {
-    const EncodedPlace& place = args.places[at.block];
-    TileTask task;
-    if (!FindTileTask(args, place, at, task)) return;
-    TileScratch scratch;
-    std::memset(&scratch, 0xA5, sizeof scratch);
-    for (uint32_t token = 0; token < kTileTokens; ++token) scratch.rows[token] = FindRow(args, place, at, task, token);
-    uint32_t taken[kQuarters];
-    for (uint32_t quarter = 0; quarter < kQuarters; ++quarter) {
-      alignas(16) std::array<uint8_t, Stage::kBytes> stage;
-      stage.fill(0xFF);
-      taken[quarter] =
-          EncodeKeysQuarter<HostWarp, kDim, kBits>(args, means, tables, at, task, quarter, stage.data(), scratch);
-    }
-    FinishTile<HostWarp>(args, task, scratch, TileMeansOf<kDim>(args, means, at, taken));
-  });
-}
-
-// All head dims with turbo4, the other codes with one of them.
 template <int kDim>
-LaunchError KeysOnHost(CodeKind kind, const EncodeArgs& args, const MeanArgs& means) {
-  if (AreOwn(means.source)) {
-    for (uint32_t look = 0; look < 2; ++look) LookOnHost<kDim>(args, means, look);
-  }
-  if (kind == kTurbo4) {
-    EncodeTilesOnHost<kDim, kTurbo4>(args, means);
-    return LaunchError::kNone;
-  }
-  if constexpr (kDim == 128) {
-    kind == kTurbo3 ? EncodeTilesOnHost<kDim, kTurbo3>(args, means) : EncodeTilesOnHost<kDim, kTurbo2>(args, means);
-    return LaunchError::kNone;
-  }
-  return LaunchError::kUnsupportedShape;
+void OwnMeansOnHost(const EncodeArgs& args, const MeanArgs& means) {
+  if (!AreOwn(means.source)) return;
+  for (uint32_t look = 0; look < 2; ++look) LookOnHost<kDim>(args, means, look);
 }
 
 }  // namespace
 
-LaunchError EncodeKeysWithMeansOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  const EncodeArgs args = MakeEncodeArgs(codec, batch, KvSide::kKey);
-  const MeanArgs means = MakeMeanArgs(codec, batch);
-  for (uint32_t row = 0; means.pairs != 0 && row < TurnRows(args); ++row) StoreTurns<HostWarp>(args, means, row);
-  if (codec.head_dim == 64) return KeysOnHost<64>(codec.key_kind, args, means);
-  if (codec.head_dim == 128) return KeysOnHost<128>(codec.key_kind, args, means);
-  return KeysOnHost<256>(codec.key_kind, args, means);
+void PrepareMeansOnHost(uint32_t head_dim, const EncodeArgs& args, const MeanArgs& means) {
+  const uint32_t turns = means.source == MeanSource::kNone || means.pairs == 0 ? 0 : TurnRows(args);
+  for (uint32_t row = 0; row < turns; ++row) StoreTurns<HostWarp>(args, means, row);
+  if (head_dim == 64) return OwnMeansOnHost<64>(args, means);
+  if (head_dim == 128) return OwnMeansOnHost<128>(args, means);
+  OwnMeansOnHost<256>(args, means);
 }
 
 }  // namespace polarkv::cuda

@@ -13,11 +13,12 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
+#include "tests/kernels/cuda/host_encode_operations.h"
 #include "tests/kernels/cuda/host_lanes.h"
 
 namespace polarkv::cuda {
 
-struct HostWarp {
+struct HostWarp : HostEncodeOperations {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
