@@ -153,8 +153,7 @@ void Run(CodecPair pair, bool paged, ElementType type, KeyMeanPolicy means, uint
   const double encode_us = MedianMicroseconds(rounds, flush, [&] {
     const LaunchError error = LaunchEncode(*encoded, encode, nullptr);
     if (error == LaunchError::kNone) return;
-    std::fprintf(stderr, "cuda_encode_bench: %s
-", LaunchErrorText(error));
+    std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
     std::exit(1);
   });
   Print("encode", means, spec, memory.rows, encode_us, bytes, copy_bandwidth);
