@@ -41,7 +41,7 @@ struct EncodedPlace {
 // How blocks are coded; the same for all blocks of a launch.
 struct EncodeCodec {
   uint32_t head_dim = 0;  // 64, 128, 256
-  CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // turbo codes
+  CodeKind key_kind = kTurbo4, value_kind = kTurbo4;  // any
   uint64_t rotation_seed = 0;
 };
 

@@ -4,7 +4,6 @@
 
 #include <cuda_runtime.h>
 
-#include "codec/turbo_codebook.h"
 #include "kernels/cuda/device_warp.cuh"
 #include "kernels/cuda/encode_tile.h"
 
@@ -29,9 +28,14 @@ __device__ __forceinline__ void WaitForCopies() {
   __syncwarp();
 }
 
-template <int kDim, ElementType kType, int kBits, int kSide>
-__global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
-    EncodeKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ PermuteTables<kBits> tables) {
+// What the registers of a thread block are to allow. The search for trellis1 holds the costs of 64 ways.
+constexpr int ThreadBlocksAnSm(int dim, int kind) {
+  return dim == 256 || kind == kTrellis1 ? 3 : IsTrellisKind(kind) ? 4 : 5;
+}
+
+template <int kDim, ElementType kType, int kKind, int kSide>
+__global__ void __launch_bounds__(32 * kQuarters, ThreadBlocksAnSm(kDim, kKind))
+    EncodeKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ PermuteTables<kKind> tables) {
   using Stage = RowStage<kDim, kType>;
   extern __shared__ __align__(16) uint8_t stages[];
   __shared__ TileScratch scratch;
@@ -47,56 +51,56 @@ __global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
   Stage::Fill(lane, scratch.rows + first, AsyncCopy{stage});
   WaitForCopies();
   const uint64_t counted = LowestTokens(task.tokens) & ~LowestTokens(task.raw);
-  EncodeQuarter<DeviceWarp, kDim, kType, kBits, kSide>(args, tables, quarter, counted, stage,
+  EncodeQuarter<DeviceWarp, kDim, kType, kKind, kSide>(args, tables, quarter, counted, stage,
                                                        FindSidePlanes<kDim>(args, place, at, task), scratch);
   __syncthreads();
   if (quarter == 0) FinishTile<DeviceWarp>(args, task, scratch);
 }
 
-template <int kDim, ElementType kType, int kBits, int kSide>
+template <int kDim, ElementType kType, int kKind, int kSide>
 cudaError_t LaunchEncodeSide(const EncodeArgs& args, cudaStream_t stream) {
-  const auto kernel = EncodeKernel<kDim, kType, kBits, kSide>;
+  const auto kernel = EncodeKernel<kDim, kType, kKind, kSide>;
   constexpr uint32_t kShared = kQuarters * RowStage<kDim, kType>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
-  int8_t image[16];
-  for (int i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
   kernel<<<dim3(args.blocks * args.tiles_per_block, args.kv_heads, args.layers), 32 * kQuarters, kShared, stream>>>(
-      args, MakePermuteTables<kBits>(image));
+      args, MakePermuteTables<kKind>(ImagesOfKind(static_cast<CodeKind>(kKind)).image));
   return cudaGetLastError();
 }
 
-template <int kDim, ElementType kType, int kSide>
-cudaError_t LaunchEncodeBits(CodeKind kind, const EncodeArgs& args, cudaStream_t stream) {
-  if (kind == kTurbo4) return LaunchEncodeSide<kDim, kType, kTurbo4, kSide>(args, stream);
-  if (kind == kTurbo3) return LaunchEncodeSide<kDim, kType, kTurbo3, kSide>(args, stream);
-  return LaunchEncodeSide<kDim, kType, kTurbo2, kSide>(args, stream);
+template <int kDim, int kKind, ElementType kType>
+cudaError_t LaunchEncodeTyped(const EncodeArgs& args, cudaStream_t stream) {
+  return args.side == 0 ? LaunchEncodeSide<kDim, kType, kKind, 0>(args, stream)
+                        : LaunchEncodeSide<kDim, kType, kKind, 1>(args, stream);
 }
 
-template <int kDim, ElementType kType>
-cudaError_t LaunchEncodeTyped(const EncodeCodec& codec, const EncodeBatch& batch, cudaStream_t stream) {
-  if (batch.means.source == MeanSource::kNone) {  // else encode_means_kernels.cuh has kernels for the keys
-    const cudaError_t error =
-        LaunchEncodeBits<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey), stream);
-    if (error != cudaSuccess) return error;
-  }
-  return LaunchEncodeBits<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue), stream);
-}
-
-// Instantiated in a file of its own for each head_dim.
-template <int kDim>
-cudaError_t LaunchEncodeDim(const EncodeCodec& codec, const EncodeBatch& batch, cudaStream_t stream) {
-  switch (batch.rows.type) {
+template <int kDim, int kKind>
+cudaError_t LaunchEncodeKind(const EncodeArgs& args, cudaStream_t stream) {
+  switch (args.rows.type) {
     case ElementType::kF16:
-      return LaunchEncodeTyped<kDim, ElementType::kF16>(codec, batch, stream);
+      return LaunchEncodeTyped<kDim, kKind, ElementType::kF16>(args, stream);
     case ElementType::kBF16:
-      return LaunchEncodeTyped<kDim, ElementType::kBF16>(codec, batch, stream);
+      return LaunchEncodeTyped<kDim, kKind, ElementType::kBF16>(args, stream);
     case ElementType::kF32:
-      return LaunchEncodeTyped<kDim, ElementType::kF32>(codec, batch, stream);
+      return LaunchEncodeTyped<kDim, kKind, ElementType::kF32>(args, stream);
   }
   return cudaErrorInvalidValue;
+}
+
+// One side; instantiated in a file of its own for each head_dim.
+template <int kDim>
+cudaError_t LaunchEncodeTurbo(CodeKind kind, const EncodeArgs& args, cudaStream_t stream) {
+  if (kind == kTurbo2) return LaunchEncodeKind<kDim, kTurbo2>(args, stream);
+  if (kind == kTurbo3) return LaunchEncodeKind<kDim, kTurbo3>(args, stream);
+  return LaunchEncodeKind<kDim, kTurbo4>(args, stream);
+}
+template <int kDim>
+cudaError_t LaunchEncodeTrellis(CodeKind kind, const EncodeArgs& args, cudaStream_t stream) {
+  if (kind == kTrellis1) return LaunchEncodeKind<kDim, kTrellis1>(args, stream);
+  if (kind == kTrellis2) return LaunchEncodeKind<kDim, kTrellis2>(args, stream);
+  return LaunchEncodeKind<kDim, kTrellis3>(args, stream);
 }
 
 }  // namespace polarkv::cuda

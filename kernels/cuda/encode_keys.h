@@ -8,9 +8,9 @@
 namespace polarkv::cuda {
 
 // `stage`: of RowStage<kDim, kF32>; scratch.rows has the quarter's rows. Returns which of its tokens lost the mean.
-template <class W, int kDim, int kBits>
+template <class W, int kDim, int kKind>
 POLARKV_WARP_FUNCTION uint32_t EncodeKeysQuarter(const EncodeArgs& args, const MeanArgs& means,
-                                                 const PermuteTables<kBits>& tables, const EncodeCursor& at,
+                                                 const PermuteTables<kKind>& tables, const EncodeCursor& at,
                                                  const TileTask& task, uint32_t quarter, uint8_t* stage,
                                                  TileScratch& scratch) {
   const EncodedPlace& place = args.places[at.block];
@@ -21,7 +21,7 @@ POLARKV_WARP_FUNCTION uint32_t EncodeKeysQuarter(const EncodeArgs& args, const M
   const uint32_t taken = StageQuarterWithoutMean<W, kDim>(args.rows.type, means, mean, scratch.rows + first,
                                                           static_cast<uint32_t>(counted >> first & 0xFFFF), stage);
   W::Sync();
-  EncodeQuarter<W, kDim, ElementType::kF32, kBits, 0>(args, tables, quarter, counted, stage,
+  EncodeQuarter<W, kDim, ElementType::kF32, kKind, 0>(args, tables, quarter, counted, stage,
                                                       FindSidePlanes<kDim>(args, place, at, task), scratch);
   return taken;
 }

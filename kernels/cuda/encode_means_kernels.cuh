@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(32 * kDecideWarps)
   }
 }
 
-template <int kDim, int kBits>
-__global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
+template <int kDim, int kKind>
+__global__ void __launch_bounds__(32 * kQuarters, ThreadBlocksAnSm(kDim, kKind))
     EncodeKeysKernel(const __grid_constant__ EncodeArgs args, const __grid_constant__ MeanArgs means,
-                     const __grid_constant__ PermuteTables<kBits> tables) {
+                     const __grid_constant__ PermuteTables<kKind> tables) {
   using Stage = RowStage<kDim, ElementType::kF32>;
   extern __shared__ __align__(16) uint8_t stages[];
   __shared__ TileScratch scratch;
@@ -61,24 +61,22 @@ __global__ void __launch_bounds__(32 * kQuarters, kDim == 256 ? 3 : 5)
   const uint32_t first = quarter * kQuarterTokens, lane = threadIdx.x % 32;
   if (lane < kQuarterTokens) scratch.rows[first + lane] = FindRow(args, place, at, task, first + lane);
   __syncwarp();
-  taken[quarter] = EncodeKeysQuarter<DeviceWarp, kDim, kBits>(args, means, tables, at, task, quarter,
+  taken[quarter] = EncodeKeysQuarter<DeviceWarp, kDim, kKind>(args, means, tables, at, task, quarter,
                                                               stages + quarter * Stage::kBytes, scratch);
   __syncthreads();
   if (quarter == 0) FinishTile<DeviceWarp>(args, task, scratch, TileMeansOf<kDim>(args, means, at, taken));
 }
 
-template <int kDim, int kBits>
+template <int kDim, int kKind>
 cudaError_t LaunchKeysOfKind(const EncodeArgs& args, const MeanArgs& means, cudaStream_t stream) {
-  const auto kernel = EncodeKeysKernel<kDim, kBits>;
+  const auto kernel = EncodeKeysKernel<kDim, kKind>;
   constexpr uint32_t kShared = kQuarters * RowStage<kDim, ElementType::kF32>::kBytes;
   if (cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
-  int8_t image[16];
-  for (int i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
   kernel<<<dim3(args.blocks * args.tiles_per_block, args.kv_heads, args.layers), 32 * kQuarters, kShared, stream>>>(
-      args, means, MakePermuteTables<kBits>(image));
+      args, means, MakePermuteTables<kKind>(ImagesOfKind(static_cast<CodeKind>(kKind)).image));
   return cudaGetLastError();
 }
 
@@ -106,9 +104,21 @@ cudaError_t LaunchKeysWithMeans(const EncodeCodec& codec, const EncodeBatch& bat
   if (AreOwn(means.source)) {
     if (const cudaError_t error = LaunchOwnMeans<kDim>(args, means, stream); error != cudaSuccess) return error;
   }
-  if (codec.key_kind == kTurbo4) return LaunchKeysOfKind<kDim, kTurbo4>(args, means, stream);
-  if (codec.key_kind == kTurbo3) return LaunchKeysOfKind<kDim, kTurbo3>(args, means, stream);
-  return LaunchKeysOfKind<kDim, kTurbo2>(args, means, stream);
+  switch (codec.key_kind) {
+    case kTurbo2:
+      return LaunchKeysOfKind<kDim, kTurbo2>(args, means, stream);
+    case kTurbo3:
+      return LaunchKeysOfKind<kDim, kTurbo3>(args, means, stream);
+    case kTurbo4:
+      return LaunchKeysOfKind<kDim, kTurbo4>(args, means, stream);
+    case kTrellis1:
+      return LaunchKeysOfKind<kDim, kTrellis1>(args, means, stream);
+    case kTrellis2:
+      return LaunchKeysOfKind<kDim, kTrellis2>(args, means, stream);
+    case kTrellis3:
+      return LaunchKeysOfKind<kDim, kTrellis3>(args, means, stream);
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace polarkv::cuda

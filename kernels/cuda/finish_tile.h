@@ -16,6 +16,7 @@ struct TileScratch {
   int32_t step[kTileTokens];   // ScaleStep of the token's scale, or kNoScale
   int32_t state[kTileTokens];  // 0, kDoubtful or kNotFinite
   const uint8_t* rows[kTileTokens];  // where they are; null beyond the tile's tokens
+  alignas(16) float groups[kTrellisWindows];  // EncodeArgs::grouped_levels; of trellis3
 };
 
 // ScaleStep of codec/log_scale.h for a normal mantissa; `thresholds` are kOctaveThresholds.

@@ -14,12 +14,17 @@
 #include "codec/rope_phase.h"
 #include "codec/side_encoder.h"
 #include "codec/tile_matrix.h"
-#include "codec/turbo_codebook.h"
+#include "kernels/cuda/encode_args.h"
 
 namespace polarkv::cuda {
 namespace {
 
-bool HasKernel(CodecId codec) { return IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4; }
+std::optional<CodeKind> KindOf(CodecId codec) {
+  for (const CodeKind kind : {kTurbo2, kTurbo3, kTurbo4, kTrellis1, kTrellis2, kTrellis3}) {
+    if (CodecOfKind(kind) == codec) return kind;
+  }
+  return std::nullopt;
+}
 
 uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
 
@@ -170,6 +175,8 @@ class LayerFinisher {
                                         Tile(key ? PlaneKind::kKeyRefine0 : PlaneKind::kValueRefine0, bytes), nullptr};
     SideEncoder& encoder = key ? keys_ : values_;
     uint64_t counted = Lowest(tokens) & ~escaped;
+    const CodecId codec = key ? block_.spec.codec.k : block_.spec.codec.v;
+    const size_t payload_bytes = PayloadBytes(TraitsOf(codec), block_.spec.head_dim);
     const float* coded = rows_.data();
     if (key && !means_.empty()) {
       const BlockSpec& spec = block_.spec;
@@ -178,12 +185,12 @@ class LayerFinisher {
                                  residual_.data());
       coded = residual_.data();
     }
-    ScaleRange range = EncodeOnce(encoder, coded, tokens, counted, planes, scales);
+    ScaleRange range = EncodeOnce(encoder, coded, tokens, counted, planes, payload_bytes, scales);
     const uint64_t misfits =
         options_.escapes ? encoder.Misfits(coded, tokens, counted, planes, scales, range) : 0;
     if (misfits != 0) {
       counted &= ~misfits;
-      range = EncodeOnce(encoder, coded, tokens, counted, planes, scales);
+      range = EncodeOnce(encoder, coded, tokens, counted, planes, payload_bytes, scales);
     }
     escaped = Lowest(tokens) & ~counted;
     if (key) without_mean &= counted;
@@ -191,10 +198,10 @@ class LayerFinisher {
   }
 
   ScaleRange EncodeOnce(SideEncoder& encoder, const float* rows, uint32_t tokens, uint64_t counted,
-                        const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
+                        const TilePlanes<uint8_t>& planes, size_t payload_bytes, uint8_t* scales) const {
     const size_t bit_bytes = size_t{8} * block_.spec.head_dim;
     std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, 2 * bit_bytes);
+    std::memset(planes.payload, 0, payload_bytes);
     if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, bit_bytes);
     if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, bit_bytes);
     return encoder.Encode(rows, tokens, counted, planes, scales);
@@ -250,9 +257,9 @@ std::optional<EncodeCodec> EncodeCodecOf(const BlockSpec& spec) {
   const bool uniform =
       std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
   const bool dim = spec.head_dim == 64 || spec.head_dim == 128 || spec.head_dim == 256;
-  if (!uniform || !dim || !HasKernel(spec.codec.k) || !HasKernel(spec.codec.v)) return std::nullopt;
-  return EncodeCodec{spec.head_dim, static_cast<CodeKind>(TurboBits(spec.codec.k)),
-                     static_cast<CodeKind>(TurboBits(spec.codec.v)), spec.rotation_seed};
+  const std::optional<CodeKind> k = KindOf(spec.codec.k), v = KindOf(spec.codec.v);
+  if (!uniform || !dim || !k.has_value() || !v.has_value()) return std::nullopt;
+  return EncodeCodec{spec.head_dim, *k, *v, spec.rotation_seed};
 }
 
 absl::StatusOr<ExpectedBlock> ExpectBlock(const BlockSpec& spec, const EncodeOptions& options) {

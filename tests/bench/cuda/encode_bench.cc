@@ -141,25 +141,23 @@ void Run(CodecPair pair, bool paged, ElementType type, KeyMeanPolicy means, uint
       pages.push_back(page);
     }
   }
-  if (const auto codec = EncodeCodecOf(spec); codec.has_value()) {
-    const Buffer on_device(places);
-    const Buffer phases(expected->spec.phases);
-    EncodeBatch batch{memory.rows, on_device.As<EncodedPlace>(), kBlocks, spec.tiles(), kLayers, kHeads,
-                      EncodeMeansOf(*expected)};
-    batch.means.phases = phases.As<uint64_t>();
-    batch.means.workspace_bytes = EncodeWorkspaceBytes(*codec, batch);
-    const Buffer workspace(batch.means.workspace_bytes);
-    batch.means.workspace = workspace.As<void>();
-    const double us = MedianMicroseconds(rounds, flush, [&] {
-      const LaunchError error = LaunchEncode(*codec, batch, nullptr);
-      if (error == LaunchError::kNone) return;
-      std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
-      std::exit(1);
-    });
-    Print("encode", means, spec, memory.rows, us, bytes, copy_bandwidth);
-  } else {
-    Check(cudaMemset(memory.blocks.As<void>(), 0, kBlocks * layout.total_bytes()), "fill");  // no escapes
-  }
+  const auto encoded = EncodeCodecOf(spec);
+  if (!encoded.has_value()) std::exit(1);
+  const Buffer on_device(places);
+  const Buffer phases(expected->spec.phases);
+  EncodeBatch encode{memory.rows, on_device.As<EncodedPlace>(), kBlocks, spec.tiles(), kLayers, kHeads,
+                     EncodeMeansOf(*expected)};
+  encode.means.phases = phases.As<uint64_t>();
+  encode.means.workspace_bytes = EncodeWorkspaceBytes(*encoded, encode);
+  const Buffer workspace(encode.means.workspace_bytes);
+  encode.means.workspace = workspace.As<void>();
+  const double encode_us = MedianMicroseconds(rounds, flush, [&] {
+    const LaunchError error = LaunchEncode(*encoded, encode, nullptr);
+    if (error == LaunchError::kNone) return;
+    std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
+    std::exit(1);
+  });
+  Print("encode", means, spec, memory.rows, encode_us, bytes, copy_bandwidth);
   if (means != KeyMeanPolicy::kNever) return;
   const Buffer page_layers(pages), row_places(targets);
   const DecodeBatch batch{memory.rows, page_layers.As<PageLayer>(), kLayers, row_places.As<RowPlace>(), kBlocks,
@@ -196,6 +194,8 @@ int Main(uint32_t rounds) {
   for (const CodecId codec : {CodecId::kTrellis3, CodecId::kTrellis2, CodecId::kTrellis1}) {
     Run({codec, codec}, true, ElementType::kBF16, KeyMeanPolicy::kNever, rounds, flush, copy_bandwidth);
   }
+  Run({CodecId::kTrellis3, CodecId::kTurbo4}, true, ElementType::kBF16, KeyMeanPolicy::kNever, rounds, flush,
+      copy_bandwidth);
   return 0;
 }
 

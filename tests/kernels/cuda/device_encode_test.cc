@@ -1,4 +1,4 @@
-// The cases of encode_test.cc and decode_test.cc on a device: every type of numbers with every codec and head_dim.
+// The cases of encode_test.cc, trellis_encode_test.cc and decode_test.cc on a device: every type of numbers with every codec and head_dim.
 #include <cuda_runtime_api.h>
 
 #include "tests/kernels/cuda/biased_keys.h"
@@ -71,17 +71,27 @@ class CudaDeviceEncodeTest : public ::testing::Test {
 };
 
 constexpr ElementType kTypes[] = {ElementType::kF16, ElementType::kBF16, ElementType::kF32};
-constexpr CodecId kTurbo[] = {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4};
 constexpr CodecId kAll[] = {CodecId::kTurbo2,   CodecId::kTurbo3,   CodecId::kTurbo4,
                             CodecId::kTrellis1, CodecId::kTrellis2, CodecId::kTrellis3};
 
 TEST_F(CudaDeviceEncodeTest, EncodesEveryCodecHeadDimAndType) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (const CodecId codec : kTurbo) {
+    for (const CodecId codec : kAll) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         Encode({.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0}, dim);
       }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesMixedCodecsAndWaysOfEqualCost) {
+  const FillNumber sparse = [](uint32_t token, uint32_t j, float) { return j == token % 64 ? 3.0f : 0.0f; };
+  for (const CodecId k : kAll) {
+    for (const CodecId v : kAll) {
+      SCOPED_TRACE(static_cast<uint32_t>(k) * 100 + static_cast<uint32_t>(v));
+      Encode({.shape = {1, 2, 70, 64}, .codec = {k, v}, .first_position = 0}, 7);
+      Encode({.shape = {1, 1, 64, 128}, .codec = {k, v}, .escapes = false, .k = sparse, .v = sparse}, 8);
     }
   }
 }
@@ -100,14 +110,19 @@ TEST_F(CudaDeviceEncodeTest, EncodesHugeTinyAndMisfitNumbers) {
     SCOPED_TRACE(magnitude);
     const FillNumber scaled = [=](uint32_t, uint32_t, float x) { return std::clamp(x, -3.0f, 3.0f) * magnitude; };
     for (const ElementType type : {ElementType::kBF16, ElementType::kF32}) {
-      Encode({.shape = {1, 1, 70, 128}, .type = type, .k = scaled, .v = scaled}, 1);
+      for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis2}) {
+        Encode({.shape = {1, 1, 70, 128}, .codec = {codec, codec}, .type = type, .k = scaled, .v = scaled}, 1);
+      }
     }
   }
   const FillNumber far = [](uint32_t token, uint32_t j, float x) {
     return j == 5 && token % 7 == 0 ? 60.0f : std::ldexp(x, token % 9 == 0 ? -40 : 40);
   };
   for (const bool escapes : {true, false}) {
-    Encode({.shape = {1, 2, 128, 128}, .first_position = 0, .escapes = escapes, .k = far, .v = far}, 2);
+    for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+      Encode({.shape = {1, 2, 128, 128}, .codec = {codec, codec}, .first_position = 0, .escapes = escapes, .k = far,
+              .v = far}, 2);
+    }
   }
 }
 
@@ -121,7 +136,7 @@ TEST_F(CudaDeviceEncodeTest, ReportsWhatIsNotFinite) {
 
 TEST_F(CudaDeviceEncodeTest, EncodesBlocksWithMeansOfTheirOwn) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (const CodecId codec : kTurbo) {
+    for (const CodecId codec : kAll) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         EncodeCase c{.shape = {4, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0};

@@ -145,7 +145,7 @@ TEST(CudaEncodeTest, OtherShapesAreRefused) {
   batch.rows.k = nullptr;
   codec.head_dim = 96;
   EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kUnsupportedShape);
-  codec = {128, kTrellis3, kTurbo4, 1};
+  codec = {128, static_cast<CodeKind>(5), kTurbo4, 1};
   EXPECT_EQ(CheckEncode(codec, batch), LaunchError::kUnsupportedShape);
   codec = {128, kTurbo4, kTurbo4, 1};
   batch.layers = 0;
@@ -162,7 +162,7 @@ TEST(CudaEncodeTest, OtherSpecsHaveNoKernel) {
   spec.head_dim = 80;
   EXPECT_FALSE(EncodeCodecOf(spec).has_value());
   spec.head_dim = 64;
-  spec.codec.v = CodecId::kTrellis2;
+  spec.codec.v = CodecId::kTurbo5;
   EXPECT_FALSE(EncodeCodecOf(spec).has_value());
 }
 

@@ -5,8 +5,8 @@
 #include <array>
 #include <cstring>
 
-#include "codec/turbo_codebook.h"
 #include "kernels/cuda/encode_tile.h"
+#include "tests/kernels/cuda/host_encode_launch.h"
 #include "tests/kernels/cuda/host_warp.h"
 
 namespace polarkv::cuda {
@@ -14,12 +14,10 @@ namespace polarkv::cuda {
 // The keys of a launch with means: host_encode_means.cc.
 LaunchError EncodeKeysWithMeansOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
 
-template <int kDim, ElementType kType, int kBits, int kSide>
+template <int kDim, ElementType kType, int kKind, int kSide>
 void EncodeSideOnHost(const EncodeArgs& args) {
   using Stage = RowStage<kDim, kType>;
-  int8_t image[16];
-  for (size_t i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
-  const PermuteTables<kBits> tables = MakePermuteTables<kBits>(image);
+  const PermuteTables<kKind> tables = MakePermuteTables<kKind>(ImagesOfKind(static_cast<CodeKind>(kKind)).image);
   EncodeCursor at{};
   for (at.block = 0; at.block < args.blocks; ++at.block) {
     for (at.layer = 0; at.layer < args.layers; ++at.layer) {
@@ -48,7 +46,7 @@ void EncodeSideOnHost(const EncodeArgs& args) {
                 }
               });
             }
-            EncodeQuarter<HostWarp, kDim, kType, kBits, kSide>(args, tables, quarter, counted, stage.data(),
+            EncodeQuarter<HostWarp, kDim, kType, kKind, kSide>(args, tables, quarter, counted, stage.data(),
                                                                FindSidePlanes<kDim>(args, place, at, task), scratch);
           }
           FinishTile<HostWarp>(args, task, scratch);
@@ -58,49 +56,52 @@ void EncodeSideOnHost(const EncodeArgs& args) {
   }
 }
 
-// Of the numbers' types only the loads depend; so emulation has all codecs and head dims with bf16, and each type once.
-template <int kDim, ElementType kType>
-inline constexpr bool kEmulated = kType == ElementType::kBF16 || kDim == 128;
-
-template <int kDim, ElementType kType, int kSide>
-LaunchError EncodeBitsOnHost(CodeKind kind, const EncodeArgs& args) {
-  if constexpr (kEmulated<kDim, kType>) {
-    if (kind == kTurbo4) {
-      EncodeSideOnHost<kDim, kType, kTurbo4, kSide>(args);
-      return LaunchError::kNone;
+// Which kinds of codes a test emulates, and with which types of numbers: on these only the loads depend, so that all head
+// dims have bf16, and one the others.
+struct TurboKinds {
+  template <int kDim, ElementType kType, int kSide>
+  static bool Encode(CodeKind kind, const EncodeArgs& args) {
+    if constexpr (kType == ElementType::kBF16 || kDim == 128) {
+      if (kind == kTurbo4) return EncodeSideOnHost<kDim, kType, kTurbo4, kSide>(args), true;
     }
     if constexpr (kType == ElementType::kBF16) {
-      kind == kTurbo3 ? EncodeSideOnHost<kDim, kType, kTurbo3, kSide>(args)
-                      : EncodeSideOnHost<kDim, kType, kTurbo2, kSide>(args);
-      return LaunchError::kNone;
+      if (kind == kTurbo3) return EncodeSideOnHost<kDim, kType, kTurbo3, kSide>(args), true;
+      if (kind == kTurbo2) return EncodeSideOnHost<kDim, kType, kTurbo2, kSide>(args), true;
     }
+    return false;
   }
-  return LaunchError::kUnsupportedShape;
-}
+};
 
-template <int kDim, ElementType kType>
+template <class Kinds, int kDim, ElementType kType>
 LaunchError EncodeTypedOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  const LaunchError error =
-      batch.means.source != MeanSource::kNone
-          ? EncodeKeysWithMeansOnHost(codec, batch)
-          : EncodeBitsOnHost<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey));
-  if (error != LaunchError::kNone) return error;
-  return EncodeBitsOnHost<kDim, kType, 1>(codec.value_kind, MakeEncodeArgs(codec, batch, KvSide::kValue));
+  if (batch.means.source != MeanSource::kNone) {
+    const LaunchError error = EncodeKeysWithMeansOnHost(codec, batch);
+    if (error != LaunchError::kNone) return error;
+  } else if (!Kinds::template Encode<kDim, kType, 0>(codec.key_kind, MakeEncodeArgs(codec, batch, KvSide::kKey))) {
+    return LaunchError::kUnsupportedShape;
+  }
+  const EncodeArgs values = MakeEncodeArgs(codec, batch, KvSide::kValue);
+  return Kinds::template Encode<kDim, kType, 1>(codec.value_kind, values) ? LaunchError::kNone
+                                                                          : LaunchError::kUnsupportedShape;
 }
 
-template <int kDim>
+template <class Kinds, int kDim>
 LaunchError EncodeDimOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  if (batch.rows.type == ElementType::kF16) return EncodeTypedOnHost<kDim, ElementType::kF16>(codec, batch);
-  if (batch.rows.type == ElementType::kBF16) return EncodeTypedOnHost<kDim, ElementType::kBF16>(codec, batch);
-  return EncodeTypedOnHost<kDim, ElementType::kF32>(codec, batch);
+  if (batch.rows.type == ElementType::kF16) return EncodeTypedOnHost<Kinds, kDim, ElementType::kF16>(codec, batch);
+  if (batch.rows.type == ElementType::kBF16) return EncodeTypedOnHost<Kinds, kDim, ElementType::kBF16>(codec, batch);
+  return EncodeTypedOnHost<Kinds, kDim, ElementType::kF32>(codec, batch);
 }
 
-inline LaunchError EncodeOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
+template <class Kinds>
+LaunchError EncodeOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
   if (const LaunchError error = CheckEncode(codec, batch); error != LaunchError::kNone) return error;
-  if (codec.head_dim == 64) return EncodeDimOnHost<64>(codec, batch);
-  if (codec.head_dim == 128) return EncodeDimOnHost<128>(codec, batch);
-  return EncodeDimOnHost<256>(codec, batch);
+  if (codec.head_dim == 64) return EncodeDimOnHost<Kinds, 64>(codec, batch);
+  if (codec.head_dim == 128) return EncodeDimOnHost<Kinds, 128>(codec, batch);
+  return EncodeDimOnHost<Kinds, 256>(codec, batch);
 }
+
+template <class Kinds>
+using HostEncoder = HostBackendOf<EncodeOnHost<Kinds>>;
 
 }  // namespace polarkv::cuda
 

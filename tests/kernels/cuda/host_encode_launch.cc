@@ -5,7 +5,7 @@
 namespace polarkv::cuda {
 
 LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch) {
-  return EncodeOnHost(codec, batch);
+  return EncodeOnHost<TurboKinds>(codec, batch);
 }
 
 }  // namespace polarkv::cuda

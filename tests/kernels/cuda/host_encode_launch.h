@@ -1,4 +1,4 @@
-// EncodeOnHost of host_encode.h, compiled once for the tests that use it.
+// Launches of encoders on the host as backends of encode_fixture.h.
 #ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_LAUNCH_H_
 #define POLARKV_TESTS_KERNELS_CUDA_HOST_ENCODE_LAUNCH_H_
 
@@ -8,10 +8,8 @@
 
 namespace polarkv::cuda {
 
-LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
-
-// A backend of encode_fixture.h.
-struct HostBackend {
+template <LaunchError (*kLaunch)(const EncodeCodec&, const EncodeBatch&)>
+struct HostBackendOf {
   static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, const std::vector<float>& given,
                      Tensors& tensors, std::vector<uint8_t>& bytes, std::vector<TileReport>& reports) {
     EncodedPlace place = PlaceOf(block, bytes.data(), reports.data());
@@ -25,9 +23,13 @@ struct HostBackend {
     std::vector<double> workspace(EncodeWorkspaceBytes(codec, batch) / sizeof(double), std::nan(""));
     batch.means.workspace = workspace.data();
     batch.means.workspace_bytes = workspace.size() * sizeof(double);
-    ASSERT_EQ(EncodeLaunchOnHost(codec, batch), LaunchError::kNone);
+    ASSERT_EQ(kLaunch(codec, batch), LaunchError::kNone);
   }
 };
+
+// EncodeOnHost of host_encode.h for turbo codes, compiled once for the tests that use it.
+LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
+using HostBackend = HostBackendOf<EncodeLaunchOnHost>;
 
 }  // namespace polarkv::cuda
 

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <vector>
 
-#include "codec/turbo_codebook.h"
 #include "kernels/cuda/encode_keys.h"
 #include "kernels/cuda/mean_decision.h"
 #include "kernels/cuda/mean_turns.h"
@@ -46,12 +45,10 @@ void LookOnHost(const EncodeArgs& args, const MeanArgs& means, uint32_t look) {
   }
 }
 
-template <int kDim, int kBits>
+template <int kDim, int kKind>
 void EncodeTilesOnHost(const EncodeArgs& args, const MeanArgs& means) {
   using Stage = RowStage<kDim, ElementType::kF32>;
-  int8_t image[16];
-  for (size_t i = 0; i < 16; ++i) image[i] = TurboCodebookFor(TurboOfBits(kBits), kBits).image[i];
-  const PermuteTables<kBits> tables = MakePermuteTables<kBits>(image);
+  const PermuteTables<kKind> tables = MakePermuteTables<kKind>(ImagesOfKind(static_cast<CodeKind>(kKind)).image);
   ForEachTile(args, [&](const EncodeCursor& at) {
     const EncodedPlace& place = args.places[at.block];
     TileTask task;
@@ -64,7 +61,7 @@ void EncodeTilesOnHost(const EncodeArgs& args, const MeanArgs& means) {
       alignas(16) std::array<uint8_t, Stage::kBytes> stage;
       stage.fill(0xFF);
       taken[quarter] =
-          EncodeKeysQuarter<HostWarp, kDim, kBits>(args, means, tables, at, task, quarter, stage.data(), scratch);
+          EncodeKeysQuarter<HostWarp, kDim, kKind>(args, means, tables, at, task, quarter, stage.data(), scratch);
     }
     FinishTile<HostWarp>(args, task, scratch, TileMeansOf<kDim>(args, means, at, taken));
   });
@@ -81,7 +78,11 @@ LaunchError KeysOnHost(CodeKind kind, const EncodeArgs& args, const MeanArgs& me
     return LaunchError::kNone;
   }
   if constexpr (kDim == 128) {
-    kind == kTurbo3 ? EncodeTilesOnHost<kDim, kTurbo3>(args, means) : EncodeTilesOnHost<kDim, kTurbo2>(args, means);
+    if (kind == kTurbo3) EncodeTilesOnHost<kDim, kTurbo3>(args, means);
+    if (kind == kTurbo2) EncodeTilesOnHost<kDim, kTurbo2>(args, means);
+    if (kind == kTrellis3) EncodeTilesOnHost<kDim, kTrellis3>(args, means);
+    if (kind == kTrellis2) EncodeTilesOnHost<kDim, kTrellis2>(args, means);
+    if (kind == kTrellis1) EncodeTilesOnHost<kDim, kTrellis1>(args, means);
     return LaunchError::kNone;
   }
   return LaunchError::kUnsupportedShape;
