@@ -4,7 +4,8 @@
 usage: count_instructions.py KERNELS.cubin [--nvdisasm PATH] [--whole]
 
 With --whole: all instructions of each kernel, which of encoders and decoders, straight code for a quarter of a tile by a
-warp, is what a warp executes at most.
+warp, is what a warp executes at most; but for the encoders' search for trellis codes, whose loops are listed, those inside
+others in brackets.
 
 Printed per kernel: instructions on the path that every full tile takes, and those of blocks that are skipped by a branch
 (raising the softmax reference, masking a short tile).
@@ -44,6 +45,19 @@ def branch_target(instruction, labels):
     return labels.get(match.group(1)) if match else None
 
 
+def loops(instructions, labels):
+    """Lengths of loops, of all but the shortest, with those inside in brackets."""
+    spans = [(target, i) for i, text in enumerate(instructions)
+             if (target := branch_target(text, labels)) is not None and target + 2 * SKIPPED_BLOCK < i]
+
+    def nested(first, last):
+        inside = sorted(span for span in spans if first <= span[0] and span[1] <= last and span != (first, last))
+        outer = [a for a in inside if not any(b[0] <= a[0] and a[1] <= b[1] and b != a for b in inside)]
+        return ", ".join(str(b - a + 1) + (f" [{inner}]" if (inner := nested(a, b)) else "") for a, b in outer)
+
+    return nested(-1, len(instructions))
+
+
 def hot_path(instructions, labels):
     loops = [(i - target, target, i) for i, text in enumerate(instructions)
              if (target := branch_target(text, labels)) is not None and target <= i]
@@ -77,7 +91,8 @@ def main():
         count = collections.Counter(re.sub(r"^@!?U?P\w+\s+", "", text).split()[0].split(".")[0] for text in hot)
         pipes = {"ALU": sum(count[op] for op in ALU), "FMA": sum(count[op] for op in FMA)}
         single = {op: count[op] for op in ("IMMA", "IDP", "SHFL", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
-        print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}")
+        listed = loops(instructions, labels) if options.whole else ""
+        print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}" + (listed and f"; loops {listed}"))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
+#include "tests/kernels/cuda/host_encode_operations.h"
 #include "tests/kernels/cuda/host_lanes.h"
 
 namespace polarkv::cuda {
 
-struct HostWarp {
+struct HostWarp : HostEncodeOperations {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
@@ -83,15 +84,6 @@ struct HostWarp {
   }
   static F32 Min(const F32& a, const F32& b) {
     return EachLane<float>([&](size_t lane) { return std::fmin(a[lane], b[lane]); });
-  }
-  static F32 Magnitude(const F32& x) {
-    return EachLane<float>([&](size_t lane) { return std::fabs(x[lane]); });
-  }
-  static F32 LeastOfThree(const F32& a, const F32& b, const F32& c) {
-    return EachLane<float>([&](size_t lane) {
-      const auto bits = [lane](const F32& x) { return std::bit_cast<int32_t>(x[lane]); };
-      return std::bit_cast<float>(std::min({bits(a), bits(b), bits(c)}));
-    });
   }
   static F32 Exp2(const F32& x) {
     return EachLane<float>([&](size_t lane) {
@@ -168,31 +160,6 @@ struct HostWarp {
     return EachLane<float>([&](size_t lane) { return HalfToFloat(static_cast<uint16_t>(x[lane])); });
   }
   static F32 HighHalf(const U32& x) { return LowHalf(x >> 16); }
-  // max.NaN.f32: the canonical NaN.
-  static F32 LargerMagnitude(const F32& magnitude, const F32& x) {
-    return EachLane<float>([&](size_t lane) {
-      if (std::isnan(magnitude[lane]) || std::isnan(x[lane])) return std::bit_cast<float>(0x7FFFFFFFu);
-      return std::max(magnitude[lane], std::fabs(x[lane]));
-    });
-  }
-  // abs and max.NaN of f16x2 or bf16x2.
-  template <ElementType kType>
-  static U32 LargerMagnitudes(const U32& magnitudes, const U32& x) {
-    constexpr uint32_t kInfinity = kType == ElementType::kF16 ? 0x7C00 : 0x7F80;
-    const auto larger = [](uint32_t magnitude, uint32_t number) {
-      EXPECT_LT(magnitude, 0x8000u);
-      return std::max(magnitude, number & 0x7FFF) > kInfinity ? 0x7FFF : std::max(magnitude, number & 0x7FFF);
-    };
-    return EachLane<uint32_t>([&](size_t lane) {
-      return larger(magnitudes[lane] & 0xFFFF, x[lane]) | larger(magnitudes[lane] >> 16, x[lane] >> 16) << 16;
-    });
-  }
-  static U32 ClampToSteps(const U32& x) {
-    const auto clamp = [](uint32_t half) {
-      return static_cast<uint32_t>(std::clamp(static_cast<int16_t>(half) + 4096, 0, 8191));
-    };
-    return EachLane<uint32_t>([&](size_t lane) { return clamp(x[lane]) | clamp(x[lane] >> 16) << 16; });
-  }
   static I32 DotLow(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes, c); }
   static I32 DotHigh(const U32& a, const U32& bytes, const I32& c) { return DotTwo(a, bytes >> 16, c); }
   static I32 DotFour(const U32& a, const U32& b, const I32& c) {
@@ -216,13 +183,6 @@ struct HostWarp {
   static U32 LoadShort(const uint8_t* from, const U32& byte_offset) {
     return EachLane<uint32_t>([&](size_t lane) {
       uint16_t loaded;
-      std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
-      return loaded;
-    });
-  }
-  static I32 LoadSignedShort(const uint8_t* from, const U32& byte_offset) {
-    return EachLane<int32_t>([&](size_t lane) {
-      int16_t loaded;
       std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
       return loaded;
     });
