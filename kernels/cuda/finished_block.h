@@ -24,8 +24,8 @@ namespace polarkv::cuda {
 std::optional<EncodeCodec> EncodeCodecOf(const BlockSpec& spec);
 
 // The block's layout if nothing but the first positions of a sequence escapes and all layers have means that may have
-// some of their own: that in which a device writes its tiles, and before those of each layer its records of means. Where
-// a layer has none FinishBlock moves the tiles together.
+// some of their own: that in which a device writes its tiles, and before those of each layer its records of means.
+// Where a layer has none FinishBlock moves the tiles together.
 struct ExpectedBlock {
   BlockSpec spec;  // with the phases of its RoPE, and the profile's digest
   BlockLayout layout;

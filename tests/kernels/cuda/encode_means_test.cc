@@ -43,7 +43,8 @@ TEST(CudaEncodeMeansTest, HeadDimsCodecsAndTypes) {
     const Rope rope{RopePairing::kHalf, 10000, static_cast<uint16_t>(dim)};
     EXPECT_EQ(Check(WithBias(Auto({.kv_heads = 2, .tokens = 80, .head_dim = dim}, rope), {{20}}), dim), Layers{true});
   }
-  for (const CodecId codec : {CodecId::kTurbo2, CodecId::kTurbo3}) {
+  for (const CodecId codec : {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTrellis1, CodecId::kTrellis2,
+                              CodecId::kTrellis3}) {
     EncodeCase c = WithBias(Auto({.tokens = 80}, kHalf), {{20}});
     c.codec.k = codec;
     EXPECT_EQ(Check(c, 5), Layers{true});
