@@ -31,13 +31,9 @@ struct HostBackend {
     std::vector<double> workspace(EncodeWorkspaceBytes(codec, batch) / sizeof(double), std::nan(""));
     batch.means.workspace = workspace.data();
     batch.means.workspace_bytes = workspace.size() * sizeof(double);
-    ASSERT_EQ(kLaunch(codec, batch), LaunchError::kNone);
+    ASSERT_EQ(EncodeLaunchOnHost(codec, batch), LaunchError::kNone);
   }
 };
-
-// EncodeOnHost of host_encode.h for turbo codes, compiled once for the tests that use it.
-LaunchError EncodeLaunchOnHost(const EncodeCodec& codec, const EncodeBatch& batch);
-using HostBackend = HostBackendOf<EncodeLaunchOnHost>;
 
 }  // namespace polarkv::cuda
 
