@@ -18,9 +18,9 @@ struct CodeProducts {
 template <class W>
 using WholeImages = CodeOperand<kTurbo3, W>;
 
-// Of the codes in words of nibbles, their bits being in the order of word kind 0 (permute_tables.h). Of four bits, codes
-// that differ in a nibble's bit 3 are on the same side of the middle: of two look-ups one is all zeros or all ones by
-// its entry's sign, and the tables are such that an exclusive or gives the image.
+// Of the codes in words of nibbles, their bits being in the order of word kind 0 (permute_tables.h). Of four bits,
+// codes that differ in a nibble's bit 3 are on the same side of the middle: of two look-ups one is all zeros or all
+// ones by its entry's sign, and the tables are such that an exclusive or gives the image.
 template <int kBits, class W>
 POLARKV_WARP_FUNCTION WholeImages<W> WholeImagesOf(const EncodeArgs& args, const PermuteTables<kBits>& tables,
                                                    typename W::U32 nibbles) {

@@ -22,9 +22,9 @@ bool HasKernel(CodeKind kind) {
   return false;
 }
 
-// Misfits err by at least .06, .14 and .5 of their energy as turbo codes of 4, 3 and 2 bits, .11, .39 and 1.7 as trellis
-// codes of 3, 2 and 1 (codec/side_encoder.h), ordinary tokens by a fourth. Below these no rounding of a scale to its step
-// makes a misfit.
+// Misfits err by at least .06, .14 and .5 of their energy as turbo codes of 4, 3 and 2 bits, .11, .39 and 1.7 as
+// trellis codes of 3, 2 and 1 (codec/side_encoder.h), ordinary tokens by a fourth. Below these no rounding of a scale
+// to its step makes a misfit.
 float MostErrorOfAFit(CodeKind kind) {
   switch (kind) {
     case kTurbo4:

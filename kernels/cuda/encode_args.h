@@ -16,8 +16,8 @@ namespace polarkv::cuda {
 // Which coordinates the rotation negates, 32 a word.
 struct RowSigns {
   uint32_t single[8];  // bit j % 32: coordinate j
-  // Of numbers in pairs, 8 pairs a chunk of 16: bits p + 8 q and p + 8 q + 16: the lower and the upper number of pair p of
-  // the chunk of parity q.
+  // Of numbers in pairs, 8 pairs a chunk of 16: bits p + 8 q and p + 8 q + 16: the lower and the upper number of pair p
+  // of the chunk of parity q.
   uint32_t paired[8];
 };
 

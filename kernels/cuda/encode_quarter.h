@@ -38,8 +38,8 @@ POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>
   const auto scaled = W::And(coded, useful);
   const I32 step = ScaleStepOf<W>(args.octave, scale, facts.exponent);
   // Near the ends of the floats' range what is read back is rounded or saturated as this estimate does not know.
-  const auto ordinary = W::And(W::And(facts.exponent > I32(-100), I32(125) > facts.exponent),
-                               F32(args.most_error) > error);
+  const auto ordinary =
+      W::And(W::And(facts.exponent > I32(-100), I32(125) > facts.exponent), F32(args.most_error) > error);
   const auto doubtful = W::And(coded, W::Not(ordinary));
   W::StoreInt(scratch.step, token, W::Select(scaled, step, I32(kNoScale)));
   W::StoreInt(scratch.state, token,
@@ -49,8 +49,8 @@ POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>
 // Turbo codes of the rotated row, to their planes.
 template <class W, int kDim, ElementType kType, int kKind, int kSide>
 POLARKV_WARP_FUNCTION CodeProducts<W> EncodeTurbo(const EncodeArgs& args, const PermuteTables<kKind>& tables,
-                                                  uint32_t quarter, typename W::Bool counts, uint8_t* stage, const SidePlanes& planes,
-                                                  const PackedRow<W, kDim>& row) {
+                                                  uint32_t quarter, typename W::Bool counts, uint8_t* stage,
+                                                  const SidePlanes& planes, const PackedRow<W, kDim>& row) {
   using U32 = typename W::U32;
   const U32 keep = W::Select(counts, U32(0xFFFFFFFFu), U32(0u));
   QuarterPlanes<W, kDim, kType, kKind, kSide> out(planes, quarter, stage, keep);

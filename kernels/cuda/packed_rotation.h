@@ -63,7 +63,8 @@ POLARKV_WARP_FUNCTION typename W::F32 SumOfPartials(typename W::F32 (&partial)[1
   return partial[0] + W::ShuffleXor(partial[0], 16);
 }
 
-// The bits of a float, or of two numbers of 16 bits: of the larger magnitudes, of a NaN where one is. `magnitudes` has no signs.
+// The bits of a float, or of two numbers of 16 bits: of the larger magnitudes, of a NaN where one is. `magnitudes` has
+// no signs.
 template <class W, ElementType kType>
 POLARKV_WARP_FUNCTION typename W::U32 LargerMagnitudes(typename W::U32 magnitudes, typename W::U32 word) {
   if constexpr (kType == ElementType::kF32) {
@@ -139,8 +140,8 @@ POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& ro
   return facts;
 }
 
-// To the nearest integers at the encoders' norm, after the butterflies at stride 8. Adding 3 * 2^22 leaves no bits below the
-// unit; in sums and differences of two such words it falls out of the bits that are kept.
+// To the nearest integers at the encoders' norm, after the butterflies at stride 8. Adding 3 * 2^22 leaves no bits
+// below the unit; in sums and differences of two such words it falls out of the bits that are kept.
 template <class W, int kDim, ElementType kType>
 POLARKV_WARP_FUNCTION void RoundRow(const SignedRow<W, kDim>& row, const RowFacts<W>& facts, float rotation_gain,
                                     PackedRow<W, kDim>& out) {

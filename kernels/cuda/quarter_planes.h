@@ -50,7 +50,8 @@ class QuarterPlanes {
     U32 crumbs = 0u, refinement = 0u;
     POLARKV_UNROLL
     for (int k = 0; k < 4; ++k) {
-      // Codes k, k + 4, k + 8, k + 12 from the upper byte down; each byte of the words has four codes that follow each other.
+      // Codes k, k + 4, k + 8, k + 12 from the upper byte down; each byte of the words has four codes that follow each
+      // other.
       const CodeBits<W> bits = CodesOf<kBits, W>(y[k + 4], y[k]);
       crumbs = crumbs | PlaceBits<W>(bits.high, 2 * k) | PlaceBits<W>(bits.low, 2 * k + 1);
       // Number n = 15 - c of a code, counted from the low end, is even for odd k.
@@ -139,9 +140,7 @@ class QuarterPlanes<W, kDim, kType, kBits, 1> {
     return nibbles;
   }
   // The third bit is where a fourth one would be above.
-  POLARKV_WARP_FUNCTION static U32 RefinementUp(U32 nibbles) {
-    return kBits == 4 ? nibbles : nibbles & 0x44444444u;
-  }
+  POLARKV_WARP_FUNCTION static U32 RefinementUp(U32 nibbles) { return kBits == 4 ? nibbles : nibbles & 0x44444444u; }
 
   // Lane: coordinates 4 n to 4 n + 3 of 16 tokens, n = first + lane.
   POLARKV_WARP_FUNCTION void Transpose(uint32_t first) {
@@ -161,8 +160,7 @@ class QuarterPlanes<W, kDim, kType, kBits, 1> {
     TransposeNibbles<W>(crumbs);
     const ValuePlaces<W> places(n, quarter_);
     const auto is_b = places.is_b;
-    W::StoreVectorIf(active, planes_.payload, places.base,
-                     {{crumbs[0], crumbs[1], crumbs[2], crumbs[3]}});
+    W::StoreVectorIf(active, planes_.payload, places.base, {{crumbs[0], crumbs[1], crumbs[2], crumbs[3]}});
     if constexpr (kBits > 2) {
       TransposeNibbles<W>(refinement);
       Words4<W> words;

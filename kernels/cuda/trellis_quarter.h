@@ -114,14 +114,14 @@ class TrellisQuarter {
     }
   }
 
-  // A ring is 16 tokens of a coordinate, of one bit also those of the coordinate 32 further on. Lane: coordinates lane +
-  // 32 i.
+  // A ring is 16 tokens of a coordinate, of one bit also those of the coordinate 32 further on. A lane has coordinates
+  // lane + 32 i.
   POLARKV_WARP_FUNCTION void EncodeValues() const {
     const U32 n = W::Lane() >> 2;
     const U32 place = ((n >> 2) * 16u + (n & 3u) + 4 * quarter_) * 16u + (W::Lane() & 3u) * 4u;
     const U32 code = W::Lane() & 15u;
-    const U32 column = ChunkParity<W>() * kTargetChunkBytes + (code & 7u) * 4u +
-                       W::Select(code > U32(7u), U32(0u), U32(2u));
+    const U32 column =
+        ChunkParity<W>() * kTargetChunkBytes + (code & 7u) * 4u + W::Select(code > U32(7u), U32(0u), U32(2u));
     U32 low = 0u;
     POLARKV_ROLLED
     for (uint32_t i = 0; i < kDim / 32; i += kBits == 1 ? 2 : 1) {

@@ -1,9 +1,9 @@
-// The best ring of trellis codes, one ring a lane: the search of codec/trellis_search.h, to the bit (FORMAT.md, "Trellis
-// codes").
+// The best ring of trellis codes, one ring a lane: the search of codec/trellis_search.h, to the bit (FORMAT.md,
+// "Trellis codes").
 //
-// Costs are accumulated as the reference does it, code by code and rounded. A cost of a longer way never falls when that
-// of the shorter one rises, so a minimum may be taken before symbols are known: first only the costs of all contexts in
-// which the ring may begin are computed, then the symbols for the best of them. With three bits four
+// Costs are accumulated as the reference does it, code by code and rounded. A cost of a longer way never falls when
+// that of the shorter one rises, so a minimum may be taken before symbols are known: first only the costs of all
+// contexts in which the ring may begin are computed, then the symbols for the best of them. With three bits four
 // windows lead from each context to each other; for the cost the nearest of them counts, whatever was before.
 #ifndef POLARKV_KERNELS_CUDA_TRELLIS_RING_H_
 #define POLARKV_KERNELS_CUDA_TRELLIS_RING_H_
@@ -20,8 +20,8 @@ namespace polarkv::cuda {
 constexpr uint32_t kTargetChunkBytes = 32;
 POLARKV_HOST_DEVICE constexpr uint32_t TargetOffset(uint32_t c) { return c % 8 * 4 + (c < 8 ? 2 : 0); }
 
-// What the codes of the lanes' rings should stand for. Of keys a half of 16 codes is a token's chunk, of values the same
-// coordinate of 16 tokens; a second half is 8 tokens or 32 coordinates further on. kStride: bytes between tokens.
+// What the codes of the lanes' rings should stand for. Of keys a half of 16 codes is a token's chunk, of values the
+// same coordinate of 16 tokens; a second half is 8 tokens or 32 coordinates further on. kStride: bytes between tokens.
 template <class W, int kSide, uint32_t kStride>
 struct RingTargets {
   using U32 = typename W::U32;
@@ -102,9 +102,8 @@ class RingSearch {
       cost[c] = W::Select(U32(1u) > (start ^ c), F32(0.0f), F32(kNever));
       symbols[c] = 0u;
     }
-    EachCode<kCodes, W>(targets, to_unit_variance, levels, [&](uint32_t, const F32(&error)[kTrellisWindows]) {
-      ExtendWays(error, cost, symbols);
-    });
+    EachCode<kCodes, W>(targets, to_unit_variance, levels,
+                        [&](uint32_t, const F32(&error)[kTrellisWindows]) { ExtendWays(error, cost, symbols); });
     U32 ring = symbols[0];
     POLARKV_UNROLL
     for (uint32_t c = 1; c < kContexts; ++c) ring = W::Select(U32(1u) > (start ^ c), symbols[c], ring);
@@ -148,7 +147,8 @@ class RingSearch {
       if constexpr (kBits == 1) {
         next[c] = least;
       } else {
-        next[c] = W::LeastOfThree(least, CostOf(c + 2 * kContexts, error, cost), CostOf(c + 3 * kContexts, error, cost));
+        next[c] =
+            W::LeastOfThree(least, CostOf(c + 2 * kContexts, error, cost), CostOf(c + 3 * kContexts, error, cost));
       }
     }
     POLARKV_UNROLL

@@ -15,14 +15,14 @@ struct CodeBits {
   typename W::U32 third, fourth;  // below it; of codes that have them
 };
 
-// Thresholds are multiples of 32. Added to four magnitudes in steps of 32, this carries into a byte's bit 7 where they reach
-// the threshold.
+// Thresholds are multiples of 32. Added to four magnitudes in steps of 32, this carries into a byte's bit 7 where they
+// reach the threshold.
 template <uint32_t kBits, uint32_t kThreshold>
-inline constexpr uint32_t kThresholdBias =
-    (0x80u - static_cast<uint32_t>(TurboThresholds<kBits>()[kThreshold]) / 32) * 0x01010101u;
+inline constexpr uint32_t kThresholdBias = (0x80u - static_cast<uint32_t>(TurboThresholds<kBits>()[kThreshold]) / 32) *
+                                           0x01010101u;
 
-// `first`, `second`: two signed coordinates of 16 bits each. Bytes 0 and 2 are those of `first`, 1 and 3 of `second`. The
-// thresholds reached are a run of ones; the level's bits are logic operations on it.
+// `first`, `second`: two signed coordinates of 16 bits each. Bytes 0 and 2 are those of `first`, 1 and 3 of `second`.
+// The thresholds reached are a run of ones; the level's bits are logic operations on it.
 template <uint32_t kBits, class W>
 POLARKV_WARP_FUNCTION CodeBits<W> CodesOf(typename W::U32 first, typename W::U32 second) {
   using U32 = typename W::U32;
@@ -30,8 +30,8 @@ POLARKV_WARP_FUNCTION CodeBits<W> CodesOf(typename W::U32 first, typename W::U32
   // Between -4096 and 4095, beyond which there are no thresholds, plus 4096: 13 bits, the upper eight of which count.
   const U32 a13 = W::ClampToSteps(first), b13 = W::ClampToSteps(second);
   const U32 steps = W::SelectBits(0x00FF00FFu, a13 >> 5, b13 << 3);
-  const U32 above = W::Permute(steps, U32(0u), U32(0xBA98u));          // all ones: not negative
-  const U32 magnitude = (steps ^ above ^ kOnes) & 0x7F7F7F7Fu;          // of y, or of -1 - y
+  const U32 above = W::Permute(steps, U32(0u), U32(0xBA98u));   // all ones: not negative
+  const U32 magnitude = (steps ^ above ^ kOnes) & 0x7F7F7F7Fu;  // of y, or of -1 - y
   CodeBits<W> bits{steps, U32(0u), U32(0u), U32(0u)};
   if constexpr (kBits == 2) {
     bits.low = magnitude + kThresholdBias<2, 0>;
