@@ -34,10 +34,10 @@ struct KeyTileSums {
 // as FORMAT.md's Sum does. An energy that f32 does not hold well is computed in f64 instead.
 KeyTileSums SumKeyTile(const Rope& rope, const std::vector<uint64_t>& phases, uint32_t head_dim, const float* rows,
                        uint32_t tokens, uint64_t counted, uint32_t stride);
-inline bool HoldsEnergy(float energy) { return energy >= 0x1p-60f && energy <= 0x1p100f; }
+constexpr bool HoldsEnergy(float energy) { return energy >= 0x1p-60f && energy <= 0x1p100f; }
 
 // Every how many tokens are looked at to decide whether a layer's means pay: a sample of long blocks tells.
-inline uint32_t KeyMeanStride(uint32_t tokens) { return tokens >= 512 ? 4 : 1; }
+constexpr uint32_t KeyMeanStride(uint32_t tokens) { return tokens >= 512 ? 4 : 1; }
 
 // Gathers the keys of one head, in order.
 class KeyMeanEstimator {

@@ -18,16 +18,6 @@ BlockSpec Plain(const BlockSpec& spec) {
   return plain;
 }
 
-// The phases by which means are turned: exactly those that a reader will find, whatever the caller's spec has.
-absl::Status SettlePhases(BlockSpec& spec) {
-  if (spec.rope.pairing == RopePairing::kNone) spec.phases.clear();
-  if (spec.phases.empty()) spec.phases = RopePhases(spec.rope);
-  const size_t pairs = spec.rope.dims / 2u;
-  if (spec.phases.size() == pairs) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("number of phases is ", spec.phases.size(),
-                                                 "; valid: none, or rope_dims / 2 (", pairs, ") under RoPE"));
-}
-
 void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes) {
   const LayerLayout& shape = layout.layer(layer);
   for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {

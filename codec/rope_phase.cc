@@ -1,5 +1,6 @@
 #include "codec/rope_phase.h"
 
+#include "absl/strings/str_cat.h"
 #include "codec/double_double.h"
 
 namespace polarkv {
@@ -34,6 +35,15 @@ std::vector<uint64_t> RopePhases(const Rope& rope) {
     turns = turns * ratio;
   }
   return phases;
+}
+
+absl::Status SettlePhases(BlockSpec& spec) {
+  if (spec.rope.pairing == RopePairing::kNone) spec.phases.clear();
+  if (spec.phases.empty()) spec.phases = RopePhases(spec.rope);
+  const size_t pairs = spec.rope.dims / 2u;
+  if (spec.phases.size() == pairs) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("number of phases is ", spec.phases.size(),
+                                                 "; valid: none, or rope_dims / 2 (", pairs, ") under RoPE"));
 }
 
 }  // namespace polarkv

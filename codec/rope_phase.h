@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "codec/block_spec.h"
 #include "codec/polar_coordinates.h"
 
@@ -16,6 +17,9 @@ namespace polarkv {
 // Turns times 2^64 per position, of each of rope.dims / 2 pairs: floor(2^64 base^(-2j / dims) / (2 pi)) mod 2^64, the same
 // on every machine. Empty without RoPE.
 std::vector<uint64_t> RopePhases(const Rope& rope);
+// Gives the spec of a block that is to be encoded the phases of its RoPE if it has none. INVALID_ARGUMENT: it has another
+// number than its RoPE has pairs.
+absl::Status SettlePhases(BlockSpec& spec);
 
 // Cosine and sine of `turns` * 2^-64 turns, each within 2e-7. Reduced to an eighth of a turn in integers, then
 // polynomials in f32; nothing of a platform's library takes part.

@@ -3,6 +3,7 @@
 #define POLARKV_KERNELS_CUDA_CODE_PRODUCTS_H_
 
 #include "kernels/cuda/code_words.h"
+#include "kernels/cuda/encode_args.h"
 
 namespace polarkv::cuda {
 
@@ -12,6 +13,29 @@ struct CodeProducts {
   typename W::I32 with_itself = 0;  // <C, C>, once `mixed` is in it
   typename W::I32 mixed = 0;        // of the images' two addends
 };
+
+// Images in one addend.
+template <class W>
+using WholeImages = CodeOperand<kTurbo3, W>;
+
+// Of the codes in words of nibbles, their bits being in the order of word kind 0 (permute_tables.h). Of four bits,
+// codes that differ in a nibble's bit 3 are on the same side of the middle: of two look-ups one is all zeros or all
+// ones by its entry's sign, and the tables are such that an exclusive or gives the image.
+template <int kBits, class W>
+POLARKV_WARP_FUNCTION WholeImages<W> WholeImagesOf(const EncodeArgs& args, const PermuteTables<kBits>& tables,
+                                                   typename W::U32 nibbles) {
+  if constexpr (kBits == 4) {
+    const uint32_t(&t)[4] = args.signed_images;
+    const auto flipped = nibbles ^ 0x88888888u;
+    WholeImages<W> images;
+    images.low[0] = W::Permute(t[0], t[1], nibbles) ^ W::Permute(t[2], t[3], flipped);
+    images.high[0] = W::Permute(t[0], t[1], nibbles >> 16) ^ W::Permute(t[2], t[3], flipped >> 16);
+    return images;
+  } else {
+    const CodeOperand<kBits, W> images = LookUp<kBits, 0, W>(tables, nibbles);
+    return {{images.low[0]}, {images.high[0]}};
+  }
+}
 
 // `images`: of four lower halves' codes, and in `high` of the upper halves', of the words `y` in that order: two signed
 // coordinates each.

@@ -130,11 +130,14 @@ POLARKV_WARP_FUNCTION void DecodeQuarter(const DecodeArgs& args, const PermuteTa
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   PackedRow<W, kDim> row;
-  if constexpr (kSide == 0) {
-    ReadKeyImages<W, kDim, kKind>(task.planes, tables, quarter, row);
-  } else {
-    ValueImages<W, kDim, kKind, kType>::Read(task.planes, tables, quarter, stage, row);
-  }
+  VisitImages<W, kDim, kType, kKind, kSide>(
+      task.planes, tables, quarter, stage,
+      [&row](uint32_t chunk, int first, int step, const CodeOperand<kKind, W>& images) {
+        U32 words[4];
+        PackImages<kKind, W>(images, words);
+        POLARKV_UNROLL
+        for (int k = 0; k < 4; ++k) row.v[chunk][first + step * k] = words[k];
+      });
   HadamardPacked<W, kDim>(row);
 
   const auto& head = *reinterpret_cast<const TileHead*>(task.base);

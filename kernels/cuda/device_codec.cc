@@ -64,7 +64,17 @@ absl::Status NoKernel(std::string_view work, CodecPair codec, bool key_mean, uin
 }  // namespace
 
 DeviceCodec::DeviceCodec(Device& device)
-    : device_(device), queue_(device), rows_(device), block_(device), reports_(device), places_(device), pages_(device), profile_(device) {}
+    : device_(device),
+      queue_(device),
+      rows_(device),
+      block_(device),
+      reports_(device),
+      places_(device),
+      pages_(device),
+      profile_(device),
+      phases_(device),
+      given_(device),
+      workspace_(device) {}
 
 // Work under way uses the buffers, which go before the queue.
 DeviceCodec::~DeviceCodec() {
@@ -89,7 +99,7 @@ absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, con
   if (k.dtype != v.dtype) return absl::FailedPreconditionError("the CUDA encoder wants k and v of one dtype");
   if (queue_.get() == nullptr) return DeviceFailure(device_);
 
-  if (absl::Status s = LaunchEncode(*codec, *expected, k, v); !s.ok()) return s;
+  if (absl::Status s = LaunchEncode(*codec, *expected, options, k, v); !s.ok()) return s;
   const RowReader read = [&](KvSide side, uint32_t layer, uint32_t head, uint32_t first, uint32_t count, float* rows) {
     const bool key = side == KvSide::kKey;
     return ReadFiniteRows(key ? k : v, key ? "k" : "v", layer, head, first, count, rows);
@@ -100,9 +110,30 @@ absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, con
   return absl::OkStatus();
 }
 
+absl::Status DeviceCodec::SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected,
+                                    const EncodeOptions& options, EncodeBatch& batch) {
+  batch.means = EncodeMeansOf(expected);
+  if (batch.means.source == MeanSource::kNone) return absl::OkStatus();
+  const std::vector<uint64_t>& phases = expected.spec.phases;
+  if (!phases.empty()) {
+    if (absl::Status s = Send(phases_, phases.data(), phases.size() * sizeof phases[0]); !s.ok()) return s;
+    batch.means.phases = phases_.As<uint64_t>();
+  }
+  if (batch.means.source == MeanSource::kGiven) {
+    const std::vector<float> given = GivenMeans(expected, *options.profile);
+    if (absl::Status s = Send(given_, given.data(), given.size() * sizeof given[0]); !s.ok()) return s;
+    batch.means.given = given_.As<float>();
+  }
+  batch.means.workspace_bytes = EncodeWorkspaceBytes(codec, batch);
+  if (batch.means.workspace_bytes == 0) return absl::OkStatus();
+  if (absl::Status s = workspace_.Reserve(batch.means.workspace_bytes); !s.ok()) return s;
+  batch.means.workspace = workspace_.As<void>();
+  return absl::OkStatus();
+}
+
 // To host_block_ and host_reports_.
-absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected, const TensorView& k,
-                                       const TensorView& v) {
+absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected,
+                                       const EncodeOptions& options, const TensorView& k, const TensorView& v) {
   const BlockSpec& spec = expected.spec;
   const size_t side_bytes = SideBytes(spec, spec.layers, ElementBytes(TypeOf(k.dtype)));
   host_rows_.resize(2 * side_bytes);
@@ -123,6 +154,7 @@ absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedB
   batch.tiles_per_block = spec.tiles();
   batch.layers = spec.layers;
   batch.kv_heads = spec.kv_heads;
+  if (absl::Status s = SendMeans(codec, expected, options, batch); !s.ok()) return s;
   if (absl::Status s = LaunchStatus(device_.Encode(codec, batch, queue_.get()), device_); !s.ok()) return s;
   const bool copied = device_.CopyOut(host_block_.data(), block_.As<void>(), host_block_.size(), queue_.get()) &&
                       device_.CopyOut(host_reports_.data(), reports_.As<void>(), report_bytes, queue_.get()) &&

@@ -31,15 +31,18 @@ class DeviceCodec {
   absl::Status Decode(const BlockView& block, Dtype dtype, std::span<uint8_t> k, std::span<uint8_t> v);
 
  private:
-  absl::Status LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected, const TensorView& k,
-                            const TensorView& v);
+  absl::Status LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
+                            const TensorView& k, const TensorView& v);
+  // Completes batch.means: what it points to goes to the device.
+  absl::Status SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
+                         EncodeBatch& batch);
   absl::Status LaunchDecode(const BlockView& block, ElementType type, size_t side_bytes);
   // To device memory, at once; RESOURCE_EXHAUSTED, INTERNAL.
   absl::Status Send(DeviceBuffer& to, const void* from, size_t bytes);
 
   Device& device_;
   OwnedQueue queue_;
-  DeviceBuffer rows_, block_, reports_, places_, pages_, profile_;
+  DeviceBuffer rows_, block_, reports_, places_, pages_, profile_, phases_, given_, workspace_;
   std::vector<uint8_t> host_rows_, host_block_;
   std::vector<TileReport> host_reports_;
 };

@@ -17,6 +17,7 @@ struct DeviceWarp {
   using I32 = int32_t;
   using F32 = float;
   using I64 = int64_t;
+  using F64 = double;
   using Bool = bool;
 
   static __device__ __forceinline__ uint32_t Lane() { return threadIdx.x % 32; }
@@ -68,6 +69,11 @@ struct DeviceWarp {
   static __device__ __forceinline__ float Fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
   static __device__ __forceinline__ float Max(float a, float b) { return fmaxf(a, b); }
   static __device__ __forceinline__ float Min(float a, float b) { return fminf(a, b); }
+  static __device__ __forceinline__ float Magnitude(float x) { return fabsf(x); }
+  // Of numbers that are not negative, infinity included: their bits order as they do.
+  static __device__ __forceinline__ float LeastOfThree(float a, float b, float c) {
+    return __int_as_float(__vimin3_s32(__float_as_int(a), __float_as_int(b), __float_as_int(c)));
+  }
   static __device__ __forceinline__ float Exp2(float x) {
     float result;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
@@ -124,6 +130,27 @@ struct DeviceWarp {
   static __device__ __forceinline__ float HighHalf(uint32_t x) {
     return __half2float(__ushort_as_half(static_cast<unsigned short>(x >> 16)));
   }
+  // max(magnitude, |x|), a NaN if one of the two is.
+  static __device__ __forceinline__ float LargerMagnitude(float magnitude, float x) {
+    float result;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(magnitude), "f"(fabsf(x)));
+    return result;
+  }
+  // Likewise in each half.
+  template <ElementType kType>
+  static __device__ __forceinline__ uint32_t LargerMagnitudes(uint32_t magnitudes, uint32_t x) {
+    uint32_t result;
+    if constexpr (kType == ElementType::kF16) {
+      asm("{.reg .b32 t; abs.f16x2 t, %2; max.NaN.f16x2 %0, %1, t;}" : "=r"(result) : "r"(magnitudes), "r"(x));
+    } else {
+      asm("{.reg .b32 t; abs.bf16x2 t, %2; max.NaN.bf16x2 %0, %1, t;}" : "=r"(result) : "r"(magnitudes), "r"(x));
+    }
+    return result;
+  }
+  // Of each signed half x max(0, min(8191, x + 4096)), x being below 2^15 - 4096.
+  static __device__ __forceinline__ uint32_t ClampToSteps(uint32_t x) {
+    return __viaddmin_s16x2_relu(x, 0x10001000u, 0x1FFF1FFFu);
+  }
   // c + two signed halves of `a` times bytes 0 and 1 (low) or 2 and 3 (high) of `bytes`.
   static __device__ __forceinline__ int32_t DotLow(uint32_t a, uint32_t bytes, int32_t c) {
     return __dp2a_lo(static_cast<int>(a), static_cast<int>(bytes), c);
@@ -145,6 +172,9 @@ struct DeviceWarp {
   }
   static __device__ __forceinline__ uint32_t LoadShort(const uint8_t* from, uint32_t byte_offset) {
     return *reinterpret_cast<const uint16_t*>(from + byte_offset);
+  }
+  static __device__ __forceinline__ int32_t LoadSignedShort(const uint8_t* from, uint32_t byte_offset) {
+    return *reinterpret_cast<const int16_t*>(from + byte_offset);
   }
   static __device__ __forceinline__ uint32_t LoadByte(const uint8_t* from, uint32_t index) { return from[index]; }
   static __device__ __forceinline__ uint32_t CountBits(uint32_t x) { return static_cast<uint32_t>(__popc(x)); }
@@ -190,6 +220,16 @@ struct DeviceWarp {
   static __device__ __forceinline__ float LoadHalf(const uint8_t* from, uint32_t index) {
     return __half2float(reinterpret_cast<const __half*>(from)[index]);
   }
+  // Of the row of each lane's token, zeros where that is null.
+  static __device__ __forceinline__ Words4<DeviceWarp> LoadRowVector(const uint8_t* const* rows, uint32_t token,
+                                                                     uint32_t byte_offset) {
+    const uint8_t* const row = rows[token];
+    if (row == nullptr) return {{0, 0, 0, 0}};
+    return LoadVector(row, byte_offset);
+  }
+  static __device__ __forceinline__ double Widen(float x) { return x; }
+  static __device__ __forceinline__ float Narrow(double x) { return __double2float_rn(x); }
+  static __device__ __forceinline__ void StoreDouble(double* to, uint32_t index, double x) { to[index] = x; }
   static __device__ __forceinline__ uint32_t ShiftRight(uint32_t x, uint32_t bits) { return x >> bits; }
   static __device__ __forceinline__ uint32_t ShiftLeft(uint32_t x, uint32_t bits) { return x << bits; }
   static __device__ __forceinline__ uint32_t PopulationCount(uint64_t mask) {

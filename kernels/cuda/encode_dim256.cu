@@ -2,6 +2,6 @@
 
 namespace polarkv::cuda {
 
-template cudaError_t LaunchEncodeDim<256>(const EncodeCodec&, const EncodeBatch&, cudaStream_t);
+template cudaError_t LaunchEncodeTurbo<256>(CodeKind, const EncodeArgs&, const MeanArgs&, cudaStream_t);
 
 }  // namespace polarkv::cuda

@@ -8,6 +8,7 @@
 #include "kernels/cuda/finish_tile.h"
 #include "kernels/cuda/packed_rotation.h"
 #include "kernels/cuda/quarter_planes.h"
+#include "kernels/cuda/trellis_quarter.h"
 #include "kernels/cuda/turbo_levels.h"
 
 namespace polarkv::cuda {
@@ -30,48 +31,64 @@ POLARKV_WARP_FUNCTION void RecordToken(const EncodeArgs& args, const RowFacts<W>
     scale = W::DivideRounded(facts.norm, length);
     error = F32(2.0f) - W::DivideRounded(with_row * F32(2.0f), length * F32(args.rotated_norm));
   }
-  const auto scaled = W::And(W::And(counted, facts.finite), facts.norm > F32(0.0f));
+  // Codes that are of no use to a token have the scale 0, and so does the zero vector.
+  const auto useful = (kSide == 0 ? products.with_row : products.with_itself) > I32(0);
+  error = W::Select(useful, error, F32(1.0f));
+  const auto coded = W::And(W::And(counted, facts.finite), facts.norm > F32(0.0f));
+  const auto scaled = W::And(coded, useful);
   const I32 step = ScaleStepOf<W>(args.octave, scale, facts.exponent);
   // Near the ends of the floats' range what is read back is rounded or saturated as this estimate does not know.
-  const auto ordinary = W::And(W::And(facts.exponent > I32(-100), I32(125) > facts.exponent),
-                               F32(args.most_error) > error);
-  const auto doubtful = W::And(scaled, W::Not(ordinary));
+  const auto ordinary =
+      W::And(W::And(facts.exponent > I32(-100), I32(125) > facts.exponent), F32(args.most_error) > error);
+  const auto doubtful = W::And(coded, W::Not(ordinary));
   W::StoreInt(scratch.step, token, W::Select(scaled, step, I32(kNoScale)));
   W::StoreInt(scratch.state, token,
               W::Select(facts.finite, W::Select(doubtful, I32(kDoubtful), I32(0)), I32(kNotFinite)));
 }
 
-// `stage` holds the quarter's rows; of values it is overwritten. `counted`: tokens of the tile that are coded.
-template <class W, int kDim, ElementType kType, int kBits, int kSide>
-POLARKV_WARP_FUNCTION void EncodeQuarter(const EncodeArgs& args, const PermuteTables<kBits>& tables, uint32_t quarter,
+// Turbo codes of the rotated row, to their planes.
+template <class W, int kDim, ElementType kType, int kKind, int kSide>
+POLARKV_WARP_FUNCTION CodeProducts<W> EncodeTurbo(const EncodeArgs& args, const PermuteTables<kKind>& tables,
+                                                  uint32_t quarter, typename W::Bool counts, uint8_t* stage,
+                                                  const SidePlanes& planes, const PackedRow<W, kDim>& row) {
+  using U32 = typename W::U32;
+  const U32 keep = W::Select(counts, U32(0xFFFFFFFFu), U32(0u));
+  QuarterPlanes<W, kDim, kType, kKind, kSide> out(planes, quarter, stage, keep);
+  CodeProducts<W> products;
+  POLARKV_UNROLL
+  for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
+    U32 y[8];
+    POLARKV_UNROLL
+    for (uint32_t k = 0; k < 8; ++k) y[k] = (row.v[i][k] + 0x80008000u) ^ 0x80008000u;
+    out.Add(i, y, args, tables, products);
+  }
+  out.Finish();
+  return products;
+}
+
+// `stage` holds the quarter's rows; it is overwritten. `counted`: tokens of the tile that are coded.
+template <class W, int kDim, ElementType kType, int kKind, int kSide>
+POLARKV_WARP_FUNCTION void EncodeQuarter(const EncodeArgs& args, const PermuteTables<kKind>& tables, uint32_t quarter,
                                          uint64_t counted, uint8_t* stage, const SidePlanes& planes,
                                          TileScratch& scratch) {
   using U32 = typename W::U32;
   const StagedRow<W, kDim, kType> staged(stage);
-  const RowFacts<W> facts = MeasureRow<W, kDim, kType>(staged);
+  SignedRow<W, kDim> with_signs;
+  const RowFacts<W> facts = MeasureRow<W, kDim, kType>(staged, args.signs, with_signs);
   PackedRow<W, kDim> row;
-  RoundRow<W, kDim, kType>(staged, facts, args.gain, args.signs, row);
+  RoundRow<W, kDim, kType>(with_signs, facts, args.gain, row);
   HadamardPacked<W, kDim>(row);
 
   const auto counted16 = static_cast<uint32_t>(counted >> (16 * quarter) & 0xFFFF);
   const auto counts = (W::ShiftRight(U32(counted16), QuarterToken<W>()) & 1u) > U32(0u);
-  const U32 keep = W::Select(counts, U32(0xFFFFFFFFu), U32(0u));
-  QuarterPlanes<W, kDim, kType, kBits, kSide> out(planes, quarter, stage, keep);
-  CodeProducts<W> products;
   W::Sync();  // all rows have been read
-  POLARKV_UNROLL
-  for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
-    CodeBits<W> bits[8];
-    U32 y[8];
-    POLARKV_UNROLL
-    for (uint32_t k = 0; k < 8; ++k) {
-      const U32 coordinates = row.v[i][k] + 0x80008000u;
-      bits[k] = CodesOf<kBits, W>(coordinates);
-      y[k] = coordinates ^ 0x80008000u;
-    }
-    out.Add(i, bits, y, tables, products);
+  CodeProducts<W> products;
+  if constexpr (IsTrellisKind(kKind)) {
+    const TrellisQuarter<W, kDim, kType, kKind, kSide> codes(args, planes, quarter, counted16, stage, scratch);
+    products = codes.Encode(row, tables);
+  } else {
+    products = EncodeTurbo<W, kDim, kType, kKind, kSide>(args, tables, quarter, counts, stage, planes, row);
   }
-  out.Finish();
   SumOverToken<W>(products);
   RecordToken<W, kSide>(args, facts, products, counts, QuarterToken<W>() + 16 * quarter, scratch);
 }

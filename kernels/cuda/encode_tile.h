@@ -6,8 +6,6 @@
 
 namespace polarkv::cuda {
 
-inline constexpr uint32_t kQuarters = kTileTokens / kQuarterTokens;
-
 // A tile's place among its block's, layers and heads.
 struct EncodeCursor {
   uint32_t block, layer, head, tile;

@@ -4,10 +4,12 @@
 
 #include "codec/block_format.h"
 #include "kernels/cuda/encode_args.h"
+#include "kernels/cuda/row_stage.h"
 #include "kernels/cuda/warp_types.h"
 
 namespace polarkv::cuda {
 
+inline constexpr uint32_t kQuarters = kTileTokens / kQuarterTokens;
 inline constexpr int32_t kNoScale = INT32_MIN;
 inline constexpr int32_t kDoubtful = 1, kNotFinite = 2;
 
@@ -16,6 +18,8 @@ struct TileScratch {
   int32_t step[kTileTokens];   // ScaleStep of the token's scale, or kNoScale
   int32_t state[kTileTokens];  // 0, kDoubtful or kNotFinite
   const uint8_t* rows[kTileTokens];  // where they are; null beyond the tile's tokens
+  uint32_t without_mean[kQuarters];  // bit i: token i of the quarter lost its head's mean; of keys with means
+  alignas(16) float groups[kTrellisWindows];  // EncodeArgs::grouped_levels; of trellis3
 };
 
 // ScaleStep of codec/log_scale.h for a normal mantissa; `thresholds` are kOctaveThresholds.
@@ -77,9 +81,16 @@ struct TileTask {
   uint32_t first_escape;  // escape records of the layer before this tile's, the raw tokens' alone
 };
 
+// What became of a tile's keys with means.
+struct TileMeans {
+  uint64_t tokens = 0;     // that lost the head's mean
+  uint32_t has_means = 0;  // TileReport::has_means
+};
+
 // Each side writes its fields of the head; keys those that both share, too.
 template <class W>
-POLARKV_WARP_FUNCTION void StoreTileHead(const EncodeArgs& args, const TileTask& task, ScaleRange range) {
+POLARKV_WARP_FUNCTION void StoreTileHead(const EncodeArgs& args, const TileTask& task, ScaleRange range,
+                                         const TileMeans& means) {
   auto* const head = reinterpret_cast<TileHead*>(task.base);
   const uint64_t escapes = LowestTokens(task.raw);
   if (args.side == 1) {
@@ -92,18 +103,19 @@ POLARKV_WARP_FUNCTION void StoreTileHead(const EncodeArgs& args, const TileTask&
   W::StoreOnce(&head->tokens, static_cast<uint16_t>(task.tokens));
   W::StoreOnce(&head->k_shift, range.shift);
   W::StoreOnce(&head->k_escapes, escapes);
-  W::StoreOnce(&head->k_mean, uint64_t{0});
+  W::StoreOnce(&head->k_mean, means.tokens);
   W::StoreOnce(&head->first_escape, task.first_escape);
   auto* const reserved = reinterpret_cast<uint32_t*>(head->reserved);
   for (uint32_t i = 0; i < sizeof head->reserved / 4; ++i) W::StoreOnce(reserved + i, 0u);
 }
 
 template <class W>
-POLARKV_WARP_FUNCTION void FinishTile(const EncodeArgs& args, const TileTask& task, const TileScratch& scratch) {
+POLARKV_WARP_FUNCTION void FinishTile(const EncodeArgs& args, const TileTask& task, const TileScratch& scratch,
+                                      const TileMeans& means) {
   using I32 = typename W::I32;
   const I32 step[2] = {W::LoadInt(scratch.step, W::Lane()), W::LoadInt(scratch.step, W::Lane() + 32)};
   const ScaleRange range = StoreTileScales<W>(step, task.base + args.scales);
-  StoreTileHead<W>(args, task, range);
+  StoreTileHead<W>(args, task, range, means);
   uint64_t masks[2] = {};
   POLARKV_UNROLL
   for (uint32_t i = 0; i < 2; ++i) {
@@ -116,7 +128,10 @@ POLARKV_WARP_FUNCTION void FinishTile(const EncodeArgs& args, const TileTask& ta
   W::StoreOnce(&task.report->not_finite[args.side], masks[0]);
   W::StoreOnce(&task.report->doubtful[args.side], masks[1]);
   W::StoreOnce(&task.report->coarse[args.side], uint32_t{range.shift});
-  W::StoreOnce(&task.report->reserved[args.side], 0u);
+  if (args.side == 0) {
+    W::StoreOnce(&task.report->has_means, means.has_means);
+    W::StoreOnce(&task.report->reserved, 0u);
+  }
 }
 
 }  // namespace polarkv::cuda

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "codec/block_layout.h"
 #include "codec/encode_options.h"
+#include "codec/key_mean_profile.h"
 #include "codec/kv_side.h"
 #include "kernels/cuda/encode.h"
 
@@ -22,14 +23,23 @@ namespace polarkv::cuda {
 // other head dims.
 std::optional<EncodeCodec> EncodeCodecOf(const BlockSpec& spec);
 
-// The block's layout if nothing but the first positions of a sequence escapes, no layer having key means: that in which
-// a device writes its tiles. Spec and layout; INVALID_ARGUMENT as BlockLayout::Make.
+// The block's layout if nothing but the first positions of a sequence escapes and all layers have means that may have
+// some of their own: that in which a device writes its tiles, and before those of each layer its records of means.
+// Where a layer has none FinishBlock moves the tiles together.
 struct ExpectedBlock {
-  BlockSpec spec;
+  BlockSpec spec;  // with the phases of its RoPE, and the profile's digest
   BlockLayout layout;
   uint32_t raw_tokens;  // of the block, which escape
+  MeanSource means;
 };
+// INVALID_ARGUMENT as BlockLayout::Make, SettleProfile (key_mean_profile.h) and SettlePhases (rope_phase.h).
 absl::StatusOr<ExpectedBlock> ExpectBlock(const BlockSpec& spec, const EncodeOptions& options);
+
+// What EncodeBatch::means has to be for blocks like this one; its pointers are the caller's to fill in: spec.phases,
+// GivenMeans if they are given, and a workspace.
+EncodeMeans EncodeMeansOf(const ExpectedBlock& block);
+// The profile's means, to be copied to the device: EncodeMeans::given of all layers.
+std::vector<float> GivenMeans(const ExpectedBlock& block, const KeyMeanProfile& profile);
 
 // Where a launch for all layers is to write, `bytes` being layout.total_bytes() of device memory at a multiple of 64,
 // `reports` [layers][kv_heads][tiles]. The rows' page table or offset is the caller's to fill in.
@@ -41,9 +51,9 @@ using RowReader = std::function<absl::Status(KvSide side, uint32_t layer, uint32
                                              uint32_t count, float* rows)>;
 
 // `bytes`: those of the device, layout.total_bytes(), as copied from it (the payload alone is read), and `reports`
-// likewise. Tiles that the device cannot settle - misfit tokens, scales far apart - are encoded again by the reference.
-// INVALID_ARGUMENT: a number is not finite (named by tensor, layer, head, token, coordinate). FAILED_PRECONDITION: the
-// options ask for key means, which only the reference takes off.
+// likewise. `options`: those of ExpectBlock. Tiles that the device cannot settle - misfit tokens, scales far apart,
+// heads whose mean is not an ordinary one - are encoded again by the reference.
+// INVALID_ARGUMENT: a number is not finite (named by tensor, layer, head, token, coordinate).
 absl::StatusOr<std::vector<uint8_t>> FinishBlock(const ExpectedBlock& expected, const EncodeOptions& options,
                                                  std::span<const uint8_t> bytes, std::span<const TileReport> reports,
                                                  const RowReader& rows);

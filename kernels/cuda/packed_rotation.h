@@ -7,6 +7,7 @@
 #ifndef POLARKV_KERNELS_CUDA_PACKED_ROTATION_H_
 #define POLARKV_KERNELS_CUDA_PACKED_ROTATION_H_
 
+#include "kernels/cuda/encode_args.h"
 #include "kernels/cuda/row_stage.h"
 
 namespace polarkv::cuda {
@@ -62,63 +63,102 @@ POLARKV_WARP_FUNCTION typename W::F32 SumOfPartials(typename W::F32 (&partial)[1
   return partial[0] + W::ShuffleXor(partial[0], 16);
 }
 
+// The bits of a float, or of two numbers of 16 bits: of the larger magnitudes, of a NaN where one is. `magnitudes` has
+// no signs.
+template <class W, ElementType kType>
+POLARKV_WARP_FUNCTION typename W::U32 LargerMagnitudes(typename W::U32 magnitudes, typename W::U32 word) {
+  if constexpr (kType == ElementType::kF32) {
+    return W::AsU32(W::LargerMagnitude(W::FloatOfBits(magnitudes), W::FloatOfBits(word)));
+  } else {
+    return W::template LargerMagnitudes<kType>(magnitudes, word);
+  }
+}
+
+// As a float's bits, the same in both lanes of a token.
 template <class W, int kDim, ElementType kType>
-POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& row) {
+POLARKV_WARP_FUNCTION typename W::U32 LargestMagnitudeOf(const StagedRow<W, kDim, kType>& row) {
   using U32 = typename W::U32;
-  using F32 = typename W::F32;
-  constexpr uint32_t kChunks = kDim / 32;
   U32 largest = 0u;
   POLARKV_UNROLL
-  for (uint32_t i = 0; i < kChunks; ++i) {
-    F32 x[16];
-    row.Load(i, x);
+  for (uint32_t i = 0; i < kDim / 32; ++i) {
     POLARKV_UNROLL
-    for (const F32& value : x) largest = W::Max(largest, W::AsU32(value) & 0x7FFFFFFFu);
+    for (uint32_t v = 0; v < ElementBytes(kType); ++v) {
+      const Words4<W> words = row.LoadWords(i, v);
+      POLARKV_UNROLL
+      for (const U32& word : words.w) largest = LargerMagnitudes<W, kType>(largest, word);
+    }
   }
-  largest = W::Max(largest, W::ShuffleXor(largest, 16));
+  largest = LargerMagnitudes<W, kType>(largest, W::ShuffleXor(largest, 16));
+  if constexpr (kType == ElementType::kF32) return largest;
+  largest = W::Max(largest & 0xFFFFu, largest >> 16);
+  if constexpr (kType == ElementType::kBF16) return largest << 16;
+  return W::AsU32(W::LowHalf(largest));
+}
+
+// A lane's share of a row: normalised, with D's signs.
+template <class W, int kDim>
+struct SignedRow {
+  typename W::F32 x[kDim / 32][16];
+};
+
+// Normalises and measures the row. Numbers of fp16 are left as they are: neither they nor their squares leave the
+// floats' range, so the unit may come to the sum.
+template <class W, int kDim, ElementType kType>
+POLARKV_WARP_FUNCTION RowFacts<W> MeasureRow(const StagedRow<W, kDim, kType>& row, const RowSigns& signs,
+                                             SignedRow<W, kDim>& out) {
+  using U32 = typename W::U32;
+  using F32 = typename W::F32;
   RowFacts<W> facts;
-  FindExponent<W, kDim, kType>(row, largest, facts);
+  FindExponent<W, kDim, kType>(row, LargestMagnitudeOf<W, kDim, kType>(row), facts);
   F32 partial[16];
   POLARKV_UNROLL
   for (F32& sum : partial) sum = 0.0f;
   POLARKV_UNROLL
-  for (uint32_t i = 0; i < kChunks; ++i) {
-    F32 x[16];
-    row.Load(i, x);
+  for (uint32_t i = 0; i < kDim / 32; ++i) {
+    constexpr bool kWide = kType == ElementType::kF32;
+    const U32 negate = kWide ? W::ShiftRight(U32(signs.single[i]), ChunkParity<W>() * 16u)
+                             : W::ShiftRight(U32(signs.paired[i]), ChunkParity<W>() * 8u);
+    POLARKV_UNROLL
+    for (uint32_t v = 0; v < ElementBytes(kType); ++v) {
+      Words4<W> words = row.LoadWords(i, v);
+      POLARKV_UNROLL
+      for (uint32_t w = 0; w < 4; ++w) {
+        const int up = static_cast<int>((kWide ? 31 : 15) - (4 * v + w));
+        words.w[w] = words.w[w] ^ ((negate << up) & (kWide ? 0x80000000u : 0x80008000u));
+      }
+      StagedRow<W, kDim, kType>::Unpack(words, v, out.x[i]);
+    }
     POLARKV_UNROLL
     for (uint32_t c = 0; c < 16; ++c) {
-      const F32 normalised = x[c] * facts.unit;
-      partial[c] = W::Fma(normalised, normalised, partial[c]);
+      if constexpr (kType != ElementType::kF16) out.x[i][c] = out.x[i][c] * facts.unit;
+      partial[c] = W::Fma(out.x[i][c], out.x[i][c], partial[c]);
     }
   }
-  facts.norm = W::SquareRoot(SumOfPartials<W>(partial));
+  F32 square = SumOfPartials<W>(partial);
+  if constexpr (kType == ElementType::kF16) square = square * facts.unit * facts.unit;
+  facts.norm = W::SquareRoot(square);
   return facts;
 }
 
-// To the nearest integers at the encoders' norm, with D's signs, after the butterflies at stride 8. Adding 3 * 2^22
-// leaves no bits below the unit; in sums and differences of two such words it falls out of the bits that are kept.
+// To the nearest integers at the encoders' norm, after the butterflies at stride 8. Adding 3 * 2^22 leaves no bits
+// below the unit; in sums and differences of two such words it falls out of the bits that are kept.
 template <class W, int kDim, ElementType kType>
-POLARKV_WARP_FUNCTION void RoundRow(const StagedRow<W, kDim, kType>& row, const RowFacts<W>& facts, float rotation_gain,
-                                    const uint32_t (&signs)[8], PackedRow<W, kDim>& out) {
+POLARKV_WARP_FUNCTION void RoundRow(const SignedRow<W, kDim>& row, const RowFacts<W>& facts, float rotation_gain,
+                                    PackedRow<W, kDim>& out) {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   const auto some = facts.norm > F32(0.0f);
+  F32 gain = W::Select(some, W::DivideRounded(F32(rotation_gain), facts.norm), F32(0.0f));
   // x * unit is exact, so that the product is rounded once in either order.
-  const F32 gain = W::Select(some, W::DivideRounded(F32(rotation_gain), facts.norm), F32(0.0f)) * facts.unit;
+  if constexpr (kType == ElementType::kF16) gain = gain * facts.unit;
   POLARKV_UNROLL
   for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
-    F32 x[16];
-    row.Load(i, x);
-    const U32 negate = W::ShiftRight(U32(signs[i]), ChunkParity<W>() * 16u);
-    U32 rounded[16];
-    POLARKV_UNROLL
-    for (uint32_t c = 0; c < 16; ++c) {
-      const F32 value = W::FloatOfBits(W::AsU32(x[c]) ^ ((negate << static_cast<int>(31 - c)) & 0x80000000u));
-      rounded[c] = W::AsU32(W::Fma(value, gain, F32(0x1.8p23f)));
-    }
     POLARKV_UNROLL
     for (uint32_t k = 0; k < 8; ++k) {
-      out.v[i][k] = ((rounded[k] + rounded[k + 8]) << 16) + (rounded[k] - rounded[k + 8]);
+      const U32 a = W::AsU32(W::Fma(row.x[i][k], gain, F32(0x1.8p23f)));
+      const U32 b = W::AsU32(W::Fma(row.x[i][k + 8], gain, F32(0x1.8p23f)));
+      // a + b above a - b.
+      out.v[i][k] = a * 0x10001u + b * 0xFFFFu;
     }
   }
 }

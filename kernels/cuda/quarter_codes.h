@@ -85,10 +85,11 @@ POLARKV_WARP_FUNCTION void PackImages(const CodeOperand<kKind, W>& images, typen
   }
 }
 
-// Keys: atoms are 16 coordinates of the lane's token.
-template <class W, int kDim, int kKind>
-POLARKV_WARP_FUNCTION void ReadKeyImages(const CodePlanesOfSide& planes, const PermuteTables<kKind>& tables,
-                                         uint32_t quarter, PackedRow<W, kDim>& row) {
+// Keys: atoms are 16 coordinates of the lane's token. visit(chunk, first, step, images): those of words first, first +
+// step, .. of the chunk (packed_rotation.h), four in all.
+template <class W, int kDim, int kKind, class Visitor>
+POLARKV_WARP_FUNCTION void VisitKeyImages(const CodePlanesOfSide& planes, const PermuteTables<kKind>& tables,
+                                          uint32_t quarter, const Visitor& visit) {
   using U32 = typename W::U32;
   const KeyPlaces<W, kDim> places(quarter);
   POLARKV_UNROLL
@@ -111,13 +112,8 @@ POLARKV_WARP_FUNCTION void ReadKeyImages(const CodePlanesOfSide& planes, const P
       odd = nibbles[0];
       even = nibbles[1];
     }
-    U32 words[4];
-    PackImages<kKind, W>(LookUp<kKind, kOddWord, W>(tables, odd), words);
-    POLARKV_UNROLL
-    for (uint32_t k = 0; k < 4; ++k) row.v[i][7 - 2 * k] = words[k];
-    PackImages<kKind, W>(LookUp<kKind, 1, W>(tables, even), words);
-    POLARKV_UNROLL
-    for (uint32_t k = 0; k < 4; ++k) row.v[i][6 - 2 * k] = words[k];
+    visit(i, 7, -2, LookUp<kKind, kOddWord, W>(tables, odd));
+    visit(i, 6, -2, LookUp<kKind, 1, W>(tables, even));
   }
 }
 
@@ -128,9 +124,10 @@ class ValueImages {
   using U32 = typename W::U32;
   static constexpr uint32_t kStride = RowStage<kDim, kType>::kStride;
 
-  // Ends with the stage free for other use.
-  POLARKV_WARP_FUNCTION static void Read(const CodePlanesOfSide& planes, const PermuteTables<kKind>& tables,
-                                         uint32_t quarter, uint8_t* stage, PackedRow<W, kDim>& row) {
+  // visit: as of keys. Ends with the stage free for other use.
+  template <class Visitor>
+  POLARKV_WARP_FUNCTION static void Visit(const CodePlanesOfSide& planes, const PermuteTables<kKind>& tables,
+                                          uint32_t quarter, uint8_t* stage, const Visitor& visit) {
     POLARKV_UNROLL
     for (uint32_t first = 0; first < kDim / 4; first += 32) Spread(planes, quarter, first, stage);
     W::Sync();
@@ -139,10 +136,8 @@ class ValueImages {
     for (uint32_t i = 0; i < PackedRow<W, kDim>::kChunks; ++i) {
       POLARKV_UNROLL
       for (uint32_t half = 0; half < 2; ++half) {
-        U32 words[4];
-        PackImages<kKind, W>(LookUp<kKind, 1, W>(tables, W::LoadWord(stage, at + (16 * i + 4 * half))), words);
-        POLARKV_UNROLL
-        for (uint32_t k = 0; k < 4; ++k) row.v[i][4 * half + k] = words[k];
+        visit(i, static_cast<int>(4 * half), 1,
+              LookUp<kKind, 1, W>(tables, W::LoadWord(stage, at + (16 * i + 4 * half))));
       }
     }
     W::Sync();
@@ -211,6 +206,17 @@ class ValueImages {
     W::StoreShortIf(active, stage, at + 8 * kStride, pair);
   }
 };
+
+// visit(chunk, first, step, images), for all chunks of the lane's token.
+template <class W, int kDim, ElementType kType, int kKind, int kSide, class Visitor>
+POLARKV_WARP_FUNCTION void VisitImages(const CodePlanesOfSide& planes, const PermuteTables<kKind>& tables,
+                                       uint32_t quarter, uint8_t* stage, const Visitor& visit) {
+  if constexpr (kSide == 0) {
+    VisitKeyImages<W, kDim, kKind>(planes, tables, quarter, visit);
+  } else {
+    ValueImages<W, kDim, kKind, kType>::Visit(planes, tables, quarter, stage, visit);
+  }
+}
 
 }  // namespace polarkv::cuda
 

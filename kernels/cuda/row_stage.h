@@ -49,25 +49,33 @@ class StagedRow {
   using U32 = typename W::U32;
   using F32 = typename W::F32;
   static constexpr uint32_t kChunks = kDim / 32;  // a lane
+  static constexpr uint32_t kVectors = ElementBytes(kType);  // of 16 bytes, a chunk
 
   POLARKV_WARP_FUNCTION explicit StagedRow(uint8_t* stage)
       : stage_(stage),
         at_(QuarterToken<W>() * RowStage<kDim, kType>::kStride + ChunkParity<W>() * (16 * ElementBytes(kType))) {}
 
+  // As they are in memory.
+  POLARKV_WARP_FUNCTION Words4<W> LoadWords(uint32_t chunk, uint32_t v) const {
+    return W::LoadVector(stage_, at_ + (chunk * 32 * ElementBytes(kType) + 16 * v));
+  }
+
   // The coordinates of the lane's chunk number `chunk`.
   POLARKV_WARP_FUNCTION void Load(uint32_t chunk, F32 (&x)[16]) const {
-    constexpr uint32_t kVectors = ElementBytes(kType);  // of 16 bytes
     POLARKV_UNROLL
     for (uint32_t v = 0; v < kVectors; ++v) {
-      const Words4<W> words = W::LoadVector(stage_, at_ + (chunk * 32 * ElementBytes(kType) + 16 * v));
-      POLARKV_UNROLL
-      for (uint32_t i = 0; i < 4; ++i) {
-        if constexpr (kType == ElementType::kF32) {
-          x[4 * v + i] = W::FloatOfBits(words.w[i]);
-        } else {
-          x[8 * v + 2 * i] = LowElement(words.w[i]);
-          x[8 * v + 2 * i + 1] = HighElement(words.w[i]);
-        }
+      Unpack(W::LoadVector(stage_, at_ + (chunk * 32 * ElementBytes(kType) + 16 * v)), v, x);
+    }
+  }
+  // A chunk's vector number v.
+  POLARKV_WARP_FUNCTION static void Unpack(const Words4<W>& words, uint32_t v, F32 (&x)[16]) {
+    POLARKV_UNROLL
+    for (uint32_t i = 0; i < 4; ++i) {
+      if constexpr (kType == ElementType::kF32) {
+        x[4 * v + i] = W::FloatOfBits(words.w[i]);
+      } else {
+        x[8 * v + 2 * i] = LowElement(words.w[i]);
+        x[8 * v + 2 * i + 1] = HighElement(words.w[i]);
       }
     }
   }
@@ -75,6 +83,7 @@ class StagedRow {
   // Multiplies the rows of lanes where the condition holds by 2^64, which is exact: all their numbers are below 2^-60.
   POLARKV_WARP_FUNCTION void Lift(typename W::Bool condition) const {
     constexpr bool kWide = kType == ElementType::kF32;
+    POLARKV_UNROLL_BY(1)
     for (uint32_t word = 0; word < kDim * ElementBytes(kType) / 8; ++word) {
       const U32 at = at_ + (word / (kWide ? 16 : 8) * (32 * ElementBytes(kType)) + word % (kWide ? 16 : 8) * 4);
       const U32 x = W::LoadWord(stage_, at);

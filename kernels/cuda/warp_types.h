@@ -14,8 +14,9 @@
 //   U32 Lane(); Select(condition, x, y) of F32 and U32; Bool And(Bool, Bool)
 //   Load*/Store*: each lane at its own index, only where the condition holds (loads give 0 elsewhere); StoreOnce: one lane
 //   and of the encoders and decoders: Max, ShuffleXor, Select of U32 and I32, MaxOverWarp(I32), Ballot, Not; SquareRoot and
-//   DivideRounded (IEEE); CountBits, PackElements; FloatOfBits, LowHalf, HighHalf; DotLow, DotHigh (DP2A), DotFour (DP4A); Sync between a warp's
-//   stores and loads of shared memory
+//   DivideRounded (IEEE); CountBits, PackElements; FloatOfBits, LowHalf, HighHalf; Magnitude, LeastOfThree; DotLow,
+//   DotHigh (DP2A), DotFour (DP4A); Sync between a warp's stores and loads of shared memory; LoadRowVector
+// and of key means: F64, Widen, Narrow (to nearest), StoreDouble
 // Control flow is uniform over the warp.
 #ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_
 #define POLARKV_KERNELS_CUDA_WARP_TYPES_H_

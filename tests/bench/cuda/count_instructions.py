@@ -4,7 +4,8 @@
 usage: count_instructions.py KERNELS.cubin [--nvdisasm PATH] [--whole]
 
 With --whole: all instructions of each kernel, which of encoders and decoders, straight code for a quarter of a tile by a
-warp, is what a warp executes at most.
+warp, is what a warp executes at most; but for the encoders' search for trellis codes, whose loops are listed, those inside
+others in brackets.
 
 Printed per kernel: instructions on the path that every full tile takes, and those of blocks that are skipped by a branch
 (raising the softmax reference, masking a short tile). Where a switch picks one of several kinds of codes, its arms are printed
@@ -68,6 +69,19 @@ def switch_arms(instructions, labels, begin, end):
     return switches
 
 
+def loops(instructions, labels):
+    """Lengths of loops, of all but the shortest, with those inside in brackets."""
+    spans = [(target, i) for i, text in enumerate(instructions)
+             if (target := branch_target(text, labels)) is not None and target + 2 * SKIPPED_BLOCK < i]
+
+    def nested(first, last):
+        inside = sorted(span for span in spans if first <= span[0] and span[1] <= last and span != (first, last))
+        outer = [a for a in inside if not any(b[0] <= a[0] and a[1] <= b[1] and b != a for b in inside)]
+        return ", ".join(str(b - a + 1) + (f" [{inner}]" if (inner := nested(a, b)) else "") for a, b in outer)
+
+    return nested(-1, len(instructions))
+
+
 def hot_path(instructions, labels):
     loops = [(i - target, target, i) for i, text in enumerate(instructions)
              if (target := branch_target(text, labels)) is not None and target <= i]
@@ -110,7 +124,8 @@ def main():
         count = operations(hot)
         pipes = {"ALU": sum(count[op] for op in ALU), "FMA": sum(count[op] for op in FMA)}
         single = {op: count[op] for op in ("IMMA", "IDP", "SHFL", "LDS", "LDGSTS", "MUFU", "PRMT", "LOP3", "SHF", "I2FP", "LDL", "STL")}
-        print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}")
+        listed = loops(instructions, labels) if options.whole else ""
+        print(f"{kernel}: {len(hot)} instructions, {skipped} skipped; {pipes | single}" + (listed and f"; loops {listed}"))
         for number, arms in enumerate(switches):
             for arm in arms:
                 count = operations(arm)

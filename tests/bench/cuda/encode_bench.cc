@@ -1,5 +1,6 @@
 // Times encoding and decoding of blocks in device memory, next to a device-to-device copy in the same run. One JSON
-// line a case: bytes read plus written over the median time, and its share of what the copy reaches.
+// line a case: bytes read plus written over the median time, and its share of what the copy reaches. "means" are
+// blocks' own key means: "decided" of keys that have none, "taken off" of all.
 //
 // usage: cuda_encode_bench [--rounds N]
 #include <cstdio>
@@ -69,12 +70,17 @@ struct Memory {
   std::unique_ptr<Buffer> table;
 };
 
-void Print(const char* what, const BlockSpec& spec, const TokenRows& rows, double us, double bytes,
+void Print(const char* what, KeyMeanPolicy means, const BlockSpec& spec, const TokenRows& rows, double us, double bytes,
            double copy_bandwidth) {
   std::printf(
-      "{\"work\": \"%s\", \"codec\": \"%s\", \"type\": \"%s\", \"rows\": \"%s\", \"us\": %.2f, \"bytes\": %.0f, "
+      "{\"work\": \"%s\", \"means\": \"%s\", \"codec\": \"%s\", \"type\": \"%s\", \"rows\": \"%s\", \"us\": %.2f, "
+      "\"bytes\": %.0f, "
       "\"gb_per_s\": %.1f, \"rows_gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, \"of_copy\": %.3f}\n",
-      what, CodecPairName(spec.codec).c_str(), rows.type == ElementType::kF16 ? "fp16" : "bf16",
+      what,
+      means == KeyMeanPolicy::kNever  ? "none"
+      : means == KeyMeanPolicy::kAuto ? "decided"
+                                      : "taken off",
+      CodecPairName(spec.codec).c_str(), rows.type == ElementType::kF16 ? "fp16" : "bf16",
       rows.page_tokens == 0 ? "contiguous" : "pages", us, bytes, bytes / us / 1e3,
       2.0 * 2 * kLayers * kHeads * kBlocks * kBlockTokens * kHeadDim / us / 1e3, copy_bandwidth / 1e3,
       bytes / us / copy_bandwidth);
@@ -97,10 +103,12 @@ AttentionCodec CodecOf(const BlockSpec& spec, const LayerLayout& shape) {
   return codec;
 }
 
-void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Buffer& flush, double copy_bandwidth) {
-  const BlockSpec spec = SpecOf(pair);
+void Run(CodecPair pair, bool paged, ElementType type, KeyMeanPolicy means, uint32_t rounds, const Buffer& flush,
+         double copy_bandwidth) {
+  BlockSpec spec = SpecOf(pair);
+  if (means != KeyMeanPolicy::kNever) spec.rope = {RopePairing::kHalf, 500000, kHeadDim};
   EncodeOptions options;
-  options.key_mean = KeyMeanPolicy::kNever;
+  options.key_mean = means;
   const auto expected = ExpectBlock(spec, options);
   if (!expected.ok()) std::exit(1);
   const BlockLayout& layout = expected->layout;
@@ -117,6 +125,7 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
     EncodedPlace place = PlaceOf(*expected, first, memory.reports.As<TileReport>() + block * tiles);
     place.page_table = memory.table->As<int32_t>();
     place.first_token = block * kBlockTokens;
+    place.first_position += place.first_token;
     places.push_back(place);
     targets.push_back({place.page_table, 0, place.first_token});
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
@@ -132,19 +141,23 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
       pages.push_back(page);
     }
   }
-  if (const auto codec = EncodeCodecOf(spec); codec.has_value()) {
-    const Buffer on_device(places);
-    const EncodeBatch batch{memory.rows, on_device.As<EncodedPlace>(), kBlocks, spec.tiles(), kLayers, kHeads};
-    const double us = MedianMicroseconds(rounds, flush, [&] {
-      const LaunchError error = LaunchEncode(*codec, batch, nullptr);
-      if (error == LaunchError::kNone) return;
-      std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
-      std::exit(1);
-    });
-    Print("encode", spec, memory.rows, us, bytes, copy_bandwidth);
-  } else {
-    Check(cudaMemset(memory.blocks.As<void>(), 0, kBlocks * layout.total_bytes()), "fill");  // no escapes
-  }
+  const auto encoded = EncodeCodecOf(spec);
+  if (!encoded.has_value()) std::exit(1);
+  const Buffer on_device(places), phases(expected->spec.phases);
+  EncodeBatch encode{memory.rows, on_device.As<EncodedPlace>(), kBlocks, spec.tiles(), kLayers, kHeads,
+                     EncodeMeansOf(*expected)};
+  encode.means.phases = phases.As<uint64_t>();
+  encode.means.workspace_bytes = EncodeWorkspaceBytes(*encoded, encode);
+  const Buffer workspace(encode.means.workspace_bytes);
+  encode.means.workspace = workspace.As<void>();
+  const double encode_us = MedianMicroseconds(rounds, flush, [&] {
+    const LaunchError error = LaunchEncode(*encoded, encode, nullptr);
+    if (error == LaunchError::kNone) return;
+    std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
+    std::exit(1);
+  });
+  Print("encode", means, spec, memory.rows, encode_us, bytes, copy_bandwidth);
+  if (means != KeyMeanPolicy::kNever) return;
   const Buffer page_layers(pages), row_places(targets);
   const DecodeBatch batch{memory.rows, page_layers.As<PageLayer>(), kLayers, row_places.As<RowPlace>(), kBlocks,
                           spec.tiles(), kLayers, kHeads};
@@ -155,7 +168,7 @@ void Run(CodecPair pair, bool paged, ElementType type, uint32_t rounds, const Bu
     std::fprintf(stderr, "cuda_encode_bench: %s\n", LaunchErrorText(error));
     std::exit(1);
   });
-  Print("decode", spec, memory.rows, us, bytes, copy_bandwidth);
+  Print("decode", means, spec, memory.rows, us, bytes, copy_bandwidth);
 }
 
 }  // namespace
@@ -170,11 +183,19 @@ int Main(uint32_t rounds) {
   const double copy_bandwidth = CopyBandwidth(rounds, flush);
   for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTurbo3, CodecId::kTurbo2}) {
     for (const bool paged : {false, true})
-      Run({codec, codec}, paged, ElementType::kBF16, rounds, flush, copy_bandwidth);
+      Run({codec, codec}, paged, ElementType::kBF16, KeyMeanPolicy::kNever, rounds, flush, copy_bandwidth);
   }
-  Run({CodecId::kTurbo4, CodecId::kTurbo4}, true, ElementType::kF16, rounds, flush, copy_bandwidth);
+  const auto run = [&](CodecPair pair, ElementType type, KeyMeanPolicy means) {
+    Run(pair, true, type, means, rounds, flush, copy_bandwidth);
+  };
+  run({CodecId::kTurbo4, CodecId::kTurbo4}, ElementType::kF16, KeyMeanPolicy::kNever);
   for (const CodecId codec : {CodecId::kTrellis3, CodecId::kTrellis2, CodecId::kTrellis1}) {
-    Run({codec, codec}, true, ElementType::kBF16, rounds, flush, copy_bandwidth);
+    run({codec, codec}, ElementType::kBF16, KeyMeanPolicy::kNever);
+  }
+  run({CodecId::kTrellis3, CodecId::kTurbo4}, ElementType::kBF16, KeyMeanPolicy::kNever);
+  for (const KeyMeanPolicy means : {KeyMeanPolicy::kAuto, KeyMeanPolicy::kAlways}) {
+    run({CodecId::kTurbo4, CodecId::kTurbo4}, ElementType::kBF16, means);
+    run({CodecId::kTrellis3, CodecId::kTrellis3}, ElementType::kBF16, means);
   }
   return 0;
 }

@@ -1,6 +1,8 @@
-// The cases of encode_test.cc and decode_test.cc on a device: every type of numbers with every codec and head_dim.
+// The cases of the tests of encoders, means and decoders on emulated lanes, on a device: every type of numbers with every
+// codec and head_dim.
 #include <cuda_runtime_api.h>
 
+#include "tests/kernels/cuda/biased_keys.h"
 #include "tests/kernels/cuda/decode_fixture.h"
 #include "tests/kernels/cuda/device_memory.h"
 
@@ -14,21 +16,22 @@ void CopyBack(const DeviceMemory& from, std::vector<T>& to) {
 }
 
 struct DeviceBackend {
-  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, Tensors& tensors,
-                     std::vector<uint8_t>& bytes, std::vector<TileReport>& reports) {
-    const DeviceMemory memory(tensors.memory), table(tensors.table), out(bytes), report(reports);
+  static void Encode(const EncodeCodec& codec, const ExpectedBlock& block, const std::vector<float>& given,
+                     Tensors& tensors, std::vector<uint8_t>& bytes, std::vector<TileReport>& reports) {
+    const DeviceMemory memory(tensors.memory), table(tensors.table), out(bytes), report(reports), means(given),
+        phases(block.spec.phases);
     EncodedPlace place = PlaceOf(block, out.As<uint8_t>(), report.As<TileReport>());
     place.page_table = table.As<int32_t>();
     place.row_offset = tensors.offset;
     const DeviceMemory places(std::vector<EncodedPlace>{place});
     tensors.SetPointers(memory.As<uint8_t>());
-    EncodeBatch batch;
-    batch.rows = tensors.rows;
+    EncodeBatch batch = BatchOf(block, tensors);
     batch.places = places.As<EncodedPlace>();
-    batch.blocks = 1;
-    batch.tiles_per_block = block.spec.tiles();
-    batch.layers = block.spec.layers;
-    batch.kv_heads = block.spec.kv_heads;
+    batch.means.given = means.As<float>();
+    batch.means.phases = phases.As<uint64_t>();
+    const DeviceMemory workspace(EncodeWorkspaceBytes(codec, batch));
+    batch.means.workspace = workspace.As<void>();
+    batch.means.workspace_bytes = EncodeWorkspaceBytes(codec, batch);
     const LaunchError error = LaunchEncode(codec, batch, nullptr);
     ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     CopyBack(out, bytes);
@@ -71,17 +74,27 @@ class CudaDeviceEncodeTest : public ::testing::Test {
 };
 
 constexpr ElementType kTypes[] = {ElementType::kF16, ElementType::kBF16, ElementType::kF32};
-constexpr CodecId kTurbo[] = {CodecId::kTurbo2, CodecId::kTurbo3, CodecId::kTurbo4};
 constexpr CodecId kAll[] = {CodecId::kTurbo2,   CodecId::kTurbo3,   CodecId::kTurbo4,
                             CodecId::kTrellis1, CodecId::kTrellis2, CodecId::kTrellis3};
 
 TEST_F(CudaDeviceEncodeTest, EncodesEveryCodecHeadDimAndType) {
   for (const uint32_t dim : {64u, 128u, 256u}) {
-    for (const CodecId codec : kTurbo) {
+    for (const CodecId codec : kAll) {
       for (const ElementType type : kTypes) {
         SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
         Encode({.shape = {2, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0}, dim);
       }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesMixedCodecsAndWaysOfEqualCost) {
+  const FillNumber sparse = [](uint32_t token, uint32_t j, float) { return j == token % 64 ? 3.0f : 0.0f; };
+  for (const CodecId k : kAll) {
+    for (const CodecId v : kAll) {
+      SCOPED_TRACE(static_cast<uint32_t>(k) * 100 + static_cast<uint32_t>(v));
+      Encode({.shape = {1, 2, 70, 64}, .codec = {k, v}, .first_position = 0}, 7);
+      Encode({.shape = {1, 1, 64, 128}, .codec = {k, v}, .escapes = false, .k = sparse, .v = sparse}, 8);
     }
   }
 }
@@ -100,14 +113,19 @@ TEST_F(CudaDeviceEncodeTest, EncodesHugeTinyAndMisfitNumbers) {
     SCOPED_TRACE(magnitude);
     const FillNumber scaled = [=](uint32_t, uint32_t, float x) { return std::clamp(x, -3.0f, 3.0f) * magnitude; };
     for (const ElementType type : {ElementType::kBF16, ElementType::kF32}) {
-      Encode({.shape = {1, 1, 70, 128}, .type = type, .k = scaled, .v = scaled}, 1);
+      for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis2}) {
+        Encode({.shape = {1, 1, 70, 128}, .codec = {codec, codec}, .type = type, .k = scaled, .v = scaled}, 1);
+      }
     }
   }
   const FillNumber far = [](uint32_t token, uint32_t j, float x) {
     return j == 5 && token % 7 == 0 ? 60.0f : std::ldexp(x, token % 9 == 0 ? -40 : 40);
   };
   for (const bool escapes : {true, false}) {
-    Encode({.shape = {1, 2, 128, 128}, .first_position = 0, .escapes = escapes, .k = far, .v = far}, 2);
+    for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+      Encode({.shape = {1, 2, 128, 128}, .codec = {codec, codec}, .first_position = 0, .escapes = escapes, .k = far,
+              .v = far}, 2);
+    }
   }
 }
 
@@ -117,6 +135,82 @@ TEST_F(CudaDeviceEncodeTest, ReportsWhatIsNotFinite) {
     Encode({.shape = {.tokens = 100}, .type = type, .k = bad}, 1);
     Encode({.shape = {.tokens = 100}, .type = type, .v = bad}, 1);
   }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesBlocksWithMeansOfTheirOwn) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const CodecId codec : kAll) {
+      for (const ElementType type : kTypes) {
+        SCOPED_TRACE(dim * 1000 + static_cast<uint32_t>(codec) * 10 + static_cast<uint32_t>(type));
+        EncodeCase c{.shape = {4, 3, 150, dim}, .codec = {codec, codec}, .type = type, .first_position = 0};
+        c.rope = {RopePairing::kHalf, 10000, static_cast<uint16_t>(dim)};
+        c.key_mean = KeyMeanPolicy::kAuto;
+        Encode(WithBias(c, {{0, 20, 120, 600}}), dim);
+      }
+    }
+  }
+  for (const CodecId k : kAll) {
+    for (const CodecId v : kAll) {
+      SCOPED_TRACE(static_cast<uint32_t>(k) * 100 + static_cast<uint32_t>(v));
+      EncodeCase c{.shape = {2, 2, 70, 128}, .codec = {k, v}, .first_position = 0};
+      c.rope = {RopePairing::kInterleaved, 500000, 128};
+      c.key_mean = KeyMeanPolicy::kAlways;
+      Encode(WithBias(c, {{20}}), 7);
+    }
+  }
+  for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+    for (const uint16_t dims : {2, 32, 96, 128}) {
+      for (const uint64_t position : {uint64_t{0}, (uint64_t{1} << 53) - 5000}) {
+        SCOPED_TRACE(dims);
+        EncodeCase c{.shape = {3, 2, 1009, 128}, .layout = RowLayout::kNhdPages, .first_position = position};
+        c.rope = {pairing, 500000, dims};
+        for (const KeyMeanPolicy policy : {KeyMeanPolicy::kAuto, KeyMeanPolicy::kAlways}) {
+          c.key_mean = policy;
+          Encode(WithBias(c, {{0, .6f, 20}, BiasShape::kFewPairs}), dims);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesKeysWithoutMeansOfAProfile) {
+  const auto skip = [](uint32_t layer, uint32_t head) { return layer == 1 || head == 2; };
+  for (const CodecId codec : kAll) {
+    for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+      for (const ElementType type : kTypes) {
+        for (const float size : {.2f, 20.0f}) {
+          SCOPED_TRACE(static_cast<float>(codec) * 1000 + size);
+          EncodeCase c{.shape = {3, 2, 577, 128}, .codec = {codec, codec}, .type = type, .first_position = 0};
+          c.rope = {pairing, 10000, 128};
+          c.key_mean = KeyMeanPolicy::kAuto;
+          c.first_kv_head = 1;
+          const KeyMeanProfilePtr profile = ProfileOf(c, {{size}}, skip);
+          c = WithBias(c, {{size}});
+          c.profile = profile.get();
+          Encode(c, 5);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaDeviceEncodeTest, EncodesMeansOfHugeTinyAndOddNumbers) {
+  for (const float magnitude : {0.0f, 1e36f, 1e13f, 1e-13f, 1e-20f, 1e-37f, 1e-42f}) {
+    for (const KeyMeanPolicy policy : {KeyMeanPolicy::kAuto, KeyMeanPolicy::kAlways}) {
+      SCOPED_TRACE(magnitude);
+      EncodeCase c{.shape = {1, 2, 90, 128}, .type = ElementType::kF32};
+      c.k = [=](uint32_t, uint32_t j, float x) { return (j % 3 == 0 ? x + 10 : x) * magnitude; };
+      c.rope = {RopePairing::kHalf, 10000, 64};
+      c.key_mean = policy;
+      for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+        c.codec = {codec, codec};
+        Encode(c, 7);
+      }
+    }
+  }
+  EncodeCase c{.shape = {2, 2, 100, 128}, .key_mean = KeyMeanPolicy::kAuto};
+  c.k = [](uint32_t token, uint32_t j, float x) { return token == 67 && j == 100 ? NAN : x + 10; };
+  Encode(c, 8);
 }
 
 TEST_F(CudaDeviceEncodeTest, DecodesEveryCodecHeadDimAndType) {

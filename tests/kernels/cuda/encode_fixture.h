@@ -25,6 +25,8 @@ enum class RowLayout { kContiguous, kStrided, kNhdPages, kHndPages, kInterleaved
 // Token, coordinate and a random number of N(0,1) -> a number of the tensor.
 using FillNumber = std::function<float(uint32_t token, uint32_t coordinate, float normal)>;
 inline float Plain(uint32_t, uint32_t, float normal) { return normal; }
+// Changes a key, [head_dim], whose numbers FillNumber has made.
+using ShapeKey = std::function<void(uint32_t layer, uint32_t head, uint32_t token, float* key)>;
 
 inline Dtype DtypeOf(ElementType type) {
   return type == ElementType::kF16 ? Dtype::kF16 : type == ElementType::kBF16 ? Dtype::kBF16 : Dtype::kF32;
@@ -45,11 +47,12 @@ struct TensorShape {
 // are NaN.
 struct Tensors {
   Tensors(const TensorShape& of, ElementType type, RowLayout layout, uint32_t seed, const FillNumber& k,
-          const FillNumber& v)
+          const FillNumber& v, const ShapeKey& shape_key = nullptr)
       : shape(of), bytes(ElementBytes(type)) {
     std::mt19937 random(seed);
     LayOut(type, layout, random);
     std::normal_distribution<float> normal;
+    std::vector<float> numbers(shape.head_dim);
     for (int side = 0; side < 2; ++side) {
       plain[side].resize(size_t{shape.layers} * shape.kv_heads * shape.tokens * shape.head_dim * bytes);
       uint8_t* to = plain[side].data();
@@ -57,8 +60,10 @@ struct Tensors {
         for (uint32_t head = 0; head < shape.kv_heads; ++head) {
           for (uint32_t token = 0; token < shape.tokens; ++token) {
             const int64_t row = rows.Row(table.data(), offset, layer, head, token);
+            for (uint32_t j = 0; j < shape.head_dim; ++j) numbers[j] = (side == 0 ? k : v)(token, j, normal(random));
+            if (side == 0 && shape_key != nullptr) shape_key(layer, head, token, numbers.data());
             for (uint32_t j = 0; j < shape.head_dim; ++j, to += bytes) {
-              const uint32_t number = NumberBits(type, (side == 0 ? k : v)(token, j, normal(random)));
+              const uint32_t number = NumberBits(type, numbers[j]);
               std::memcpy(to, &number, bytes);
               std::memcpy(memory.data() + (side * side_elements + row + j) * bytes, &number, bytes);
             }
@@ -134,11 +139,25 @@ struct EncodeCase {
   uint64_t first_position = 64;
   bool escapes = true;
   FillNumber k = Plain, v = Plain;
+  ShapeKey shape_key = nullptr;
+  Rope rope = {};
+  KeyMeanPolicy key_mean = KeyMeanPolicy::kNever;
+  const KeyMeanProfile* profile = nullptr;
+  uint16_t first_kv_head = 0;
 };
 
-// Backend::Encode(codec, batch of one block on the host, the expected block's bytes, reports) as a launch would.
-template <class Backend>
-void ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
+inline EncodeBatch BatchOf(const ExpectedBlock& block, const Tensors& tensors) {
+  EncodeBatch batch;
+  batch.rows = tensors.rows;
+  batch.blocks = 1;
+  batch.tiles_per_block = block.spec.tiles();
+  batch.layers = block.spec.layers;
+  batch.kv_heads = block.spec.kv_heads;
+  batch.means = EncodeMeansOf(block);
+  return batch;
+}
+
+inline BlockSpec SpecOf(const EncodeCase& c) {
   BlockSpec spec;
   spec.layers = static_cast<uint16_t>(c.shape.layers);
   spec.kv_heads = static_cast<uint16_t>(c.shape.kv_heads);
@@ -147,10 +166,19 @@ void ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
   spec.first_position = c.first_position;
   spec.codec = c.codec;
   spec.source_dtype = DtypeOf(c.type);
-  Tensors tensors(c.shape, c.type, c.layout, seed, c.k, c.v);
+  spec.rope = c.rope;
+  spec.first_kv_head = c.first_kv_head;
+  return spec;
+}
+
+template <class Backend>
+void CompareBytes(const EncodeCase& c, uint32_t seed, std::vector<bool>& has_means) {
+  const BlockSpec spec = SpecOf(c);
+  Tensors tensors(c.shape, c.type, c.layout, seed, c.k, c.v, c.shape_key);
   EncodeOptions options;
-  options.key_mean = KeyMeanPolicy::kNever;
+  options.key_mean = c.key_mean;
   options.escapes = c.escapes;
+  options.profile = c.profile;
 
   const auto codec = EncodeCodecOf(spec);
   ASSERT_TRUE(codec.has_value());
@@ -159,7 +187,9 @@ void ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
   std::vector<uint8_t> bytes(expected->layout.total_bytes(), 0xA5);
   std::vector<TileReport> reports(size_t{spec.layers} * spec.kv_heads * spec.tiles());
   std::memset(reports.data(), 0xA5, reports.size() * sizeof reports[0]);
-  Backend::Encode(*codec, *expected, tensors, bytes, reports);
+  std::vector<float> given;
+  if (expected->means == MeanSource::kGiven) given = GivenMeans(*expected, *c.profile);
+  Backend::Encode(*codec, *expected, given, tensors, bytes, reports);
 
   const auto block = FinishBlock(*expected, options, bytes, reports, ReaderOf(tensors));
   const auto reference = reference::EncodeBlock(spec, tensors.View(0), tensors.View(1), options);
@@ -168,6 +198,18 @@ void ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
   ASSERT_EQ(block->size(), reference->size());
   const auto [mine, theirs] = std::ranges::mismatch(*block, *reference);
   EXPECT_TRUE(mine == block->end()) << "first difference at byte " << mine - block->begin() << " of " << block->size();
+  const auto view = BlockView::Parse(*reference, VerifyPayload::kYes);
+  ASSERT_TRUE(view.ok()) << view.status();
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) has_means.push_back(view->spec().layer_part(layer).key_mean);
+}
+
+// Backend::Encode(codec, expected block, its given means, tensors, the block's bytes, reports) as a launch would.
+// Returns which layers have means.
+template <class Backend>
+std::vector<bool> ExpectReferenceBytes(const EncodeCase& c, uint32_t seed) {
+  std::vector<bool> has_means;
+  CompareBytes<Backend>(c, seed, has_means);
+  return has_means;
 }
 
 }  // namespace polarkv::cuda

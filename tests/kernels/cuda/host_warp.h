@@ -4,7 +4,6 @@
 #define POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -14,74 +13,17 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
+#include "tests/kernels/cuda/host_encode_operations.h"
+#include "tests/kernels/cuda/host_lanes.h"
 
 namespace polarkv::cuda {
 
-template <class T>
-struct Lanes {
-  std::array<T, 32> v{};
-  Lanes() = default;
-  Lanes(T x) { v.fill(x); }  // NOLINT: a scalar is the same in every lane
-  T& operator[](size_t lane) { return v[lane]; }
-  const T& operator[](size_t lane) const { return v[lane]; }
-};
-
-template <class Result, class Function>
-Lanes<Result> EachLane(Function function) {
-  Lanes<Result> result;
-  for (size_t lane = 0; lane < 32; ++lane) result[lane] = static_cast<Result>(function(lane));
-  return result;
-}
-
-#define POLARKV_LANES_OPERATOR(op)                                       \
-  template <class T>                                                     \
-  Lanes<T> operator op(const Lanes<T>& a, const Lanes<T>& b) {           \
-    return EachLane<T>([&](size_t lane) { return a[lane] op b[lane]; }); \
-  }                                                                      \
-  template <class T>                                                     \
-  Lanes<T> operator op(const Lanes<T>& a, std::type_identity_t<T> b) {   \
-    return EachLane<T>([&](size_t lane) { return a[lane] op b; });       \
-  }
-POLARKV_LANES_OPERATOR(+)
-POLARKV_LANES_OPERATOR(-)
-POLARKV_LANES_OPERATOR(*)
-POLARKV_LANES_OPERATOR(&)
-POLARKV_LANES_OPERATOR(|)
-POLARKV_LANES_OPERATOR(^)
-POLARKV_LANES_OPERATOR(/)
-#undef POLARKV_LANES_OPERATOR
-
-template <class T>
-Lanes<T> operator<<(const Lanes<T>& a, int bits) {
-  // Through unsigned: a shifted-out sign bit is what the hardware drops.
-  return EachLane<T>([&](size_t lane) { return static_cast<std::make_unsigned_t<T>>(a[lane]) << bits; });
-}
-template <class T>
-Lanes<T> operator>>(const Lanes<T>& a, int bits) {
-  return EachLane<T>([&](size_t lane) { return a[lane] >> bits; });
-}
-template <class T>
-Lanes<T> operator-(const Lanes<T>& a) {
-  return EachLane<T>([&](size_t lane) { return -a[lane]; });
-}
-template <class T>
-Lanes<T> operator<<(const Lanes<T>& a, const Lanes<uint32_t>& bits) {
-  return EachLane<T>([&](size_t lane) { return a[lane] << bits[lane]; });
-}
-template <class T>
-Lanes<bool> operator>(const Lanes<T>& a, const Lanes<T>& b) {
-  return EachLane<bool>([&](size_t lane) { return a[lane] > b[lane]; });
-}
-template <class T>
-Lanes<bool> operator>=(const Lanes<T>& a, const Lanes<T>& b) {
-  return EachLane<bool>([&](size_t lane) { return a[lane] >= b[lane]; });
-}
-
-struct HostWarp {
+struct HostWarp : HostEncodeOperations {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
   using I64 = Lanes<int64_t>;
+  using F64 = Lanes<double>;
   using Bool = Lanes<bool>;
 
   static U32 Lane() {
@@ -346,6 +288,28 @@ struct HostWarp {
     }
     return loaded;
   }
+  static Words4<HostWarp> LoadRowVector(const uint8_t* const* rows, const U32& token, const U32& byte_offset) {
+    Words4<HostWarp> loaded;
+    for (size_t lane = 0; lane < 32; ++lane) {
+      uint32_t words[4] = {};
+      const uint8_t* const row = rows[token[lane]];
+      if (row != nullptr) {
+        EXPECT_EQ(reinterpret_cast<uintptr_t>(row + byte_offset[lane]) % 16, 0u);
+        std::memcpy(words, row + byte_offset[lane], sizeof words);
+      }
+      for (size_t i = 0; i < 4; ++i) loaded.w[i][lane] = words[i];
+    }
+    return loaded;
+  }
+  static F64 Widen(const F32& x) {
+    return EachLane<double>([&](size_t lane) { return x[lane]; });
+  }
+  static F32 Narrow(const F64& x) {
+    return EachLane<float>([&](size_t lane) { return x[lane]; });
+  }
+  static void StoreDouble(double* to, const U32& index, const F64& x) {
+    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
+  }
   static U32 LoadWord(const uint8_t* from, const U32& byte_offset) {
     return EachLane<uint32_t>([&](size_t lane) {
       uint32_t word;
@@ -377,13 +341,16 @@ struct HostWarp {
   static void StoreWord(int8_t* to, const U32& byte_offset, const U32& x) {
     for (size_t lane = 0; lane < 32; ++lane) std::memcpy(to + byte_offset[lane], &x[lane], 4);
   }
-  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static F32 LoadElement(const Bool& condition, const void* from, const I64& index) {
-    static_assert(kType == ElementType::kF32);
-    return EachLane<float>(
-        [&](size_t lane) { return condition[lane] ? static_cast<const float*>(from)[index[lane]] : 0.0f; });
+    return EachLane<float>([&](size_t lane) {
+      if (!condition[lane]) return 0.0f;
+      if constexpr (kType == ElementType::kF32) return static_cast<const float*>(from)[index[lane]];
+      const uint16_t bits = static_cast<const uint16_t*>(from)[index[lane]];
+      return kType == ElementType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
+    });
   }
+  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static void StoreElement(const Bool& condition, void* to, const I64& index, const F32& x) {
     static_assert(kType == ElementType::kF32);

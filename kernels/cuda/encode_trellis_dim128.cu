@@ -1,0 +1,7 @@
+#include "kernels/cuda/encode_kernels.cuh"
+
+namespace polarkv::cuda {
+
+template cudaError_t LaunchEncodeTrellis<128>(CodeKind, const EncodeArgs&, const MeanArgs&, cudaStream_t);
+
+}  // namespace polarkv::cuda
