@@ -41,11 +41,12 @@ KeyMeanTurns TurnsOf(const BlockView& block) {
 
 }  // namespace
 
-std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer) {
+std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer, bool profile_resident) {
   const LayerLayout& shape = block.layout().layer(layer);
   const auto key = CodesOf(shape.codec.k, block.planes(), PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0);
   const auto value = CodesOf(shape.codec.v, block.planes(), PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
   if (!key.has_value() || !value.has_value() || !block.CheckMeans(layer).ok()) return std::nullopt;
+  if (shape.key_mean && block.spec().HasProfile() && !profile_resident) return std::nullopt;
   AttentionCodec codec;
   codec.head_dim = block.spec().head_dim;
   codec.key_kind = key->kind;

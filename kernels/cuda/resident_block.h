@@ -11,15 +11,15 @@ namespace polarkv::cuda {
 
 // How the layer's codes are read with the planes that the view holds, and how its key means are turned; nothing where no
 // kernel reads them: other codecs, means of a profile that the view was not given. LaunchAttention and LaunchDecode know of which of these they have kernels. The same for all blocks of a namespace of which the same planes were fetched.
-std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer);
+// `profile_resident`: the profile's bytes are in device memory too; without, blocks that need them have no kernel.
+std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t layer, bool profile_resident = false);
 
 // Of a launch on blocks some of which have key means and some have not: gives `launch` the means of `block`. False if both
 // have means that are turned otherwise.
 bool JoinKeyMeans(const AttentionCodec& block, AttentionCodec& launch);
 
 // The layer of the block in the page table. `bytes`: where the view's bytes were copied to, 64-byte aligned; `profile`:
-// where those of its
-// profile were, 8-byte aligned; not null if the view has one. The view must hold the layer.
+// where those of its profile were, 8-byte aligned, not null if the view has one. The view must hold the layer.
 PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile = nullptr);
 
 }  // namespace polarkv::cuda

@@ -74,10 +74,10 @@ class AttentionFixture {
 
   void Run() {
     const AttentionBatch batch = Batch();
-    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer);
+    const auto codec_of_block = AttentionCodecOf(views_.front(), kLayer, true);
     ASSERT_TRUE(codec_of_block.has_value());
     AttentionCodec codec = *codec_of_block;
-    for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer), codec));
+    for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer, true), codec));
     ASSERT_EQ(codec.means.any, shape_.means.in != MeansIn::kNothing);
     int raw_values = 0;
     for (const BlockView& view : views_) raw_values += RawValuesWithMean(view, kLayer);

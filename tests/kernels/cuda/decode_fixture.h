@@ -92,7 +92,7 @@ void ExpectReferenceRows(const DecodeCase& c, uint32_t seed) {
 
   Tensors rows(c.of.shape, c.type, c.of.layout, seed, Plain, Plain);
   const std::vector<uint8_t> before = rows.memory;
-  const auto codec = AttentionCodecOf(*view, 0);
+  const auto codec = AttentionCodecOf(*view, 0, true);
   ASSERT_TRUE(codec.has_value());
   ASSERT_EQ(codec->means.any, c.means.in != MeansIn::kNothing);
   Backend::Decode(*codec, *view, rows);
