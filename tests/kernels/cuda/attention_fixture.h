@@ -115,6 +115,9 @@ class AttentionFixture {
     codec = *codec_of_block;
     for (const BlockView& view : views_) ASSERT_TRUE(JoinKeyMeans(*AttentionCodecOf(view, kLayer), codec));
     ASSERT_EQ(codec.means.any, shape_.means.in != MeansIn::kNothing);
+    int raw_values = 0;
+    for (const BlockView& view : views_) raw_values += RawValuesWithMean(view, kLayer);
+    ASSERT_EQ(raw_values > 0, !shape_.means.on_every_token);
     ASSERT_EQ(codec.key_kind, shape_.key_kind);
   }
   AttentionBatch Batch() {

@@ -3,7 +3,9 @@
 #define POLARKV_TESTS_KERNELS_CUDA_KEY_MEAN_CASE_H_
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -22,7 +24,7 @@ struct KeyMeanShape {
   bool all_pairs = true;  // else four of them
   Rope rope{RopePairing::kHalf, 10000.0f, 64};
   uint64_t first_position = 0;
-  bool on_every_token = true;  // else every seventh has no bias, and every eleventh has a value that is stored raw
+  bool on_every_token = true;  // else every seventh has no bias, and some have a value that is stored raw
 };
 
 // A bias; its pairs' directions are random.
@@ -55,7 +57,7 @@ inline testing::Kv BiasedKv(const KeyMeanShape& shape, const BlockSpec& spec, fl
     const std::vector<float> bias = RandomBias(shape, d, bias_seed + head);
     for (uint32_t token = 0; token < spec.tokens; ++token) {
       const size_t row = (size_t{head} * spec.tokens + token) * d;
-      if (!shape.on_every_token && token % 11 == 5) kv.v[row + 7] += 1000 * magnitude;
+      if (!shape.on_every_token && token % 23 == 5) kv.v[row + 7] += 1e5f * magnitude;
       if (!shape.on_every_token && token % 7 == 3) continue;
       float turned[kMaxHeadDim];
       TurnToPosition(spec.rope, phases, spec.first_position + token, bias.data(), d, turned);
@@ -79,6 +81,17 @@ inline KeyMeanProfilePtr ProfileOfBiases(const KeyMeanShape& shape, const BlockS
     WriteRecord(bias.data(), spec.head_dim, records.data() + of_model * bytes);
   }
   return KeyMeanProfile::Make(model, records).value();
+}
+
+// Tokens of the layer whose value alone is stored raw, and whose key lacks the mean.
+inline int RawValuesWithMean(const BlockView& block, uint32_t layer) {
+  int count = 0;
+  for (uint32_t tile = 0; tile < block.spec().tiles(); ++tile) {
+    TileHead head;
+    std::memcpy(&head, block.Tile(layer, PlaneKind::kBase, 0, tile).data(), sizeof head);
+    count += std::popcount(head.v_escapes & head.k_mean & ~head.k_escapes);
+  }
+  return count;
 }
 
 // How far a logit may be off for its mean, in natural units of <q, k>: .4 of what roundings could add up to at worst
