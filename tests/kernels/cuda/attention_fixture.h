@@ -145,7 +145,10 @@ class AttentionFixture {
     for (float& x : kv.k) x *= shape_.magnitude;
     for (size_t i = 0; shape_.equal_keys && i < kv.k.size(); ++i) kv.k[i] = kv.k[i / (tokens * dim_) * tokens * dim_ + i % dim_];
     for (float& x : kv.v) x *= shape_.magnitude;
-    blocks_.push_back(testing::Encode(spec, kv));
+    // Equal keys are equal to their mean.
+    EncodeOptions options;
+    if (shape_.equal_keys) options.key_mean = KeyMeanPolicy::kNever;
+    blocks_.push_back(testing::Encode(spec, kv, options));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
     if (HasRefinement(shape_.key_kind) && BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
     if (BitsOfKind(shape_.key_kind) > 3) planes |= PlaneBit(PlaneKind::kKeyRefine0);
