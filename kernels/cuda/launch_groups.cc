@@ -11,10 +11,11 @@ namespace {
 
 // Every member of AttentionCodec, tied so that a new one does not go unseen.
 bool ReadAlike(const AttentionCodec& a, const AttentionCodec& b) {
-  const auto& [dim_a, key_a, value_a, key_image_a, value_image_a, seed_a, base_a, refine_a] = a;
-  const auto& [dim_b, key_b, value_b, key_image_b, value_image_b, seed_b, base_b, refine_b] = b;
+  const auto& [dim_a, key_a, value_a, key_image_a, value_image_a, seed_a, pairs_a, interleaved_a, base_a, refine_a] = a;
+  const auto& [dim_b, key_b, value_b, key_image_b, value_image_b, seed_b, pairs_b, interleaved_b, base_b, refine_b] = b;
   return dim_a == dim_b && key_a == key_b && value_a == value_b && std::ranges::equal(key_image_a, key_image_b) &&
-         std::ranges::equal(value_image_a, value_image_b) && seed_a == seed_b && base_a == base_b && refine_a == refine_b;
+         std::ranges::equal(value_image_a, value_image_b) && seed_a == seed_b && pairs_a == pairs_b &&
+         interleaved_a == interleaved_b && base_a == base_b && refine_a == refine_b;
 }
 
 // Full blocks have as many tokens as the group's pages have room for.
