@@ -61,8 +61,9 @@ cudaError_t LaunchDecodeKind(CodeKind kind, const int8_t (&image)[16], const Dec
       return LaunchDecodeSide<kDim, kType, kTrellis2, kSide>(image, args, stream);
     case kTrellis3:
       return LaunchDecodeSide<kDim, kType, kTrellis3, kSide>(image, args, stream);
+    default:
+      return cudaErrorInvalidValue;
   }
-  return cudaErrorInvalidValue;
 }
 
 template <int kDim, ElementType kType>

@@ -171,6 +171,8 @@ class AttentionFixture {
     }
     testing::Kv kv = BiasedKv(shape_.means, spec, shape_.magnitude, seed, bias_seed);
     for (size_t i = 0; shape_.equal_keys && i < kv.k.size(); ++i) kv.k[i] = kv.k[i / (tokens * dim_) * tokens * dim_ + i % dim_];
+    // Equal keys are equal to their mean.
+    if (shape_.equal_keys) options.key_mean = KeyMeanPolicy::kNever;
     blocks_.push_back(testing::Encode(spec, kv, options));
     PlaneMask planes = PlaneBit(PlaneKind::kBase);
     if (HasRefinement(shape_.key_kind) && BitsOfKind(shape_.key_kind) > 2) planes |= PlaneBit(PlaneKind::kKeyRefine1);
