@@ -85,6 +85,9 @@ absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, con
   const std::array<int64_t, 4> shape{spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
+  if (options.key_mean != KeyMeanPolicy::kNever) {
+    return absl::FailedPreconditionError("the CUDA encoder takes no means off keys, which the options leave open");
+  }
   if (k.dtype != v.dtype) return absl::FailedPreconditionError("the CUDA encoder wants k and v of one dtype");
   if (queue_.get() == nullptr) return DeviceFailure(device_);
 
@@ -143,7 +146,8 @@ absl::Status DeviceCodec::Decode(const BlockView& block, Dtype dtype, std::span<
   for (uint32_t layer = block.layer_begin(); layer < block.layer_end(); ++layer) {
     if (absl::Status s = block.CheckMeans(layer); !s.ok()) return s;
     const LayerLayout& shape = block.layout().layer(layer);
-    if (!AttentionCodecOf(block, layer).has_value()) {
+    // A profile's means are not among the bytes that are copied.
+    if (!AttentionCodecOf(block, layer).has_value() || (shape.key_mean && block.profile() != nullptr)) {
       return NoKernel("decodes", shape.codec, shape.key_mean, block.spec().head_dim);
     }
   }

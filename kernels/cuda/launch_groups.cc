@@ -38,9 +38,10 @@ absl::StatusOr<std::vector<LaunchGroup>> GroupBlocks(std::span<const BlockView> 
   std::vector<LaunchGroup> groups;
   std::vector<std::vector<uint32_t>> members;
   for (uint32_t i = 0; i < blocks.size(); ++i) {
+    const LayerLayout& shape = blocks[i].layout().layer(layer);
     const std::optional<AttentionCodec> codec = AttentionCodecOf(blocks[i], layer);
-    if (!codec.has_value()) {
-      const LayerLayout& shape = blocks[i].layout().layer(layer);
+    // A profile's means are not among the bytes that are uploaded.
+    if (!codec.has_value() || (shape.key_mean && blocks[i].profile() != nullptr)) {
       return absl::FailedPreconditionError(absl::StrCat("no CUDA attention kernel reads ", CodecPairName(shape.codec),
                                                         shape.key_mean ? " with key means" : "", " at head_dim ",
                                                         blocks[i].spec().head_dim));

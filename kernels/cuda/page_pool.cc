@@ -44,6 +44,8 @@ const char* PoolErrorText(PoolError error) {
       return "the blocks are larger than the page pool's staging memory; upload fewer at a time, or from pinned memory";
     case PoolError::kWrongShape:
       return "an upload is of layers that all of its blocks hold, and that the slots have room for";
+    case PoolError::kProfile:
+      return "the block's key means are in a profile, which the page pool does not bring to the device";
     case PoolError::kWrongPage:
       return "the page is not taken, or has this layer already, or has other planes; or there is no such upload";
     case PoolError::kDeviceFailed:
@@ -192,6 +194,7 @@ PoolError PagePool::CheckUpload(std::span<const BlockView> blocks, std::span<con
   for (size_t i = 0; i < blocks.size(); ++i) {
     const BlockView& block = blocks[i];
     if (layers.first < block.layer_begin() || layers.end > block.layer_end()) return PoolError::kWrongShape;
+    if (block.spec().HasProfile()) return PoolError::kProfile;
     if (pages[i] < 0 || static_cast<uint32_t>(pages[i]) >= options_.slots) return PoolError::kWrongPage;
     const Slot& slot = slots_[static_cast<size_t>(pages[i])];
     if (slot.state != SlotState::kTaken) return PoolError::kWrongPage;

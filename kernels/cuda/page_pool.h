@@ -35,6 +35,7 @@ enum class PoolError {
   kBlockTooLarge,    // the block's layers and planes do not fit a slot
   kStagingTooSmall,  // pageable blocks of one call are larger than all staging memory
   kWrongShape,       // no blocks or layers, layers that a block does not hold, or that the slots have no room for
+  kProfile,          // a block whose key means are in a profile: they would not be there
   kWrongPage,        // a page that is not taken, or has the layer already, or other planes; an upload that there is not
   kDeviceFailed      // from now on for every call
 };
