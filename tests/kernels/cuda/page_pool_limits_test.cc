@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "kernels/cuda/page_pool.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/kernels/cuda/pool_fixture.h"
 
 namespace polarkv::cuda {
@@ -142,6 +143,27 @@ TEST(PagePoolLimitsTest, RefusesWhatDoesNotFitAndChangesNothing) {
   ASSERT_EQ(small->Take({&page, 1}, 0), PoolError::kNone);
   EXPECT_EQ(upload_to(*small, sequence.views, {page}), PoolError::kBlockTooLarge);
   EXPECT_TRUE(device.faults().empty());
+}
+
+TEST(PagePoolLimitsTest, ABlockWhoseMeansAreInAProfileWantsThatOne) {
+  BlockSpec spec = testing::OneHead({CodecId::kTurbo4, CodecId::kTurbo4}, kPoolDim, 64);
+  const KeyMeanProfilePtr profile = testing::MakeProfile(testing::ProfileShapeFor(spec, 1), 1);
+  spec.profile_digest = profile->digest();
+  EncodeOptions options;
+  options.profile = profile.get();
+  const std::vector<uint8_t> bytes = testing::Encode(spec, testing::GaussianKv(spec, 1), options);
+  const std::vector<BlockView> views = {BlockView::Parse(bytes, VerifyPayload::kYes, profile).value()};
+  EmulatedDevice device;
+  const KeyMeanProfilePtr other = testing::MakeProfile(testing::ProfileShapeFor(spec, 1), 2);
+  for (const KeyMeanProfilePtr& of_pool : {KeyMeanProfilePtr(), other, profile}) {
+    const auto pool = MakePool(
+        device, {.slots = 1, .layers = 1, .slot_bytes = PageBytes(views[0], {0, 1}), .profile = of_pool});
+    int32_t page = -1;
+    uint64_t upload = 0;
+    ASSERT_EQ(pool->Take({&page, 1}, 0), PoolError::kNone);
+    EXPECT_EQ(pool->Upload(views, {&page, 1}, {0, 1}, HostMemory::kPinned, upload),
+              of_pool == profile ? PoolError::kNone : PoolError::kWrongProfile);
+  }
 }
 
 TEST(PagePoolLimitsTest, CreationFailsCleanly) {
