@@ -31,11 +31,6 @@ class Carver {
   size_t bytes_ = 0;
 };
 
-bool IsCodeKind(CodeKind kind) {
-  return kind == kTurbo2 || kind == kTurbo3 || kind == kTurbo4 || kind == kTrellis1 || kind == kTrellis2 ||
-         kind == kTrellis3;
-}
-
 bool IsKeyKind(CodeKind kind) {
   return IsCodeKind(kind) || kind == kSigns1 || kind == kSigns2 || kind == kSigns4 || kind == kPolar44;
 }

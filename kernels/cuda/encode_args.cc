@@ -9,19 +9,6 @@
 namespace polarkv::cuda {
 namespace {
 
-bool HasKernel(CodeKind kind) {
-  switch (kind) {
-    case kTurbo2:
-    case kTurbo3:
-    case kTurbo4:
-    case kTrellis1:
-    case kTrellis2:
-    case kTrellis3:
-      return true;
-  }
-  return false;
-}
-
 // Misfits err by at least .06, .14 and .5 of their energy as turbo codes of 4, 3 and 2 bits, .11, .39 and 1.7 as
 // trellis codes of 3, 2 and 1 (codec/side_encoder.h), ordinary tokens by a fourth. Below these no rounding of a scale
 // to its step makes a misfit.
@@ -39,8 +26,9 @@ float MostErrorOfAFit(CodeKind kind) {
       return .33f;
     case kTrellis1:
       return 1.5f;
+    default:
+      return 0;
   }
-  return 0;
 }
 
 RowSigns SignsOf(const EncodeCodec& codec) {
@@ -78,7 +66,7 @@ LaunchError CheckMeans(const EncodeCodec& codec, const EncodeBatch& batch) {
 }  // namespace
 
 LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch) {
-  if (!HasKernel(codec.key_kind) || !HasKernel(codec.value_kind)) return LaunchError::kUnsupportedShape;
+  if (!IsCodeKind(codec.key_kind) || !IsCodeKind(codec.value_kind)) return LaunchError::kUnsupportedShape;
   const LaunchError error = CheckBatch(codec.head_dim, batch);
   return error == LaunchError::kNone ? CheckMeans(codec, batch) : error;
 }

@@ -55,8 +55,9 @@ constexpr CodecId CodecOfKind(CodeKind kind) {
       return CodecId::kTrellis2;
     case kTrellis3:
       return CodecId::kTrellis3;
+    default:
+      return CodecId::kTurbo4;
   }
-  return CodecId::kTurbo4;
 }
 
 // By code or window, what kernels look up.

@@ -26,6 +26,10 @@ enum CodeKind : int {
 
 POLARKV_HOST_DEVICE constexpr bool IsTrellisKind(int kind) { return kind / 10 == 1; }
 POLARKV_HOST_DEVICE constexpr bool IsSignKind(int kind) { return kind / 10 == 2; }
+// A turbo or trellis kind that is known.
+POLARKV_HOST_DEVICE constexpr bool IsCodeKind(int kind) {
+  return (kind >= kTurbo2 && kind <= kTurbo4) || (kind >= kTrellis1 && kind <= kTrellis3);
+}
 // Whether bits beyond the second are in refinement planes.
 POLARKV_HOST_DEVICE constexpr bool HasRefinement(int kind) { return kind < 10; }
 POLARKV_HOST_DEVICE constexpr bool HasKeyScales(int kind) { return kind != kPolar44; }

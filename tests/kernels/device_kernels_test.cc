@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codec/key_mean_profile_builder.h"
+#include "codec/rope_phase.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/launch_groups.h"
@@ -107,6 +109,78 @@ TEST(DeviceKernelsTest, DecodesTheReferencesNumbers) {
       k.pop_back();
       EXPECT_EQ(kernels.DecodeBlock(view, k, v).code(), absl::StatusCode::kInvalidArgument);
     }
+  }
+}
+
+// Keys with a bias that RoPE has turned; every second layer's have none.
+testing::Kv Biased(const BlockSpec& spec, uint32_t seed) {
+  testing::Kv kv = testing::GaussianKv(spec, seed);
+  const std::vector<uint64_t> phases = RopePhases(spec.rope);
+  const std::vector<float> bias = testing::Gaussian(spec.head_dim, 99);
+  const size_t rows = testing::ElementCount(spec) / spec.head_dim, of_layer = rows / spec.layers;
+  for (size_t row = 0; row < rows; ++row) {
+    if (row / of_layer % 2 == 1) continue;
+    float turned[kMaxHeadDim];
+    TurnToPosition(spec.rope, phases, spec.first_position + row % spec.tokens, bias.data(), spec.head_dim, turned);
+    for (uint32_t j = 0; j < spec.head_dim; ++j) kv.k[row * spec.head_dim + j] += 5 * turned[j];
+  }
+  return kv;
+}
+
+BlockSpec BiasedSpec(CodecPair codec, uint32_t tokens, uint64_t first_position) {
+  BlockSpec spec = Spec(codec, 64, tokens);
+  spec.rope = {RopePairing::kHalf, 10000.0f, 64};
+  spec.first_position = first_position;
+  return spec;
+}
+
+KeyMeanProfilePtr ProfileOf(const BlockSpec& spec, const testing::Kv& kv) {
+  auto builder = KeyMeanProfileBuilder::Create({spec.layers, spec.kv_heads, spec.head_dim, spec.rope, {}}).value();
+  EXPECT_TRUE(builder->Add(testing::View(spec, kv.k), spec.first_position).ok());
+  return builder->Build().value();
+}
+
+// All the way with default options: means are taken off on the device, added back, and added to scores.
+TEST(DeviceKernelsTest, TakesMeansOffAndBringsThemBack) {
+  const CodecId t4 = CodecId::kTurbo4;
+  for (const bool has_profile : {false, true}) {
+    EmulatedDevice device({.seed = 5});
+    DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
+    std::vector<std::vector<uint8_t>> blocks;
+    std::vector<BlockView> views;
+    EncodeOptions options;
+    KeyMeanProfilePtr profile;
+    for (const uint32_t tokens : {128u, 128u, 70u}) {
+      const BlockSpec spec = BiasedSpec({t4, t4}, tokens, 1000 + 128 * blocks.size());
+      const testing::Kv kv = Biased(spec, tokens);
+      if (has_profile && profile == nullptr) profile = ProfileOf(spec, kv);
+      options.profile = profile.get();
+      blocks.emplace_back();
+      const TensorView k = testing::View(spec, kv.k), v = testing::View(spec, kv.v);
+      const absl::Status encoded = kernels.EncodeBlock(spec, k, v, options, blocks.back());
+      ASSERT_TRUE(encoded.ok()) << encoded;
+      ASSERT_TRUE(blocks.back() == reference::EncodeBlock(spec, k, v, options).value()) << has_profile;
+    }
+    for (const auto& block : blocks) views.push_back(BlockView::Parse(block, VerifyPayload::kYes, profile).value());
+    ASSERT_TRUE(views[0].layout().layer(0).key_mean);
+    ASSERT_FALSE(views[0].layout().layer(1).key_mean);
+
+    std::vector<float> k(testing::ElementCount(views[0].spec())), v(k.size()), expected_k(k.size()), expected_v(k.size());
+    ASSERT_TRUE(kernels.DecodeBlock(views[0], k, v).ok());
+    ASSERT_TRUE(reference::DecodeBlock(views[0], expected_k, expected_v).ok());
+    EXPECT_TRUE(k == expected_k && v == expected_v);
+
+    for (const uint32_t layer : {0u, 1u}) {
+      const std::vector<float> q = testing::Gaussian(4 * 64, layer);
+      std::vector<float> o(q.size()), lse(4), expected_o(q.size()), expected_lse(4);
+      const DeviceKernels::NextLayer next{views, 1 - layer};
+      const absl::Status attended = kernels.Attend(views, layer, 4, 1, q, .125f, o, lse, &next);
+      ASSERT_TRUE(attended.ok()) << attended;
+      ASSERT_TRUE(reference::Attend(views, layer, 4, 1, q, .125f, expected_o, expected_lse).ok());
+      for (size_t i = 0; i < lse.size(); ++i) ASSERT_NEAR(lse[i], expected_lse[i], .02) << "layer " << layer << " row " << i;
+      for (size_t i = 0; i < o.size(); ++i) ASSERT_NEAR(o[i], expected_o[i], .04) << "layer " << layer << " row " << i / 64;
+    }
+    EXPECT_EQ(kernels.use().on_cuda, 6u);
   }
 }
 
