@@ -52,7 +52,7 @@ OutlierSketch::OutlierSketch(CodecId codec, uint32_t head_dim)
   }
 }
 
-void OutlierSketch::Read(const uint8_t* payload, float* matrix, double* factor) const {
+void OutlierSketch::Read(const uint8_t* payload, SketchScratch& scratch, float* matrix, double* factor) const {
   OutlierHead head;
   std::memcpy(&head, payload, sizeof head);
   const uint8_t* outlier_scales = payload + sizeof head;
@@ -64,8 +64,9 @@ void OutlierSketch::Read(const uint8_t* payload, float* matrix, double* factor) 
     inlier_part[t] = inlier > 0 ? static_cast<float>(inlier / factor[t]) : 0;
     outlier_part[t] = outlier > 0 ? static_cast<float>(outlier / factor[t]) : 0;
   }
-  ReadInliers(outlier_scales + kTileTokens, inlier_part, matrix);
-  const std::vector<float> outliers = ReadOutliers(SignsOf(payload, head_dim_, projections()));
+  ReadInliers(outlier_scales + kTileTokens, inlier_part, scratch, matrix);
+  float outliers[kOutlierDim * kTileTokens];
+  ReadOutliers(SignsOf(payload, head_dim_, projections()), outliers);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
     const uint8_t* channels = head.channel[t / kOutlierGroupTokens];
     for (uint32_t i = 0; i < kOutlierChannels; ++i) {
@@ -76,8 +77,8 @@ void OutlierSketch::Read(const uint8_t* payload, float* matrix, double* factor) 
 }
 
 // Rotated back, times `part` of each token.
-void OutlierSketch::ReadInliers(const uint8_t* planes, const float* part, float* matrix) const {
-  inliers_.Read(planes, matrix);
+void OutlierSketch::ReadInliers(const uint8_t* planes, const float* part, SketchScratch& scratch, float* matrix) const {
+  inliers_.Read(planes, scratch, matrix);
   HadamardBlocks(matrix, head_dim_, RotationBlock(head_dim_), kTileTokens);
   const std::array<float, kMaxHeadDim> signs = RotationSigns(kSeed);
   for (uint32_t j = 0; j < head_dim_; ++j) {
@@ -87,20 +88,20 @@ void OutlierSketch::ReadInliers(const uint8_t* planes, const float* part, float*
 }
 
 // Estimated directions, [kOutlierDim][token].
-std::vector<float> OutlierSketch::ReadOutliers(const uint8_t* signs) const {
-  std::vector<float> estimate(kOutlierDim * kTileTokens), sigma(kOutlierDim * kTileTokens);
+void OutlierSketch::ReadOutliers(const uint8_t* signs, float* estimate) const {
+  float sigma[kOutlierDim * kTileTokens];
+  std::fill_n(estimate, kOutlierDim * kTileTokens, 0.0f);
   for (const SignProjection& projection : outlier_projections_) {
     for (uint32_t t = 0; t < kTileTokens; ++t, signs += kOutlierSignBytes) {
       for (uint32_t i = 0; i < kOutlierDim; ++i) {
         sigma[i * kTileTokens + t] = (signs[i / 8] >> i % 8 & 1) != 0 ? 1.0f : -1.0f;
       }
     }
-    projection.ApplyTransposed(sigma.data(), kTileTokens);
-    for (size_t i = 0; i < estimate.size(); ++i) estimate[i] += sigma[i];
+    projection.ApplyTransposed(sigma, kTileTokens);
+    for (uint32_t i = 0; i < kOutlierDim * kTileTokens; ++i) estimate[i] += sigma[i];
   }
   const float constant = SketchConstant(kOutlierDim) / (static_cast<float>(projections()) * kOutlierDim);
-  for (float& x : estimate) x *= constant;
-  return estimate;
+  for (uint32_t i = 0; i < kOutlierDim * kTileTokens; ++i) estimate[i] *= constant;
 }
 
 ScaleRange OutlierTileEncoder::Encode(const float* rows, uint32_t tokens, uint64_t counted,

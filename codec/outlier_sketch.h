@@ -23,11 +23,11 @@ class OutlierSketch {
 
   // Reads a payload into keys, [coordinate][token], not rotated. `factor`: of each token its scale, that of its inliers; on
   // return what the keys are to be multiplied by. Takes any bytes.
-  void Read(const uint8_t* payload, float* matrix, double* factor) const;
+  void Read(const uint8_t* payload, SketchScratch& scratch, float* matrix, double* factor) const;
 
  private:
-  void ReadInliers(const uint8_t* planes, const float* part, float* matrix) const;
-  std::vector<float> ReadOutliers(const uint8_t* signs) const;
+  void ReadInliers(const uint8_t* planes, const float* part, SketchScratch& scratch, float* matrix) const;
+  void ReadOutliers(const uint8_t* signs, float* estimate) const;
 
  protected:
   uint32_t projections() const { return static_cast<uint32_t>(outlier_projections_.size()); }

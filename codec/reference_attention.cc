@@ -103,7 +103,10 @@ struct Partial {
 class HeadAttention {
  public:
   explicit HeadAttention(uint32_t head_dim)
-      : key_reader_(KvSide::kKey, head_dim), value_reader_(KvSide::kValue, head_dim) {}
+      : key_reader_(KvSide::kKey, head_dim), value_reader_(KvSide::kValue, head_dim) {
+    key_vectors_.reserve(kTileTokens);
+    value_vectors_.reserve(kTileTokens);
+  }
 
   // Adds a block's tokens to `totals`, one for each of `queries`.
   void AddBlock(const BlockView& block, uint32_t layer, uint32_t kv_head, std::span<const Vector> queries, double scale,

@@ -42,15 +42,14 @@ void SignSketch::Write(const LaneFloats (*y)[kMaxHeadDim], uint64_t counted, uin
   }
 }
 
-void SignSketch::Read(const uint8_t* planes, float* estimate) const {
-  std::vector<uint8_t> bits(matrix_.size());
-  std::vector<float> signs(matrix_.size());
+void SignSketch::Read(const uint8_t* planes, SketchScratch& scratch, float* estimate) const {
+  float* signs = scratch.signs.data();
   std::fill_n(estimate, matrix_.size(), 0.0f);
   for (const SignProjection& projection : projections_) {
-    matrix_.Unpack(1, {nullptr, planes, nullptr, nullptr}, bits.data());
-    for (uint32_t i = 0; i < matrix_.size(); ++i) signs[i] = bits[i] != 0 ? 1.0f : -1.0f;
-    HasHardwareFma() ? ApplyTransposedVector(projection, signs.data(), kTileTokens)
-                     : projection.ApplyTransposed(signs.data(), kTileTokens);
+    matrix_.Unpack(1, {nullptr, planes, nullptr, nullptr}, scratch.bits.data());
+    for (uint32_t i = 0; i < matrix_.size(); ++i) signs[i] = scratch.bits[i] != 0 ? 1.0f : -1.0f;
+    HasHardwareFma() ? ApplyTransposedVector(projection, signs, kTileTokens)
+                     : projection.ApplyTransposed(signs, kTileTokens);
     for (uint32_t i = 0; i < matrix_.size(); ++i) estimate[i] += signs[i];
     planes += 8 * head_dim_;
   }

@@ -2,6 +2,7 @@
 #ifndef POLARKV_CODEC_SIGN_SKETCH_H_
 #define POLARKV_CODEC_SIGN_SKETCH_H_
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -11,6 +12,12 @@
 #include "codec/sign_projection.h"
 
 namespace polarkv {
+
+// What reading sketches takes besides; one thread at a time.
+struct SketchScratch {
+  std::array<uint8_t, kMaxTileCodes> bits;
+  std::array<float, kMaxTileCodes> signs;
+};
 
 // Signs of `count` projections of rotated keys, as `count` planes of 8 * head_dim bytes in the order of first
 // refinement planes: row = token, column = number of the projection's row. Thread-safe.
@@ -23,7 +30,7 @@ class SignSketch {
   void Write(const LaneFloats (*y)[kMaxHeadDim], uint64_t counted, uint8_t* planes) const;
   // estimate[coordinate][token] = SketchConstant / count * sum over the projections' rows s of sign * s: the direction
   // of y, without bias.
-  void Read(const uint8_t* planes, float* estimate) const;
+  void Read(const uint8_t* planes, SketchScratch& scratch, float* estimate) const;
 
  private:
   uint32_t head_dim_;

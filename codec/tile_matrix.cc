@@ -4,12 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "codec/band_code.h"
 #include "codec/deep_code.h"
 #include "codec/half_float.h"
-#include "codec/outlier_sketch.h"
 #include "codec/polar_coordinates.h"
 #include "codec/polar_tile.h"
 #include "codec/recursive_polar.h"
@@ -64,9 +62,10 @@ TilePart FindTilePart(const BlockView& block, KvSide side, uint32_t layer, uint3
 
 TileMatrixReader::TileMatrixReader(KvSide side, uint32_t head_dim)
     : matrix_(side, head_dim),
-      trellis_{TrellisMatrix(side, head_dim, 1), TrellisMatrix(side, head_dim, 2), TrellisMatrix(side, head_dim, 3)} {}
+      trellis_{TrellisMatrix(side, head_dim, 1), TrellisMatrix(side, head_dim, 2), TrellisMatrix(side, head_dim, 3)},
+      sketches_(head_dim) {}
 
-void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& out) {
   const CodecTraits& codec = TraitsOf(part.codec);
   const int exponent = part.exponent + (codec.kind == CodecKind::kPolarRecursive ? kPolarTopBinade : 0);
   for (uint32_t t = 0; t < kTileTokens; ++t) {
@@ -78,7 +77,7 @@ void TileMatrixReader::Read(const TilePart& part, const Rope& rope, TileMatrix& 
   }
 }
 
-void TileMatrixReader::ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const {
+void TileMatrixReader::ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) {
   switch (TraitsOf(part.codec).kind) {
     case CodecKind::kTurbo:
       return ReadTurbo(part, out);
@@ -88,7 +87,7 @@ void TileMatrixReader::ReadValues(const TilePart& part, const Rope& rope, TileMa
     case CodecKind::kQjl:
       return ReadQjl(part, out);
     case CodecKind::kQjlOutliers:
-      return OutlierSketch(part.codec, matrix_.head_dim()).Read(part.planes.payload, out.value.data(), out.factor.data());
+      return sketches_.ReadOutliers(part.codec, part.planes.payload, out.value.data(), out.factor.data());
     case CodecKind::kDeep:
       return ReadDeep(DeepStepOf(part.codec), matrix_.side(), matrix_.head_dim(), part.planes.payload,
                       out.value.data());
@@ -114,24 +113,17 @@ void TileMatrixReader::ReadTurbo(const TilePart& part, TileMatrix& out) const {
   for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] = image_of[codes[i]];
 }
 
-void TileMatrixReader::ReadQjl(const TilePart& part, TileMatrix& out) const {
-  const SignSketch sketch(matrix_.head_dim(), part.rotation_seed, QjlTileEncoder::QjlProjections(part.codec));
-  sketch.Read(part.planes.payload, out.value.data());
+void TileMatrixReader::ReadQjl(const TilePart& part, TileMatrix& out) {
+  const uint32_t projections = QjlTileEncoder::QjlProjections(part.codec);
+  sketches_.ReadSigns(part.rotation_seed, projections, part.planes.payload, out.value.data());
   for (uint32_t i = 0; i < matrix_.size(); ++i) out.value[i] *= QjlTileEncoder::kNormPerScale;
 }
 
 // What turbo codes left over, if its plane is there and the codes are whole.
-void TileMatrixReader::AddResidual(const TilePart& part, TileMatrix& out) const {
-  if (part.planes.residual == nullptr || part.bits != TurboBits(part.codec)) return;
-  std::vector<float> estimate(matrix_.size());
-  SignSketch(matrix_.head_dim(), part.rotation_seed, 1)
-      .Read(part.planes.residual + kResidualNormBytes, estimate.data());
-  for (uint32_t j = 0; j < matrix_.head_dim(); ++j) {
-    for (uint32_t t = 0; t < kTileTokens; ++t) {
-      const float norm = HalfToFloat(LoadHalf(part.planes.residual, t));
-      out.value[j * kTileTokens + t] += norm * estimate[j * kTileTokens + t];
-    }
-  }
+void TileMatrixReader::AddResidual(const TilePart& part, TileMatrix& out) {
+  const uint8_t* norms = part.planes.residual;
+  if (norms == nullptr || part.bits != TurboBits(part.codec)) return;
+  sketches_.AddResidual(part.rotation_seed, norms, norms + kResidualNormBytes, out.value.data());
 }
 
 void TileMatrixReader::ReadBanded(const TilePart& part, const Rope& rope, TileMatrix& out) const {

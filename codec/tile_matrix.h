@@ -9,6 +9,7 @@
 #include "codec/code_matrix.h"
 #include "codec/kv_side.h"
 #include "codec/log_scale.h"
+#include "codec/sketch_reader.h"
 #include "codec/tile_planes.h"
 #include "codec/trellis_matrix.h"
 
@@ -45,24 +46,25 @@ inline uint32_t TileTokenCount(const BlockSpec& spec, uint32_t tile) {
   return rest < kTileTokens ? rest : kTileTokens;
 }
 
-// Reads the tiles of blocks of one head_dim. Thread-safe.
+// Reads the tiles of blocks of one head_dim. Holds scratch memory: one thread at a time.
 class TileMatrixReader {
  public:
   TileMatrixReader(KvSide side, uint32_t head_dim);
   // `rope`: how polar codecs pair coordinates. Padding tokens come out as numbers of no meaning.
-  void Read(const TilePart& part, const Rope& rope, TileMatrix& out) const;
+  void Read(const TilePart& part, const Rope& rope, TileMatrix& out);
 
  private:
-  void ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out) const;
+  void ReadValues(const TilePart& part, const Rope& rope, TileMatrix& out);
   void ReadTurbo(const TilePart& part, TileMatrix& out) const;
-  void ReadQjl(const TilePart& part, TileMatrix& out) const;
-  void AddResidual(const TilePart& part, TileMatrix& out) const;
+  void ReadQjl(const TilePart& part, TileMatrix& out);
+  void AddResidual(const TilePart& part, TileMatrix& out);
   void ReadBanded(const TilePart& part, const Rope& rope, TileMatrix& out) const;
   void ReadHalf(const TilePart& part, TileMatrix& out) const;
   void ReadPolar(const TilePart& part, const Rope& rope, TileMatrix& out) const;
 
   CodeMatrix matrix_;
   std::array<TrellisMatrix, 3> trellis_;  // of 1, 2 and 3 bits
+  SketchReader sketches_;
 };
 
 }  // namespace polarkv

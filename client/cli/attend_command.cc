@@ -7,6 +7,7 @@
 
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
+#include "client/cli/device_option.h"
 #include "client/cli/pkv_file.h"
 #include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
@@ -14,7 +15,7 @@
 #include "client/cli/safetensors.h"
 #include "client/cli/selected_block.h"
 #include "client/cli/text_format.h"
-#include "kernels/kv_kernels.h"
+#include "kernels/device_kernels.h"
 #include "nlohmann/json.hpp"
 
 namespace polarkv::cli {
@@ -22,7 +23,7 @@ namespace {
 
 struct AttendOptions {
   std::vector<std::string> blocks;
-  std::string query, out, profile;
+  std::string query, out, profile, device = "auto";
   uint32_t planes = 4;
   bool json = false;
 };
@@ -38,6 +39,8 @@ Output: a safetensors file with `o`, F32, of q's shape, and `lse`, F32 [layers, 
 each row's sum of exponentials. With both, the result merges with attention over other tokens: o weighted by exp(lse).
 
 --planes N reads turbo3 and turbo4 codes at N bits, as a reader does that fetched fewer planes. Other codecs are read whole.
+
+--device: CPU and GPU round alike, but not in the same order (kernels/README.md); the summary says which did it.
 
 Examples:
   polarkv attend --block kv.pkv --query q.safetensors --out out.safetensors
@@ -60,44 +63,52 @@ absl::StatusOr<std::vector<PkvFile>> OpenBlocks(const std::vector<std::string>& 
   return files;
 }
 
-// Views of one layer of all blocks, in order: the blocks themselves, or copies with fewer planes in `copies`.
-absl::StatusOr<std::vector<BlockView>> LayerViews(const std::vector<PkvFile>& files, uint32_t layer, uint32_t bits,
-                                                  std::vector<SelectedBlock>* copies) {
+// Views of one layer of all blocks, in order: the blocks themselves, or copies with fewer planes. Move-only.
+struct LayerViews {
   std::vector<BlockView> views;
-  copies->clear();
+  std::vector<SelectedBlock> copies;
+};
+
+absl::StatusOr<LayerViews> ViewLayer(const std::vector<PkvFile>& files, uint32_t layer, uint32_t bits) {
+  LayerViews result;
   for (const PkvFile& file : files) {
     for (const BlockView& block : file.blocks()) {
       const PlaneMask planes = PlanesForBits(bits);
       if ((block.planes() & ~planes) == 0) {
-        views.push_back(block);
+        result.views.push_back(block);
         continue;
       }
       absl::StatusOr<SelectedBlock> copy = SelectedBlock::Copy(block, {layer, layer + 1, planes});
       if (!copy.ok()) return Annotate(copy.status(), file.path());
-      copies->push_back(*std::move(copy));
-      views.push_back(copies->back().view());
+      result.copies.push_back(*std::move(copy));
+      result.views.push_back(result.copies.back().view());
     }
   }
-  return views;
+  return result;
 }
 
 absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, uint32_t bits,
-                       SafetensorsWriter* out) {
+                       DeviceKernels& kernels, SafetensorsWriter* out) {
   ProgressLine progress("attending", query.layers(), "layers");
   const float scale = 1 / std::sqrt(static_cast<float>(query.head_dim()));
   const size_t rows = size_t{query.heads()} * query.queries();
   std::vector<float> o(rows * query.head_dim()), lse(rows);
-  std::vector<SelectedBlock> copies;
+  absl::StatusOr<LayerViews> now = ViewLayer(files, 0, bits);
   for (uint32_t layer = 0; layer < query.layers(); ++layer) {
-    const absl::StatusOr<std::vector<BlockView>> views = LayerViews(files, layer, bits, &copies);
-    if (!views.ok()) return views.status();
+    if (!now.ok()) return now.status();
+    absl::StatusOr<LayerViews> next = LayerViews();
+    if (layer + 1 < query.layers()) next = ViewLayer(files, layer + 1, bits);
+    if (!next.ok()) return next.status();
+    const DeviceKernels::NextLayer ahead{next->views, layer + 1};
     const std::vector<float> q = query.Layer(layer);
-    if (absl::Status s = Attend(*views, layer, query.heads(), query.queries(), q, scale, o, lse); !s.ok()) {
+    if (absl::Status s = kernels.Attend(now->views, layer, query.heads(), query.queries(), q, scale, o, lse, &ahead);
+        !s.ok()) {
       return Annotate(s, "layer " + std::to_string(layer));
     }
     if (absl::Status s = out->Write(0, layer * o.size(), o); !s.ok()) return s;
     if (absl::Status s = out->Write(1, layer * lse.size(), lse); !s.ok()) return s;
     progress.Update(layer + 1);
+    now = std::move(next);
   }
   return absl::OkStatus();
 }
@@ -113,6 +124,8 @@ absl::Status CheckOptions(const AttendOptions& options) {
 
 absl::Status RunAttend(const AttendOptions& options) {
   if (absl::Status s = CheckOptions(options); !s.ok()) return s;
+  const absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = OpenDevice(options.device);
+  if (!kernels.ok()) return kernels.status();
   const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
   if (!profile.ok()) return profile.status();
   const absl::StatusOr<std::vector<PkvFile>> files = OpenBlocks(options.blocks, *profile);
@@ -126,7 +139,9 @@ absl::Status RunAttend(const AttendOptions& options) {
   const std::vector<SafetensorsSpec> tensors = {{"o", shape}, {"lse", rows}};
   absl::StatusOr<SafetensorsWriter> out = SafetensorsWriter::Create(options.out, tensors, {});
   if (!out.ok()) return out.status();
-  if (absl::Status s = AttendAll(*files, *query, options.planes, &*out); !s.ok()) return s;
+  if (absl::Status s = AttendAll(*files, *query, options.planes, **kernels, &*out); !s.ok()) {
+    return AdviseOnDevice(s, options.device);
+  }
   if (absl::Status s = out->Commit(); !s.ok()) return s;
 
   uint64_t tokens = 0, blocks = 0;
@@ -135,10 +150,13 @@ absl::Status RunAttend(const AttendOptions& options) {
     blocks += file.blocks().size();
   }
   if (options.json) {
-    PrintJson({{"out", options.out}, {"o_shape", shape}, {"tokens", tokens}, {"blocks", blocks}});
+    nlohmann::ordered_json json = {{"out", options.out}, {"o_shape", shape}, {"tokens", tokens}, {"blocks", blocks}};
+    AddDeviceUse((*kernels)->use(), json);
+    PrintJson(json);
   } else {
     std::printf("%s: o %s and lse, over %llu tokens in %s\n", options.out.c_str(), ShapeText(shape).c_str(),
                 static_cast<unsigned long long>(tokens), Plural(blocks, "block").c_str());
+    PrintDeviceUse((*kernels)->use());
   }
   return absl::OkStatus();
 }
@@ -154,6 +172,7 @@ void AddAttendCommand(CommandLine& line) {
   command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
   command.Number("--planes", &options->planes, "Read turbo codes at this many bits: 2, 3 or 4");
   command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm)");
+  AddDeviceOption(command, &options->device);
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

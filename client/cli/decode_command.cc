@@ -6,6 +6,7 @@
 
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
+#include "client/cli/device_option.h"
 #include "client/cli/format_names.h"
 #include "client/cli/pkv_file.h"
 #include "client/cli/profile_file.h"
@@ -13,21 +14,22 @@
 #include "client/cli/safetensors.h"
 #include "client/cli/selected_block.h"
 #include "client/cli/text_format.h"
-#include "kernels/kv_kernels.h"
+#include "kernels/device_kernels.h"
 #include "nlohmann/json.hpp"
 
 namespace polarkv::cli {
 namespace {
 
 struct DecodeOptions {
-  std::string in, out, profile;
+  std::string in, out, profile, device = "auto";
   bool json = false;
 };
 
 constexpr char kFooter[] =
     R"(Output: a safetensors file with tensors `k` and `v`, F32, [layers, kv_heads, tokens, head_dim], all blocks of the input
 joined along the tokens, and the metadata that block headers hold: rope, rope_base, rope_dims, first_position, codec,
-source_dtype. Every checksum of the input is verified first; the same input always gives the same bytes.
+source_dtype. Every checksum of the input is verified first; the same input always gives the same bytes,
+whatever the --device; the summary says which did it.
 
 The blocks must be one run of tokens of one model. A damaged file is refused: `polarkv inspect` says what is wrong.
 
@@ -64,13 +66,13 @@ std::map<std::string, std::string> Metadata(const BlockSpec& spec) {
 
 // One layer at a time, so that memory holds one layer of one block, whatever the file's size.
 absl::Status DecodeLayer(const BlockView& block, uint32_t layer, uint64_t first_token, uint64_t total_tokens,
-                         SafetensorsWriter* out) {
+                         DeviceKernels& kernels, SafetensorsWriter* out) {
   const absl::StatusOr<SelectedBlock> selected = SelectedBlock::Copy(block, {layer, layer + 1, kAllPlanes});
   if (!selected.ok()) return selected.status();
   const BlockSpec& spec = block.spec();
   const size_t head_elements = size_t{spec.tokens} * spec.head_dim;
   std::vector<float> k(head_elements * spec.kv_heads), v(head_elements * spec.kv_heads);
-  if (absl::Status s = DecodeBlock(selected->view(), k, v); !s.ok()) return s;
+  if (absl::Status s = kernels.DecodeBlock(selected->view(), k, v); !s.ok()) return s;
   for (uint32_t head = 0; head < spec.kv_heads; ++head) {
     const uint64_t first_row = (uint64_t{layer} * spec.kv_heads + head) * total_tokens + first_token;
     const auto write = [&](size_t tensor, const std::vector<float>& values) {
@@ -83,12 +85,14 @@ absl::Status DecodeLayer(const BlockView& block, uint32_t layer, uint64_t first_
   return absl::OkStatus();
 }
 
-absl::Status DecodeAll(const PkvFile& file, SafetensorsWriter* out) {
+absl::Status DecodeAll(const PkvFile& file, DeviceKernels& kernels, SafetensorsWriter* out) {
   ProgressLine progress("decoding", file.tokens(), "tokens");
   uint64_t first_token = 0;
   for (const BlockView& block : file.blocks()) {
     for (uint32_t layer = 0; layer < block.spec().layers; ++layer) {
-      if (absl::Status s = DecodeLayer(block, layer, first_token, file.tokens(), out); !s.ok()) return s;
+      if (absl::Status s = DecodeLayer(block, layer, first_token, file.tokens(), kernels, out); !s.ok()) {
+        return s;
+      }
     }
     first_token += block.spec().tokens;
     progress.Update(first_token);
@@ -100,6 +104,8 @@ absl::Status RunDecode(const DecodeOptions& options) {
   if (IsSameFile(options.in, options.out)) {
     return UsageError("--in and --out are the same file; the output would replace the input");
   }
+  const absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = OpenDevice(options.device);
+  if (!kernels.ok()) return kernels.status();
   const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
   if (!profile.ok()) return profile.status();
   const absl::StatusOr<PkvFile> file = PkvFile::Open(options.in, *profile);
@@ -111,14 +117,20 @@ absl::Status RunDecode(const DecodeOptions& options) {
   const std::vector<SafetensorsSpec> tensors = {{"k", shape}, {"v", shape}};
   absl::StatusOr<SafetensorsWriter> out = SafetensorsWriter::Create(options.out, tensors, Metadata(spec));
   if (!out.ok()) return out.status();
-  if (absl::Status s = DecodeAll(*file, &*out); !s.ok()) return Annotate(s, options.in);
+  if (absl::Status s = DecodeAll(*file, **kernels, &*out); !s.ok()) {
+    return Annotate(AdviseOnDevice(s, options.device), options.in);
+  }
   if (absl::Status s = out->Commit(); !s.ok()) return s;
 
   if (options.json) {
-    PrintJson({{"out", options.out}, {"shape", shape}, {"blocks", file->blocks().size()}, {"bytes", out->size()}});
+    nlohmann::ordered_json json = {
+        {"out", options.out}, {"shape", shape}, {"blocks", file->blocks().size()}, {"bytes", out->size()}};
+    AddDeviceUse((*kernels)->use(), json);
+    PrintJson(json);
   } else {
     std::printf("%s: k and v, F32 %s, from %s; %s\n", options.out.c_str(), ShapeText(shape).c_str(),
                 Plural(file->blocks().size(), "block").c_str(), HumanBytes(out->size()).c_str());
+    PrintDeviceUse((*kernels)->use());
   }
   return absl::OkStatus();
 }
@@ -132,6 +144,7 @@ void AddDecodeCommand(CommandLine& line) {
   command.RequiredText("--in", &options->in, "FILE", "File of blocks (.pkv)");
   command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
   command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm)");
+  AddDeviceOption(command, &options->device);
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

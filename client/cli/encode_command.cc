@@ -7,6 +7,7 @@
 
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
+#include "client/cli/device_option.h"
 #include "client/cli/format_names.h"
 #include "client/cli/kv_tensors.h"
 #include "client/cli/output_file.h"
@@ -14,14 +15,14 @@
 #include "client/cli/profile_file.h"
 #include "client/cli/progress_line.h"
 #include "client/cli/text_format.h"
-#include "kernels/kv_kernels.h"
+#include "kernels/device_kernels.h"
 #include "nlohmann/json.hpp"
 
 namespace polarkv::cli {
 namespace {
 
 struct EncodeOptions {
-  std::string codec, in, out, profile;
+  std::string codec, in, out, profile, device = "auto";
   uint32_t block_tokens = 256;
   uint32_t first_kv_head = 0;
   KvMetadata metadata;
@@ -43,6 +44,8 @@ blocks: for models that add a bias to keys, and blocks of fewer than 256 tokens.
 
 Output: blocks of --block-tokens tokens back to back. Each describes itself; the last one may be short. Only full blocks
 can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
+
+--device: the blocks are the same bytes wherever they are encoded. The summary says where that was.
 
 Examples:
   polarkv encode --codec turbo4 --in kv.safetensors --out kv.pkv
@@ -85,50 +88,53 @@ TensorView SliceTokens(const TensorView& tensor, uint64_t first, uint32_t count)
 }
 
 absl::Status EncodeOne(const KvTensors& tensors, BlockSpec spec, uint64_t first_token, const KeyMeanProfilePtr& profile,
-                       OutputFile* out) {
+                       DeviceKernels& kernels, OutputFile* out) {
   spec.first_position = tensors.placement().first_position + first_token;
   polarkv::EncodeOptions how;
   how.profile = profile.get();
-  const absl::StatusOr<std::vector<uint8_t>> block =
-      EncodeBlock(spec, SliceTokens(tensors.k(), first_token, spec.tokens),
-                  SliceTokens(tensors.v(), first_token, spec.tokens), how);
-  if (block.ok()) return out->Append(*block);
-  if (first_token == 0) return block.status();
-  return Annotate(block.status(), "in the block that begins at token " + std::to_string(first_token) +
+  std::vector<uint8_t> block;
+  const absl::Status encoded = kernels.EncodeBlock(spec, SliceTokens(tensors.k(), first_token, spec.tokens),
+                                                   SliceTokens(tensors.v(), first_token, spec.tokens), how, block);
+  if (encoded.ok()) return out->Append(block);
+  if (first_token == 0) return encoded;
+  return Annotate(encoded, "in the block that begins at token " + std::to_string(first_token) +
                                       " (token numbers count from there)");
 }
 
 // Returns the number of blocks.
 absl::StatusOr<uint64_t> EncodeAll(const KvTensors& tensors, const BlockSpec& common, uint32_t block_tokens,
-                                   const KeyMeanProfilePtr& profile, OutputFile* out) {
+                                   const KeyMeanProfilePtr& profile, DeviceKernels& kernels, OutputFile* out) {
   ProgressLine progress("encoding", tensors.tokens(), "tokens");
   uint64_t blocks = 0;
   for (uint64_t first = 0; first < tensors.tokens(); first += block_tokens, ++blocks) {
     BlockSpec spec = common;
     spec.tokens = static_cast<uint32_t>(std::min<uint64_t>(block_tokens, tensors.tokens() - first));
-    if (absl::Status s = EncodeOne(tensors, spec, first, profile, out); !s.ok()) return s;
+    if (absl::Status s = EncodeOne(tensors, spec, first, profile, kernels, out); !s.ok()) return s;
     progress.Update(first + spec.tokens);
   }
   return blocks;
 }
 
-void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec spec, uint64_t blocks, uint64_t bytes) {
+void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec spec, uint64_t blocks, uint64_t bytes,
+            const DeviceUse& device) {
   const double coordinates = 2.0 * spec.layers * spec.kv_heads * spec.head_dim * static_cast<double>(tensors.tokens());
   const double bits = 8.0 * static_cast<double>(bytes) / coordinates;
   const uint64_t fp16_bytes = static_cast<uint64_t>(coordinates) * 2;
   if (options.json) {
-    PrintJson({{"out", options.out},
-               {"codec", CodecPairName(spec.codec)},
-               {"model", tensors.model()},
-               {"layers", spec.layers},
-               {"kv_heads", spec.kv_heads},
-               {"head_dim", spec.head_dim},
-               {"tokens", tensors.tokens()},
-               {"blocks", blocks},
-               {"bytes", bytes},
-               {"fp16_bytes", fp16_bytes},
-               {"bits_per_coordinate", bits},
-               {"ratio_to_fp16", 16 / bits}});
+    nlohmann::ordered_json json = {{"out", options.out},
+                                   {"codec", CodecPairName(spec.codec)},
+                                   {"model", tensors.model()},
+                                   {"layers", spec.layers},
+                                   {"kv_heads", spec.kv_heads},
+                                   {"head_dim", spec.head_dim},
+                                   {"tokens", tensors.tokens()},
+                                   {"blocks", blocks},
+                                   {"bytes", bytes},
+                                   {"fp16_bytes", fp16_bytes},
+                                   {"bits_per_coordinate", bits},
+                                   {"ratio_to_fp16", 16 / bits}};
+    AddDeviceUse(device, json);
+    PrintJson(json);
     return;
   }
   std::printf("%s: %llu tokens in %s, %s%s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
@@ -136,12 +142,15 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
               tensors.model().empty() ? "" : ", model ", tensors.model().c_str());
   std::printf("  %s, in fp16 %s: ratio %.2f, %.3f bits per coordinate, all included\n", HumanBytes(bytes).c_str(),
               HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
+  PrintDeviceUse(device);
 }
 
 absl::Status RunEncode(const EncodeOptions& options) {
   const absl::StatusOr<CodecPair> codec = ParseCodecPair(options.codec);
   if (!codec.ok()) return UsageError("--codec: " + MessageOf(codec.status()));
   if (absl::Status s = CheckOptions(options); !s.ok()) return s;
+  const absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = OpenDevice(options.device);
+  if (!kernels.ok()) return kernels.status();
   const absl::StatusOr<KvTensors> tensors = KvTensors::Load(options.in, options.metadata);
   if (!tensors.ok()) return tensors.status();
   for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor '" + name + "' is not encoded");
@@ -161,10 +170,10 @@ absl::Status RunEncode(const EncodeOptions& options) {
 
   absl::StatusOr<OutputFile> out = OutputFile::Create(options.out);
   if (!out.ok()) return out.status();
-  const absl::StatusOr<uint64_t> blocks = EncodeAll(*tensors, spec, options.block_tokens, *profile, &*out);
-  if (!blocks.ok()) return Annotate(blocks.status(), options.in);
+  const absl::StatusOr<uint64_t> blocks = EncodeAll(*tensors, spec, options.block_tokens, *profile, **kernels, &*out);
+  if (!blocks.ok()) return Annotate(AdviseOnDevice(blocks.status(), options.device), options.in);
   if (absl::Status s = out->Commit(); !s.ok()) return s;
-  Report(options, *tensors, spec, *blocks, out->size());
+  Report(options, *tensors, spec, *blocks, out->size(), (*kernels)->use());
   return absl::OkStatus();
 }
 
@@ -186,6 +195,7 @@ void AddEncodeCommand(CommandLine& line) {
   command.Number("--first-kv-head", &options->first_kv_head,
                  "Global index of the first head, for a shard of a tensor-parallel model");
   command.Text("--profile", &options->profile, "FILE", "Key-mean profile of the model (.pkm), of `polarkv profile`");
+  AddDeviceOption(command, &options->device);
   command.Flag("--json", &options->json, "Print the summary as JSON");
   command.Explain(kFooter);
 }

@@ -39,9 +39,10 @@ void FillStream(uint64_t seed, uint64_t first, std::span<float> out) {
 
 }  // namespace
 
-BlockContent::BlockContent(const NamespaceDescriptor& descriptor)
+BlockContent::BlockContent(const NamespaceDescriptor& descriptor, DeviceKernels* kernels)
     : descriptor_(descriptor),
-      values_(uint64_t{descriptor.layers} * descriptor.kv_heads * descriptor.block_tokens * descriptor.head_dim) {}
+      values_(uint64_t{descriptor.layers} * descriptor.kv_heads * descriptor.block_tokens * descriptor.head_dim),
+      kernels_(kernels) {}
 
 void BlockContent::FillTensors(const BlockKey& key, std::span<float> k, std::span<float> v) const {
   FillStream(Seed(key, kKeyStream), 0, k);
@@ -59,9 +60,13 @@ absl::StatusOr<std::vector<uint8_t>> BlockContent::Encode(const BlockKey& key, u
   FillTensors(key, k, v);
   const std::array<int64_t, 4> shape{descriptor_.layers, descriptor_.kv_heads, descriptor_.block_tokens,
                                      descriptor_.head_dim};
-  return EncodeBlock(NamespaceBlockSpec(descriptor_, key, block_index),
-                     TensorView::Contiguous(k.data(), Dtype::kF32, shape),
-                     TensorView::Contiguous(v.data(), Dtype::kF32, shape));
+  const BlockSpec spec = NamespaceBlockSpec(descriptor_, key, block_index);
+  const TensorView k_view = TensorView::Contiguous(k.data(), Dtype::kF32, shape),
+                   v_view = TensorView::Contiguous(v.data(), Dtype::kF32, shape);
+  if (kernels_ == nullptr) return EncodeBlock(spec, k_view, v_view);
+  std::vector<uint8_t> bytes;
+  if (absl::Status status = kernels_->EncodeBlock(spec, k_view, v_view, {}, bytes); !status.ok()) return status;
+  return bytes;
 }
 
 }  // namespace polarkv::load

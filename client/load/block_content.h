@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "codec/block_key.h"
 #include "codec/namespace_descriptor.h"
+#include "kernels/device_kernels.h"
 
 namespace polarkv::load {
 
@@ -19,7 +20,8 @@ namespace polarkv::load {
 // immutable.
 class BlockContent {
  public:
-  explicit BlockContent(const NamespaceDescriptor& descriptor);
+  // `kernels`: what encodes, the CPU if null; they outlive this.
+  explicit BlockContent(const NamespaceDescriptor& descriptor, DeviceKernels* kernels = nullptr);
 
   uint64_t tensor_values() const { return values_; }
   // Fills all of a key's K and V; spans of tensor_values().
@@ -34,6 +36,7 @@ class BlockContent {
  private:
   NamespaceDescriptor descriptor_;
   uint64_t values_;
+  DeviceKernels* kernels_;
 };
 
 }  // namespace polarkv::load

@@ -144,6 +144,13 @@ void AddCheckFlags(CLI::App& app, LoadOptions& options) {
       ->group(group);
   app.add_flag("--attend", options.attend, "Run attention of one query on each fetched prefix, as fetched")
       ->group(group);
+  const std::map<std::string, DeviceChoice> devices{
+      {"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}};
+  app.add_option("--device", options.device,
+                 "Where blocks are encoded and --attend attends. auto: on the GPU where there is one that can, else on "
+                 "the CPU (default); cpu; cuda")
+      ->transform(CLI::CheckedTransformer(devices))
+      ->group(group);
   app.add_option("--check-attention-one-in", options.check_attention_one_in,
                  "Compare every Nth of a worker's prefixes with attention in double precision; 0: none")
       ->capture_default_str()

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "client/load/trace_reader.h"
+#include "kernels/device_kernels.h"
 
 namespace polarkv::load {
 
@@ -49,6 +50,7 @@ struct LoadOptions {
   uint64_t digests = 4'000'000;
   uint32_t recompute_one_in = 100;
   bool attend = false;
+  DeviceChoice device = DeviceChoice::kAuto;
   uint32_t check_attention_one_in = 50;
 
   double accelerator_tflops = 400, transfer_gb_per_s = 5;

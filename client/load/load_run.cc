@@ -111,7 +111,13 @@ int RunLoad(const LoadOptions& options) {
   }
   if (!options.quiet) Print(stdout, WorkloadText(setup.run));
 
-  StopSignals signals;
+  StopSignals signals;  // before a driver or the client starts threads
+  const absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = DeviceKernels::Make(options.device);
+  if (!kernels.ok()) {
+    return Complain(absl::FailedPreconditionError(absl::StrCat("--device cuda: ", kernels.status().message(),
+                                                               ". With --device auto the CPU does it")),
+                    kExitUsage);
+  }
   ClientOptions client_options;
   client_options.target = options.server;
   client_options.deadline = milliseconds{options.deadline_ms};
@@ -127,7 +133,7 @@ int RunLoad(const LoadOptions& options) {
   }
 
   const std::unique_ptr<PrefixCache> cache = MakeClientCache(client->get(), *handle, milliseconds{options.lease_ms});
-  BlockVerifier verifier(BlockContent(setup.descriptor), options.digests, options.recompute_one_in);
+  BlockVerifier verifier(BlockContent(setup.descriptor, kernels->get()), options.digests, options.recompute_one_in);
   std::atomic<uint64_t> failures{0};
   RunnerContext context;
   context.keys = setup.keys.get();
@@ -144,6 +150,7 @@ int RunLoad(const LoadOptions& options) {
     result.state = replay.state();
   }
   result.verifier = verifier.counts();
+  result.encoding = (*kernels)->use();
   if (absl::StatusOr<ServerStats> stats = (*client)->Stats(); stats.ok())
     result.server_stats = std::move(stats->values);
   return Finish(options, setup.run, result);

@@ -96,6 +96,7 @@ absl::Status MakeRunner(const LoadOptions& options, LoadSetup& setup) {
   runner.window_bytes = options.window_mb << 20;
   runner.tokens_per_store_token = setup.workload.tokens_per_store_token;
   runner.attend = options.attend;
+  runner.device = options.device;
   runner.q_heads = setup.run.geometry.q_heads;
   runner.check_attention_one_in = options.check_attention_one_in;
   runner.compute = setup.run.compute;

@@ -24,8 +24,9 @@ double RowError(const float* got, const double* want, uint32_t head_dim) {
 
 }  // namespace
 
-PrefixAttention::PrefixAttention(const BlockContent& content, uint32_t q_heads)
+PrefixAttention::PrefixAttention(const BlockContent& content, uint32_t q_heads, DeviceKernels* kernels)
     : content_(content),
+      kernels_(kernels),
       shape_{content.descriptor().layers, content.descriptor().kv_heads, q_heads, content.descriptor().head_dim},
       query_(shape_.query_values()),
       output_(shape_.query_values()),
@@ -52,13 +53,22 @@ void PrefixAttention::Start(std::span<const BlockKey> prefix, uint64_t draw, boo
   exact_original_ = std::make_unique<ExactAttention>(shape_, query_);
 }
 
-absl::Status PrefixAttention::Attend(std::span<const BlockView> blocks) {
+// To window_out_ and window_lse_; a GPU gets the next layer meanwhile.
+absl::Status PrefixAttention::AttendLayer(std::span<const BlockView> blocks, uint32_t layer) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
-  const uint64_t layer_values = window_out_.size();
+  const uint64_t values = window_out_.size();
+  const std::span<const float> query = std::span(query_).subspan(layer * values, values);
+  if (kernels_ == nullptr) {
+    return polarkv::Attend(blocks, layer, shape_.q_heads, 1, query, scale, window_out_, window_lse_);
+  }
+  const DeviceKernels::NextLayer next{blocks, layer + 1};
+  return kernels_->Attend(blocks, layer, shape_.q_heads, 1, query, scale, window_out_, window_lse_,
+                          layer + 1 < shape_.layers ? &next : nullptr);
+}
+
+absl::Status PrefixAttention::Attend(std::span<const BlockView> blocks) {
   for (uint32_t layer = 0; layer < shape_.layers; ++layer) {
-    const std::span<const float> query = std::span(query_).subspan(layer * layer_values, layer_values);
-    absl::Status status = polarkv::Attend(blocks, layer, shape_.q_heads, 1, query, scale, window_out_, window_lse_);
-    if (!status.ok()) return status;
+    if (absl::Status status = AttendLayer(blocks, layer); !status.ok()) return status;
     for (uint32_t head = 0; head < shape_.q_heads; ++head) {
       const uint64_t row = uint64_t{layer} * shape_.q_heads + head;
       MergeAttention(&output_[row * shape_.head_dim], &lse_[row], &window_out_[uint64_t{head} * shape_.head_dim],

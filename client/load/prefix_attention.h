@@ -12,6 +12,7 @@
 #include "client/load/block_content.h"
 #include "client/load/exact_attention.h"
 #include "codec/block_view.h"
+#include "kernels/device_kernels.h"
 
 namespace polarkv::load {
 
@@ -30,7 +31,8 @@ struct AttentionCheck {
 // Attention of one query (the token after the prefix) over all layers, window by window. Not thread-safe; one a worker.
 class PrefixAttention {
  public:
-  PrefixAttention(const BlockContent& content, uint32_t q_heads);
+  // `kernels`: what attends, the CPU if null; content and kernels outlive this.
+  PrefixAttention(const BlockContent& content, uint32_t q_heads, DeviceKernels* kernels = nullptr);
 
   // Begins a prefix. `draw` picks the tokens that the queries are aimed at; `check`: also compute the exact results.
   void Start(std::span<const BlockKey> prefix, uint64_t draw, bool check);
@@ -44,7 +46,10 @@ class PrefixAttention {
   absl::StatusOr<AttentionCheck> Finish() const;
 
  private:
+  absl::Status AttendLayer(std::span<const BlockView> blocks, uint32_t layer);
+
   const BlockContent& content_;
+  DeviceKernels* kernels_;
   AttentionShape shape_;
   std::vector<float> query_;                    // [layers, q_heads, head_dim]
   std::vector<float> output_;                   // likewise

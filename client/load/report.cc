@@ -131,12 +131,22 @@ Json FirstTokenJson(const RunDescription& run, const Tally& tally) {
   return json;
 }
 
+Json DeviceJson(const DeviceUse& use) {
+  Json json;
+  json["device"] = use.device();
+  json["calls_on_cuda"] = use.on_cuda;
+  json["calls_on_cpu"] = use.on_cpu;
+  if (use.on_cpu > 0) json["why_cpu"] = use.why_cpu;
+  return json;
+}
+
 Json AttentionJson(const AttentionTally& attention) {
   Json json;
   json["prefixes"] = attention.prefixes;
   json["tokens"] = attention.tokens;
   json["time_ms"] = LatencyJson(attention.time);
   json["tokens_per_s_in_calls"] = PerSecond(attention.tokens, attention.time.sum_ns() / 1e9);
+  json["device"] = DeviceJson(attention.device);
   json["checked"] = attention.checked;
   json["tolerance"] = kAttentionTolerance;
   json["worst_error_against_exact"] = attention.worst_kernel_error;
@@ -235,6 +245,7 @@ Json ReportJson(const RunDescription& run, const RunResult& result) {
   json["throughput"]["store"] = RateJson(run, tally.stored_blocks, tally.stored_bytes, elapsed_s, tally.store.service);
   json["first_token"] = FirstTokenJson(run, tally);
   if (run.attend) json["attention"] = AttentionJson(tally.attention);
+  json["encoding"] = DeviceJson(result.encoding);
   json["errors"] = CountsJson(tally.errors);
   json["verification"] = VerificationJson(result);
   json["server_stats"] = Json::object();

@@ -47,6 +47,7 @@ struct RunDescription {
 struct RunResult {
   ReplayState state;
   VerifierCounts verifier;
+  DeviceUse encoding;  // calls are blocks
   std::vector<std::pair<std::string, uint64_t>> server_stats;  // empty: the server did not answer
 };
 

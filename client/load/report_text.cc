@@ -198,7 +198,9 @@ std::string ReportText(const RunDescription& run, const RunResult& result) {
   absl::StrAppend(&text, HitText(run, tally), BytesLines(run, result));
   absl::StrAppend(&text, LatencyText(run, tally), FirstTokenText(run, tally));
   if (run.attend) absl::StrAppend(&text, AttentionText(tally.attention));
-  absl::StrAppend(&text, Verdict(run, result));
+  absl::StrAppend(&text, "devices    encoding: ", DeviceUseText(result.encoding));
+  if (run.attend) absl::StrAppend(&text, "\n           attention: ", DeviceUseText(tally.attention.device));
+  absl::StrAppend(&text, "\n", Verdict(run, result));
   return text;
 }
 

@@ -25,7 +25,10 @@ uint64_t AlignedBlock(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 }  // namespace
 
 RequestRunner::RequestRunner(const RunnerContext& context, const RunnerOptions& options)
-    : context_(context), options_(options), attention_(context.verifier->content(), options.q_heads) {}
+    : context_(context),
+      options_(options),
+      kernels_(DeviceKernels::Make(options.device).value()),
+      attention_(context.verifier->content(), options.q_heads, kernels_.get()) {}
 
 Tally RequestRunner::snapshot() const {
   const std::lock_guard lock(mutex_);
@@ -156,6 +159,7 @@ void RequestRunner::FinishAttention(const Prefix& prefix) {
     ++tally.attention.prefixes;
     tally.attention.tokens += uint64_t{prefix.hit} * context_.keys->block_tokens();
     tally.attention.time.Record(attention_time_);
+    tally.attention.device = kernels_->use();
   });
   if (!attention_.checking()) return;
   const absl::StatusOr<AttentionCheck> check = attention_.Finish();

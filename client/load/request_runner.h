@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
@@ -28,6 +29,7 @@ struct RunnerOptions {
   double tokens_per_store_token = 1;  // Workload::tokens_per_store_token
   bool attend = false;
   uint32_t q_heads = 0;                  // of the attention
+  DeviceChoice device = DeviceChoice::kCpu;  // of the attention; kCuda only where there is a device
   uint32_t check_attention_one_in = 50;  // of a worker's attended prefixes, the first one included; 0: none
   ComputeAssumptions compute;
 };
@@ -90,6 +92,7 @@ class RequestRunner {
   RunnerContext context_;
   RunnerOptions options_;
   AlignedBuffer buffer_;
+  std::unique_ptr<DeviceKernels> kernels_;  // a worker's own, so that its layers follow each other
   PrefixAttention attention_;
   absl::Status attention_status_;
   Nanoseconds attention_time_{0};

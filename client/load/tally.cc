@@ -36,6 +36,9 @@ void AttentionTally::Merge(const AttentionTally& other) {
   worst_kernel_error = std::max(worst_kernel_error, other.worst_kernel_error);
   compression_error_sum += other.compression_error_sum;
   time.Merge(other.time);
+  device.on_cuda += other.device.on_cuda;
+  device.on_cpu += other.device.on_cpu;
+  if (device.why_cpu.empty()) device.why_cpu = other.device.why_cpu;
 }
 
 void Tally::Merge(const Tally& other) {

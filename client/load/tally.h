@@ -8,6 +8,7 @@
 #include <string>
 
 #include "client/load/latency_histogram.h"
+#include "kernels/device_kernels.h"
 
 namespace polarkv::load {
 
@@ -33,6 +34,7 @@ struct AttentionTally {
   double worst_kernel_error = 0;
   double compression_error_sum = 0;  // over checked prefixes
   LatencyHistogram time;
+  DeviceUse device;  // calls are layers of windows
 
   void Merge(const AttentionTally& other);
 };

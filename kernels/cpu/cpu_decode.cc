@@ -127,7 +127,6 @@ class Records {
   std::array<float, kMaxHeadDim> signs_;
 };
 
-
 // How a codec's codes are read; kNone: not by a fast body.
 CodeKind KindOf(const TilePart& part) {
   constexpr CodeKind kTurbo[] = {CodeKind::kTurbo1, CodeKind::kTurbo2, CodeKind::kTurbo3, CodeKind::kTurbo4, CodeKind::kTurbo5};

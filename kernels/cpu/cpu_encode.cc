@@ -45,13 +45,9 @@ void MoveTiles(const BlockLayout& from, const BlockLayout& to, uint32_t layers, 
   }
 }
 
-// Whether keys of the block may lose a mean of the options' profile, which is the reference's to take off.
-bool ProfileHasMeans(const BlockSpec& spec, const EncodeOptions& options) {
-  if (options.profile == nullptr || options.key_mean == KeyMeanPolicy::kNever) return false;
-  for (uint32_t layer = 0; layer < spec.layers; ++layer) {
-    if (options.profile->HasMeans(spec, layer)) return true;
-  }
-  return false;
+// Whether keys of the layer may lose a mean of the options' profile.
+bool ProfileHasMeans(const BlockSpec& spec, const EncodeOptions& options, uint32_t layer) {
+  return options.profile != nullptr && options.key_mean != KeyMeanPolicy::kNever && options.profile->HasMeans(spec, layer);
 }
 
 }  // namespace
@@ -67,9 +63,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   };
   BlockSpec block = spec;
   // The reference says what is wrong with the spec.
-  if (!SettleProfile(options, block).ok() || ProfileHasMeans(block, options)) return by_reference();
-  EncodeOptions own = options;
-  if (options.profile != nullptr) own.key_mean = KeyMeanPolicy::kNever;  // with a profile blocks have no means themselves
+  if (!SettleProfile(options, block).ok()) return by_reference();
   if (!TurboLayerEncoder::Takes(spec, k, v, set)) return by_reference();
 
   if (block.rope.pairing == RopePairing::kNone) block.phases.clear();
@@ -78,6 +72,7 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   // Tiles are written where they belong if nothing but the first tokens escapes, and layers have means as those before them.
   const uint32_t raw = RawFirstTokens(spec, options);
   block.layer_parts.assign(spec.layers, LayerPart{spec.codec, false, 2 * raw * spec.kv_heads});
+  for (uint32_t layer = 0; layer < spec.layers; ++layer) block.layer_parts[layer].key_mean = ProfileHasMeans(block, options, layer);
   absl::StatusOr<BlockLayout> layout = BlockLayout::Make(block);
   if (!layout.ok()) return by_reference();  // which says what is wrong with the spec
   const std::array<int64_t, 4> shape = {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim};
@@ -85,17 +80,19 @@ absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const Tenso
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
 
   bytes.resize(layout->total_bytes());
-  TurboLayerEncoder encoder(block, k, v, own, raw);
+  TurboLayerEncoder encoder(block, k, v, options, raw, set);
   std::vector<TurboLayerEncoder::Records> records(spec.layers);
   for (uint32_t layer = 0; layer < spec.layers; ++layer) {
     if (absl::Status s = encoder.Encode(layer, *layout, bytes.data(), records[layer]); !s.ok()) return s;
     const LayerPart expected = block.layer_parts[layer];
     LayerPart part = expected;
-    part.key_mean = !records[layer].means.empty();
+    if (options.profile == nullptr) part.key_mean = !records[layer].means.empty();
     part.escapes = static_cast<uint32_t>(records[layer].escapes.size() / VectorRecordBytes(spec.head_dim));
     if (part == expected) continue;
     block.layer_parts[layer] = part;
-    for (uint32_t later = layer + 1; later < spec.layers; ++later) block.layer_parts[later].key_mean = part.key_mean;
+    for (uint32_t later = layer + 1; later < spec.layers && options.profile == nullptr; ++later) {
+      block.layer_parts[later].key_mean = part.key_mean;
+    }
     const BlockLayout before = std::move(*layout);
     layout = BlockLayout::Make(block);
     if (!layout.ok()) return layout.status();

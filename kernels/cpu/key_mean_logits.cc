@@ -43,6 +43,7 @@ void KeyMeanLogits::Start(const BlockView& block, uint32_t layer, uint32_t kv_he
   tile_ = UINT32_MAX;
   first_position_ = spec.first_position;
   unturned_.assign(rows_, 0);
+  reach_ = 0;
   const std::array<float, kMaxHeadDim> mean = ReadRecord(block.KeyMean(layer, kv_head));
   for (uint32_t row = 0; row < rows_; ++row, q += spec.head_dim) {
     for (uint32_t p = 0; p < pairs_; ++p) {
@@ -51,6 +52,10 @@ void KeyMeanLogits::Start(const BlockView& block, uint32_t layer, uint32_t kv_he
       b_[row * pairs_ + p] = q[pair.second] * mean[pair.first] - q[pair.first] * mean[pair.second];
     }
     for (uint32_t j = 2 * pairs_; j < spec.head_dim; ++j) unturned_[row] += q[j] * mean[j];
+    reach_ += std::fabs(unturned_[row]);
+    for (uint32_t p = 0; p < pairs_; ++p) {
+      reach_ += 2 * (std::fabs(a_[row * pairs_ + p]) + std::fabs(b_[row * pairs_ + p]));
+    }
   }
 }
 

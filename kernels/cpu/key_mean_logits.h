@@ -25,6 +25,8 @@ class KeyMeanLogits {
   void Start(const BlockView& block, uint32_t layer, uint32_t kv_head, const float* q);
   // logits: [rows][64] in the order of kScoreOrder; adds unit * q . R_n mu for the tokens in `tokens`.
   void Add(uint32_t tile, uint64_t tokens, float unit, float* logits);
+  // What no q . R_n mu exceeds, nor any number on the way to it; not finite where fp32 cannot hold one.
+  float Reach() const { return reach_; }
 
  private:
   void MakeTable(const BlockSpec& spec);
@@ -46,6 +48,7 @@ class KeyMeanLogits {
   std::vector<float> cosine_tile_, sine_tile_;  // [pair], of 64 positions
   std::vector<float> a_, b_;                    // [rows][pair], at position 0
   std::vector<float> unturned_;                 // [rows]: of coordinates that RoPE leaves alone
+  float reach_ = 0;
 };
 
 }  // namespace polarkv::cpu

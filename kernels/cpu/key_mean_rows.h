@@ -11,19 +11,20 @@
 
 namespace polarkv::cpu {
 
-// Which coordinates RoPE turns together. Pair number p, 16 a register: with distance 0 coordinates 2 p and 2 p + 1; else, r
-// and l being p / 16 and p % 16, coordinate 32 (r / 2) + 2 l + r % 2 and the one `distance` (a multiple of 32) beyond, for
-// r < distance / 16, after which 2 p and 2 p + 1 follow, which nothing turns.
+// Which coordinates RoPE turns together. Pair number p: below `distance` coordinate p and the one `distance` beyond, from there
+// on coordinates 2 p and 2 p + 1. With `even_odd`, 16 pairs a register, for p < distance, a multiple of 32: coordinate
+// 32 (r / 2) + 2 l + r % 2 and the one `distance` beyond, r and l being p / 16 and p % 16. What is turned comes first.
 struct KeyPairs {
   uint32_t distance = 0;
+  bool even_odd = false;
 };
 struct PairCoordinates {
   uint32_t first, second;
 };
 inline PairCoordinates CoordinatesOf(const KeyPairs& pairs, uint32_t p) {
+  if (p >= pairs.distance) return {2 * p, 2 * p + 1};
   const uint32_t r = p / 16, l = p % 16;
-  if (r >= pairs.distance / 16) return {2 * p, 2 * p + 1};
-  const uint32_t first = 32 * (r / 2) + 2 * l + r % 2;
+  const uint32_t first = pairs.even_odd ? 32 * (r / 2) + 2 * l + r % 2 : p;
   return {first, first + pairs.distance};
 }
 

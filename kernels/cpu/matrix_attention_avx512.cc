@@ -92,23 +92,33 @@ void AddMatrixValues(const MatrixTile& tile, const float (*weights)[kTileTokens]
   for (int i = 0; i < 4; ++i) out[i] = _mm512_castsi512_ps(ordered[i]);
 }
 
-// Scores -> probabilities in extras, in score order, and weights for the values by token.
+// Lanes that are larger in magnitude than `limit`, or no number.
+[[gnu::always_inline]] inline __mmask16 Beyond(__m512 x, float limit) {
+  return _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(limit), _CMP_NLE_UQ);
+}
+
+// Scores -> probabilities in extras, in score order, and weights for the values by token. A state whose logits fp32 cannot
+// hold gets a NaN for its sum.
 void MatrixSoftmax(const MatrixTile& tile, const float* scores, float unit, TurboRowState& state, const float* added,
                    float* probability, float* weights) {
   __m512 logits[4], factors[4];
   ToScoreOrder(scores, logits);
   ToScoreOrder(tile.key_factor, factors);
-  __mmask16 past[4];
+  __mmask16 past[4], beyond = 0;
   __m512 best = _mm512_set1_ps(-__builtin_inff());
   for (int i = 0; i < 4; ++i) {
-    logits[i] = _mm512_fmadd_ps(_mm512_mul_ps(logits[i], factors[i]), _mm512_set1_ps(unit), _mm512_loadu_ps(added + 16 * i));
+    const __m512 units = _mm512_set1_ps(unit), product = _mm512_mul_ps(logits[i], factors[i]);
+    logits[i] = _mm512_fmadd_ps(product, units, _mm512_loadu_ps(added + 16 * i));
     past[i] = _mm512_cmpge_epu32_mask(ScoreOrderTokens(i), _mm512_set1_epi32(static_cast<int>(tile.tokens)));
+    const int out_of_range = Beyond(product, FLT_MAX) | Beyond(_mm512_mul_ps(factors[i], units), kLargestFactor);
+    beyond = static_cast<__mmask16>(beyond | (out_of_range & ~past[i]));
     logits[i] = _mm512_mask_mov_ps(logits[i], past[i], _mm512_set1_ps(-__builtin_inff()));
     best = _mm512_max_ps(best, logits[i]);
   }
   const float top = _mm512_reduce_max_ps(best);
   float nothing_pending = 0;
   if (state.sum == 0 || top > state.max) RaiseMax(top, tile.head_dim, state, nothing_pending);
+  if (beyond != 0) state.sum = __builtin_nanf("");
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < 4; ++i) {
     const __m512 p = Exp2(_mm512_sub_ps(logits[i], _mm512_set1_ps(state.max)));

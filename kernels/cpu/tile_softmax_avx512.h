@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "codec/block_format.h"
+#include "kernels/cpu/logit_range.h"
 #include "kernels/cpu/tile_scores_avx512.h"
 
 namespace polarkv::cpu {
@@ -91,7 +92,7 @@ struct TileScales {
   const uint8_t* base = tiles.base + uint64_t{tile} * tiles.base_stride;
   TileHead head;
   std::memcpy(&head, base, sizeof head);
-  // A key's scale that fp32 cannot hold is too small to move any logit, or so large that the result is not finite.
+  // A key's scale below fp32 is too small to move any logit (logit_range.h).
   ToScales(LoadSteps(base + tiles.key_scales, head.k_exponent, head.k_shift), tiles.octave, 0, out.key);
   const ScaleSteps values = LoadSteps(base + tiles.value_scales, head.v_exponent, head.v_shift);
   const int octaves = values.largest >> kStepBits;
@@ -101,6 +102,7 @@ struct TileScales {
   for (int i = 0; i < 4; ++i) out.value[i] = _mm512_mul_ps(out.value[i], to_weight);
   const __m128 unit = _mm_set_ss(largest * (1 / kWeightMax));
   out.value_unit = _mm_cvtss_f32(_mm_scalef_ss(unit, _mm_set_ss(static_cast<float>(octaves))));
+  if (KeyScalesBeyondRange(base + tiles.key_scales, head.k_exponent, head.k_shift)) out.value_unit = __builtin_nanf("");
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
   if (out.valid == kTileTokens) return;
@@ -109,7 +111,8 @@ struct TileScales {
   }
 }
 
-// Raises a row's reference for its logits; everything summed so far shrinks, `pending` weights' unit with it.
+// Raises a row's reference for its logits; everything summed so far shrinks, `pending` weights' unit with it. From a logit
+// that fp32 cannot hold on, the sum is a NaN and stays one.
 [[gnu::noinline]] inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state, float& pending) {
   if (state.sum == 0) {
     state.max = top;
@@ -120,6 +123,7 @@ struct TileScales {
     pending *= shrink;
     for (uint32_t i = 0; i < 2 * head_dim; ++i) state.output[i] *= shrink;
   }
+  if (!(top <= FLT_MAX)) state.sum = __builtin_nanf("");
 }
 
 // One number a row, from one vector a row.

@@ -64,8 +64,9 @@ struct TurboExtras {
   float* probability = nullptr;    // out: relative to 2^max of the row's state
 };
 
-// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. Needs
-// InstructionSet::kAvx512.
+// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. The queries' scales
+// and what is added are in the bounds of logit_range.h; a state whose tiles are not, or whose logits fp32 cannot hold, gets a
+// NaN for its sum or its output. Needs InstructionSet::kAvx512.
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,
                        TurboRowState* states, uint32_t rows, const TurboExtras* extras);
 
@@ -76,8 +77,8 @@ struct TurboSigns {
 };
 
 // Adds to `added` (TurboExtras) what the signs say: times the projected query, the token's scale and norm. Needs
-// InstructionSet::kAvx512.
-void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
+// InstructionSet::kAvx512. False if some sum is beyond kLargestAddedLogit (logit_range.h).
+bool AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
                          float* added);
 
 }  // namespace polarkv::cpu

@@ -193,7 +193,7 @@ void LoadNorms(const uint8_t* halves, __m512 out[4]) {
 
 }  // namespace
 
-void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
+bool AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const TurboQuery* projected, uint32_t rows,
                          float* added) {
   TileScales scales;
   ReadTileScales(tile, 0, scales);
@@ -205,6 +205,7 @@ void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const 
   const CodePlanesAt at = {{signs.plane}};
   const TileSide side = {tile.head_dim, &kSignTable, at, at};
   TurboRowState nobody[kRowsTogether];
+  int beyond = 0;
   for (uint32_t row = 0; row < rows; row += kRowsTogether) {
     const uint32_t left = rows - row < kRowsTogether ? rows - row : kRowsTogether;
     RowBlock block;
@@ -216,10 +217,13 @@ void AddSignScoresAvx512(const TurboTiles& tile, const TurboSigns& signs, const 
       for (int i = 0; i < 4; ++i) {
         float* sum = added + kTileTokens * (row + r) + 16 * i;
         const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(scores[r][i]), scales.key[i]);
-        _mm512_storeu_ps(sum, _mm512_fmadd_ps(product, unit, _mm512_loadu_ps(sum)));
+        const __m512 logits = _mm512_fmadd_ps(product, unit, _mm512_loadu_ps(sum));
+        _mm512_storeu_ps(sum, logits);
+        beyond |= _mm512_cmp_ps_mask(_mm512_abs_ps(logits), _mm512_set1_ps(kLargestAddedLogit), _CMP_NLE_UQ);
       }
     }
   }
+  return beyond == 0;
 }
 
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,

@@ -15,8 +15,8 @@ struct TrellisPlace {
 
 // What the tiles of one side of a block share.
 struct TurboEncoderShape {
-  uint32_t bits = 0;      // 2, 3 or 4
-  uint32_t head_dim = 0;  // 64, 128, 192 or 256
+  uint32_t bits = 0;      // 1 to 5; with AVX-512 2, 3 or 4
+  uint32_t head_dim = 0;  // with AVX-512 64, 128, 192 or 256
   bool keys = false;
   uint32_t dtype = 0;             // of the rows: Dtype as a number
   // The sign bits of the coordinates that the rotation negates, of numbers of either width; [head_dim], 64-byte aligned.
@@ -25,6 +25,7 @@ struct TurboEncoderShape {
   const TrellisPlace* places = nullptr;  // of trellis codes: [atom][row], as KeyAtom or ValueAtom say
   float gain = 0;                 // RotationGain(head_dim)
   float rotated_norm = 0;         // RotatedNorm(head_dim)
+  float to_unit_variance = 0;     // kToUnitVariance
 };
 
 struct TurboEncodeRows {

@@ -11,6 +11,7 @@
 #include "codec/sign_sketch.h"
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
+#include "kernels/cpu/logit_range.h"
 
 namespace polarkv::cpu {
 namespace {
@@ -170,6 +171,7 @@ void TurboHead::PackQueries(const float* q, float scale) {
     TurboQuery& query = queries_[row];
     const float unit = RoundQuery(rotated, head_dim_, scale, words_.data() + size_t{row} * head_dim_ / 4, query);
     query.scale = std::ldexp(unit * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent_[row]);
+    beyond_ |= query.scale > kLargestUnit;
   }
 }
 
@@ -192,6 +194,7 @@ void TurboHead::ProjectQueries(const BlockView& block, uint32_t layer, float sca
       const float unit = RoundQuery(x.data(), head_dim_, scale, projected_words_.data() + at * head_dim_ / 4, query);
       query.scale =
           std::ldexp(unit * constant * RotationScale(head_dim_) * std::fabs(scale) * kLog2E, exponent_[row]);
+      beyond_ |= query.scale > kLargestUnit;
     }
   }
 }
@@ -209,15 +212,20 @@ void TurboHead::Finish(float* o, float* lse) {
     for (uint32_t i = 0; i < head_dim_; ++i) {
       o[i] = signs_[i] * (state.output[i] * (unit / state.sum)) + state.output[head_dim_ + i] / state.sum;
     }
-    lse[row] = (state.max + std::log2(state.sum)) * kLn2;
+    lse[row] = beyond_ ? NAN : (state.max + std::log2(state.sum)) * kLn2;
   }
+}
+
+void TurboHead::StartMeans(const BlockView& block, uint32_t layer, uint32_t kv_head) {
+  means_.Start(block, layer, kv_head, q_);
+  beyond_ |= !(means_.Reach() * std::fabs(unit_) <= kLargestAddedLogit);
 }
 
 // The tiles in runs, which end at tiles that have tokens with records of their own or without their mean.
 void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head) {
   const LayerLayout& shape = block.layout().layer(layer);
   const TurboTiles& all = runs_[run_ % kRuns];
-  if (shape.key_mean) means_.Start(block, layer, kv_head, q_);
+  if (shape.key_mean) StartMeans(block, layer, kv_head);
   const auto tiles_from = [&](uint32_t first, uint32_t tokens) {
     TurboTiles part = all;
     part.base += uint64_t{first} * all.base_stride;
@@ -265,7 +273,7 @@ std::vector<MatrixQuery> TurboHead::MatrixQueries(bool rotated) const {
 void TurboHead::AttendMatrixBlock(const BlockView& block, uint32_t layer) {
   const LayerLayout& shape = block.layout().layer(layer);
   if (matrix_ == nullptr) matrix_ = std::make_unique<MatrixTiles>(head_dim_);
-  if (shape.key_mean) means_.Start(block, layer, kv_head_, q_);
+  if (shape.key_mean) StartMeans(block, layer, kv_head_);
   const std::vector<MatrixQuery> queries = MatrixQueries(TraitsOf(shape.codec.k).rotates);
   for (uint32_t tile = 0; tile < block.spec().tiles(); ++tile) {
     TileHead head;
@@ -291,7 +299,9 @@ void TurboHead::AttendTileWithRecords(const BlockView& block, uint32_t layer, ui
     const std::array<float, kMaxHeadDim> key = ReadRecord(block.EscapeRecord(layer, record++));
     for (uint32_t row = 0; row < rows_; ++row) {
       const float* q = q_ + size_t{row} * head_dim_;
-      added_[row * kTileTokens + kScoreOrder.place[i]] = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
+      const float logit = unit_ * std::inner_product(q, q + head_dim_, key.data(), 0.0f);
+      added_[row * kTileTokens + kScoreOrder.place[i]] = logit;
+      beyond_ |= !(std::fabs(logit) <= kLargestAddedLogit);
     }
   }
   attend(TurboExtras{added_.data(), probability_.data()});
@@ -312,7 +322,7 @@ void TurboHead::AddSigns(const TurboTiles& tile, const BlockView& block, uint32_
     TurboSigns signs = {tile.base + tile.key_crumbs + size_t{i} * 8 * head_dim_, nullptr};
     if (!residual.empty()) signs = {residual.data() + kResidualNormBytes, residual.data()};
 #if defined(__x86_64__)
-    AddSignScoresAvx512(tile, signs, projected_.data() + size_t{i} * rows_, rows_, added_.data());
+    beyond_ |= !AddSignScoresAvx512(tile, signs, projected_.data() + size_t{i} * rows_, rows_, added_.data());
 #endif
   }
 }
@@ -334,6 +344,7 @@ void TurboHead::AddRun(std::span<const BlockView* const> blocks, uint32_t layer,
 
 void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer, uint32_t kv_head, const float* q,
                        float scale, float* o, float* lse) {
+  beyond_ = scale != 0 && !(std::fabs(scale) >= kSmallestScale && std::fabs(scale) <= kLargestUnit);
   PackQueries(q, scale);
   q_ = q;
   kv_head_ = kv_head;
@@ -343,7 +354,7 @@ void TurboHead::Attend(std::span<const BlockView* const> blocks, uint32_t layer,
   TurboReader reader;
   const BlockView* same = nullptr;  // the block that the reader was made for
   for (size_t i = 0; i + 1 < kRuns; ++i) AddRun(blocks, layer, kv_head, i);
-  for (run_ = 0; run_ < blocks.size(); ++run_) {
+  for (run_ = 0; run_ < blocks.size() && !beyond_; ++run_) {
     AddRun(blocks, layer, kv_head, run_ + kRuns - 1);
     const BlockView& block = *blocks[run_];
     const CodecPair codec = block.layout().layer(layer).codec;

@@ -47,6 +47,7 @@ class TurboHead {
   void AttendTileWithRecords(const BlockView& block, uint32_t layer, uint32_t number, const TileHead& head,
                              const AttendTile& attend);
   void Finish(float* o, float* lse);
+  void StartMeans(const BlockView& block, uint32_t layer, uint32_t kv_head);
 
   TurboAttendBody* attend_;
   uint32_t head_dim_, rows_;
@@ -56,6 +57,7 @@ class TurboHead {
   const float* q_ = nullptr;  // of the head at work
   uint32_t kv_head_ = 0;
   float unit_ = 0;            // of its logits, in units of log2
+  bool beyond_ = false;       // something was met that is not in the bounds of logit_range.h
   std::unique_ptr<MatrixTiles> matrix_;  // once it is needed
   KeyMeanLogits means_;
   std::vector<float> added_, probability_;  // [rows][64], of one tile

@@ -12,28 +12,26 @@
 #include "codec/tile_matrix.h"
 #include "codec/trellis_code.h"
 #include "codec/turbo_codebook.h"
-#include "kernels/cpu/trellis_encode.h"
 
 namespace polarkv::cpu {
 namespace {
 
-bool HasFastBody(CodecId codec) {
-  return IsTrellis(codec) || (IsTurbo(codec) && TurboBits(codec) >= 2 && TurboBits(codec) <= 4);
-}
-
-// RoPE's pairs fit registers of 16 (turbo_encode.h, KeyPairs).
-bool PairsFit(const Rope& rope) {
-  return rope.pairing == RopePairing::kNone || rope.dims % (rope.pairing == RopePairing::kHalf ? 64 : 32) == 0;
+// Null: there is none.
+TurboEncodeBody* BodyOf(CodecId codec, uint32_t head_dim, InstructionSet set) {
+  if (!IsTrellis(codec) && !IsTurbo(codec)) return nullptr;
+  const uint32_t bits = IsTrellis(codec) ? TrellisBits(codec) : TurboBits(codec);
+  return TurboEncodeBodyFor(set, IsTrellis(codec), bits, head_dim);
 }
 
 uint64_t Lowest(uint32_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
 
-// Misfits err by at least .06, .14 and .5 of their energy at 4, 3 and 2 bits (codec/side_encoder.h); ordinary tokens by
-// .01, .035 and .13. Below these no rounding of a scale to 1/32 octave makes a misfit.
+// Misfits err by at least .05, .06, .14, .5 and 2.3 of their energy at 5 to 1 bits (codec/side_encoder.h); ordinary tokens by
+// .0025, .01, .035, .13 and .57. Below these no rounding of a scale to 1/64 octave makes a misfit.
 // Of trellis codes misfits err by .11, .39 and 1.7 at 3, 2 and 1 bits; ordinary tokens by .03, .1 and .43.
 float MostErrorOfAFit(CodecId codec) {
   if (IsTrellis(codec)) return TrellisBits(codec) == 3 ? .09f : TrellisBits(codec) == 2 ? .33f : 1.4f;
-  return TurboBits(codec) == 4 ? .05f : TurboBits(codec) == 3 ? .12f : .45f;
+  constexpr float kOfTurbo[] = {1.9f, .45f, .12f, .05f, .04f};  // of 1 to 5 bits
+  return kOfTurbo[TurboBits(codec) - 1];
 }
 
 std::vector<TrellisPlace> TrellisPlaces(KvSide side, uint32_t head_dim) {
@@ -89,24 +87,15 @@ ScaleTables MakeScaleTables() {
 
 bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set) {
   const bool uniform = std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
-  return HasAvx512(set) && uniform && HasFastBody(spec.codec.k) && HasFastBody(spec.codec.v) &&
-         spec.head_dim != 0 && spec.head_dim % 64 == 0 && spec.head_dim <= kMaxHeadDim && k.stride[3] == 1 &&
-         v.stride[3] == 1 && PairsFit(spec.rope);
+  return uniform && IsKnownHeadDim(spec.head_dim) && BodyOf(spec.codec.k, spec.head_dim, set) != nullptr &&
+         BodyOf(spec.codec.v, spec.head_dim, set) != nullptr && k.stride[3] == 1 && v.stride[3] == 1;
 }
 
-TurboLayerEncoder::TileBody* TurboLayerEncoder::BodyOf([[maybe_unused]] CodecId codec) {
-#if defined(__x86_64__)
-  return IsTrellis(codec) ? TrellisEncodeAvx512 : TurboEncodeAvx512;
-#else
-  return nullptr;
-#endif
-}
-
-TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorView& rows)
+TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorView& rows, InstructionSet set)
     : tensor(rows),
       codec(side == KvSide::kKey ? spec.codec.k : spec.codec.v),
       name(side == KvSide::kKey ? "k" : "v"),
-      encode(BodyOf(codec)),
+      encode(BodyOf(codec, spec.head_dim, set)),
       places(IsTrellis(codec) ? TrellisPlaces(side, spec.head_dim) : std::vector<TrellisPlace>()),
       most_error(MostErrorOfAFit(codec)),
       reference(spec, codec, side) {
@@ -117,16 +106,19 @@ TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorVi
   shape.dtype = static_cast<uint32_t>(rows.dtype);
   shape.gain = RotationGain(spec.head_dim);
   shape.rotated_norm = RotatedNorm(spec.head_dim);
+  shape.to_unit_variance = kToUnitVariance;
 }
 
 TurboLayerEncoder::TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v,
-                                     const EncodeOptions& options, uint32_t raw_tokens)
+                                     const EncodeOptions& options, uint32_t raw_tokens, InstructionSet set)
     : spec_(spec),
+      set_(set),
       options_(options),
       raw_tokens_(raw_tokens),
       tables_(MakeScaleTables()),
-      keys_(spec, KvSide::kKey, k),
-      values_(spec, KvSide::kValue, v) {
+      scale_steps_(ScaleStepsBodyFor(set)),
+      keys_(spec, KvSide::kKey, k, set),
+      values_(spec, KvSide::kValue, v, set) {
   const std::array<float, kMaxHeadDim> signs = RotationSigns(spec.rotation_seed);
   for (uint32_t j = 0; j < kMaxHeadDim; ++j) {
     sign_bits32_[j] = signs[j] < 0 ? 0x80000000u : 0;
@@ -188,7 +180,7 @@ absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& 
                                                                           std::vector<uint8_t>& escapes) {
   const uint32_t tokens = TileTokenCount(spec_, tile);
   const uint64_t counted = Counted(tile);
-  const bool without_mean = &side == &keys_ && !means_.empty();
+  const bool without_mean = &side == &keys_ && !means_.empty() && has_mean_[head];
   TurboEncodeRows rows = RowsOf(side, layer, head, tile);
   uint64_t means = 0;
   if (without_mean) {
@@ -209,7 +201,7 @@ absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& 
   const bool finite = side.encode(without_mean ? float_keys_ : side.shape, rows, tile_);
   bool fits = finite;
   if (finite) {
-    ScaleStepsAvx512(tables_, tile_, steps);
+    scale_steps_(tables_, tile_, steps);
     const StoredSteps stored = StoreSteps(steps, tokens, scales);
     out.range = stored.range;
     const float most = *std::max_element(tile_.error, tile_.error + kTileTokens);
@@ -284,6 +276,10 @@ absl::StatusOr<bool> TurboLayerEncoder::EncodeTiles(uint32_t layer, const BlockL
 absl::Status TurboLayerEncoder::Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records) {
   records = {};
   means_.clear();
+  if (options_.profile != nullptr) {
+    TakeProfileMeans(layer);
+    return EncodeTiles(layer, layout, bytes, false, records).status();
+  }
   bool watch = options_.key_mean == KeyMeanPolicy::kAuto && !expects_means_;
   for (;; watch = false) {
     if (options_.key_mean != KeyMeanPolicy::kNever && !watch) {

@@ -14,6 +14,7 @@
 #include "codec/tensor_view.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/key_mean_rows.h"
+#include "kernels/cpu/turbo_bodies.h"
 #include "kernels/cpu/turbo_encode.h"
 
 namespace polarkv::cpu {
@@ -26,11 +27,11 @@ class TurboLayerEncoder {
 
   // `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block, which escape. All must outlive the encoder.
   TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
-                    uint32_t raw_tokens);
+                    uint32_t raw_tokens, InstructionSet set);
 
   // What a layer has besides tiles.
   struct Records {
-    std::vector<uint8_t> means;  // [kv_head] records, or none
+    std::vector<uint8_t> means;  // [kv_head] records, or none; of a profile's means none
     std::vector<uint8_t> escapes;
   };
 
@@ -39,18 +40,15 @@ class TurboLayerEncoder {
   absl::Status Encode(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, Records& records);
 
  private:
-  using TileBody = bool(const TurboEncoderShape& shape, const TurboEncodeRows& rows, TurboEncodedTile& tile);
-  static TileBody* BodyOf(CodecId codec);
-
   // One side of the block.
   struct Side {
-    Side(const BlockSpec& spec, KvSide side, const TensorView& tensor);
+    Side(const BlockSpec& spec, KvSide side, const TensorView& tensor, InstructionSet set);
 
     const TensorView& tensor;
     CodecId codec;
     const char* name;
     TurboEncoderShape shape;
-    TileBody* encode;
+    TurboEncodeBody* encode;
     std::vector<TrellisPlace> places;  // of trellis codes
     float most_error;  // a token with less is no misfit, whatever the rounding of its scale
     SideEncoder reference;
@@ -76,25 +74,32 @@ class TurboLayerEncoder {
                              const TilePlanes<uint8_t>& planes, uint8_t* scales);
   void PrepareMeans();
   absl::Status DecideMeans(uint32_t layer, Records& records);
+  void TakeProfileMeans(uint32_t layer);
+  void LookAtMeans();
   absl::Status AddKeys(uint32_t layer, uint32_t head, uint32_t tile, uint32_t stride, HeadSums& sums);
   KeyMeanEstimator Estimate(const HeadSums& sums) const;
+  void Directions(uint64_t position, PairNumbers& out) const;
+  void ToPairs(const float* vector, PairNumbers& out) const;
   absl::StatusOr<uint64_t> TakeMeansOff(uint32_t layer, uint32_t head, uint32_t tile);
 
   const BlockSpec& spec_;
+  InstructionSet set_;
   EncodeOptions options_;
   uint32_t raw_tokens_;
   alignas(64) std::array<uint16_t, kMaxHeadDim> sign_bits16_;
   alignas(64) std::array<uint32_t, kMaxHeadDim> sign_bits32_;
   ScaleTables tables_;
+  ScaleStepsBody* scale_steps_;
   Side keys_, values_;
   TurboEncoderShape float_keys_;  // of keys without their mean
   // Key means.
   double mean_cost_ = 0;  // bits a key coordinate
-  KeyPairs pairs_;
+  KeyMeanBodies mean_bodies_;
   std::array<uint64_t, kMaxHeadDim / 2> phases_{};  // by pair
   std::vector<PairNumbers> tile_turns_;             // to each tile's first token
   std::vector<float> turns_;                        // [tokens][cosines, sines], once they are needed
   std::vector<std::array<float, kMaxHeadDim>> means_;  // by head, as decoded; empty if the layer has none
+  std::vector<bool> has_mean_;                         // by head: it is not zero
   bool expects_means_ = false;                         // the layer before has them
   TurboEncodedTile tile_;
   std::array<float, kTileTokens * kMaxHeadDim> rows_;

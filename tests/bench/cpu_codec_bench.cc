@@ -14,7 +14,10 @@
 #include "codec/block_view.h"
 #include "codec/codec_id.h"
 #include "codec/half_float.h"
+#include "codec/key_mean.h"
+#include "codec/key_mean_profile.h"
 #include "codec/rope_phase.h"
+#include "kernels/cpu/cpu_encode.h"
 #include "kernels/kv_kernels.h"
 
 namespace polarkv {
@@ -53,13 +56,16 @@ const std::vector<std::vector<uint16_t>>& Tensors(bool fp16) {
   return tensors;
 }
 
+// The bias of biased keys, of every coordinate.
+constexpr float kBias = 1;
+
 // BF16 keys with a bias that RoPE turned, as large as the rest, in place of K.
 const std::vector<std::vector<uint16_t>>& BiasedTensors() {
   static std::vector<std::vector<uint16_t>> tensors;
   if (!tensors.empty()) return tensors;
   tensors = Tensors(false);
   const BlockSpec spec = Spec("turbo4");
-  const std::vector<float> mean(kDim, 1.0f);
+  const std::vector<float> mean(kDim, kBias);
   std::vector<uint16_t> keys = tensors[0];
   for (size_t t = 0; t < size_t{kHeads} * kTokens; ++t) {
     float turned[kDim];
@@ -97,18 +103,40 @@ void Memcpy(benchmark::State& state) {
   Count(state);
 }
 
-void Encode(benchmark::State& state, const std::string& codec, Dtype dtype, bool biased = false) {
-  const auto& tensors = biased ? BiasedTensors() : Tensors(dtype == Dtype::kF16);
+KeyMeanProfilePtr Profile() {
+  const BlockSpec spec = Spec("turbo4");
+  const std::vector<float> mean(kDim, kBias);
+  const size_t bytes = VectorRecordBytes(kDim);
+  std::vector<uint8_t> records(bytes * kHeads);
+  for (uint32_t head = 0; head < kHeads; ++head) WriteRecord(mean.data(), kDim, records.data() + head * bytes);
+  return KeyMeanProfile::Make({1, kHeads, kDim, spec.rope, RopePhases(spec.rope)}, records).value();
+}
+
+enum class Keys { kUnbiased, kBiased, kBiasedAsAProfileSays };
+
+void Encode(benchmark::State& state, const std::string& codec, Dtype dtype, Keys keys = Keys::kUnbiased,
+            cpu::InstructionSet set = cpu::BestInstructionSet()) {
+  if (!cpu::Supports(set)) return state.SkipWithError("not on this machine");
+  const auto& tensors = keys == Keys::kUnbiased ? Tensors(dtype == Dtype::kF16) : BiasedTensors();
   static std::vector<std::vector<uint8_t>> blocks(kTensors);
   const BlockSpec spec = Spec(codec);
+  const KeyMeanProfilePtr profile = keys == Keys::kBiasedAsAProfileSays ? Profile() : nullptr;
+  EncodeOptions options;
+  options.profile = profile.get();
   for (auto& block : blocks) block.reserve(BlockLayout::Make(spec)->total_bytes());
   for (auto _ : state) {
     for (uint32_t i = 0; i < kTensors; ++i) {
-      const absl::Status s = EncodeBlock(spec, View(tensors[2 * i], dtype), View(tensors[2 * i + 1], dtype), {}, blocks[i]);
+      const absl::Status s =
+          cpu::EncodeBlock(spec, View(tensors[2 * i], dtype), View(tensors[2 * i + 1], dtype), options, set, blocks[i]);
       if (!s.ok()) state.SkipWithError("encode failed");
     }
   }
   Count(state);
+}
+
+// With AVX2, on whatever machine.
+void EncodeAvx2(benchmark::State& state, const std::string& codec, Dtype dtype, Keys keys = Keys::kUnbiased) {
+  Encode(state, codec, dtype, keys, cpu::InstructionSet::kAvx2);
 }
 
 struct Encoded {
@@ -154,10 +182,18 @@ BENCHMARK_CAPTURE(Encode, turbo4_bf16, "turbo4", Dtype::kBF16)->Unit(benchmark::
 BENCHMARK_CAPTURE(Encode, turbo4_fp16, "turbo4", Dtype::kF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, turbo3_bf16, "turbo3", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, turbo2_bf16, "turbo2", Dtype::kBF16)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(Encode, turbo4_bf16_biased, "turbo4", Dtype::kBF16, true)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, turbo4_bf16_biased, "turbo4", Dtype::kBF16, Keys::kBiased)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, turbo4_bf16_profile, "turbo4", Dtype::kBF16, Keys::kBiasedAsAProfileSays)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Encode, turbo5_bf16, "turbo5", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, trellis3_bf16, "trellis3", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, trellis2_bf16, "trellis2", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Encode, trellis1_bf16, "trellis1", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, turbo4_bf16, "turbo4", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, turbo4_fp16, "turbo4", Dtype::kF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, turbo2_bf16, "turbo2", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, turbo4_bf16_biased, "turbo4", Dtype::kBF16, Keys::kBiased)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, trellis3_bf16, "trellis3", Dtype::kBF16)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(EncodeAvx2, trellis1_bf16, "trellis1", Dtype::kBF16)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Seal, turbo4, "turbo4")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo4_bf16, "turbo4", Dtype::kBF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(Decode, turbo4_fp16, "turbo4", Dtype::kF16, KvDomain::kModel)->Unit(benchmark::kMillisecond);

@@ -38,7 +38,7 @@ std::vector<double> Rotate(const float* x, uint32_t head_dim, uint64_t seed) {
 // block. This is the distortion of the direction alone; no stored scale takes part.
 double DirectionDistortion(const BlockView& block, const std::vector<float>& keys) {
   const BlockSpec& spec = block.spec();
-  const TileMatrixReader reader(KvSide::kKey, spec.head_dim);
+  TileMatrixReader reader(KvSide::kKey, spec.head_dim);
   const auto matrix = std::make_unique<TileMatrix>();
   double sum = 0;
   for (uint32_t token = 0; token < spec.tokens; ++token) {

@@ -1,11 +1,13 @@
-// Property: a block that passed its checks decodes to finite numbers, whoever wrote it and whatever part of it is held,
-// and attending on it stays inside its bytes.
+// Property: a block that passed its checks decodes to finite numbers, whoever wrote it and whatever part of it is held, and
+// attending on it stays inside its bytes and comes out as near to the exact result as its rounding allows.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "codec/reference_codec.h"
@@ -13,11 +15,13 @@
 #include "kernels/cpu/cpu_decode.h"
 #include "tests/codec/profile_samples.h"
 #include "tests/fuzz/block_input.h"
+#include "tests/kernels/attention_interval.h"
 
 namespace polarkv {
 namespace {
 
 constexpr size_t kMaxNumbers = 1 << 16;  // a run should take microseconds
+constexpr float kScale = 0.125f;
 
 bool AllFinite(std::span<const float> numbers) {
   return std::ranges::all_of(numbers, [](float x) { return std::isfinite(x); });
@@ -36,14 +40,25 @@ void DecodeFast(const BlockView& view, cpu::InstructionSet set, const std::vecto
   if (!AllFinite(fast_k) || !AllFinite(fast_v)) std::abort();
 }
 
-void Attend(const BlockView& view, uint32_t group, cpu::InstructionSet set) {
+// By every set's body and by the reference; `group` query heads to a KV head. The bounds hold for tiles of any scales, as what
+// is too large for fp32 is handed over.
+void Attend(const BlockView& view, uint32_t layer, uint32_t group, const std::vector<testing::AttentionInterval>& exact) {
   const BlockSpec& spec = view.spec();
-  const uint32_t heads = group * spec.kv_heads;
-  std::vector<float> q(size_t{heads} * spec.head_dim), o(q.size()), lse(heads);
+  const uint32_t heads = group * spec.kv_heads, d = spec.head_dim;
+  std::vector<float> q(size_t{heads} * d), o(q.size()), lse(heads);
   for (size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 7) / 8 - 0.375f;
-  for (uint32_t layer = view.layer_begin(); layer < view.layer_end(); ++layer) {
-    if (!cpu::Attend({&view, 1}, layer, heads, 1, q, 1.0f, o, lse, set).ok()) std::abort();
-    if (!AllFinite(o) || !AllFinite(lse)) std::abort();
+  std::vector<testing::AttentionInterval::Bounds> bounds;
+  for (uint32_t head = 0; head < heads; ++head) bounds.push_back(exact[head / group].BoundsOf(&q[size_t{head} * d], kScale));
+  for (const cpu::InstructionSet set : cpu::kInstructionSets) {
+    if (!cpu::Supports(set)) continue;
+    if (!cpu::Attend({&view, 1}, layer, heads, 1, q, kScale, o, lse, set).ok()) std::abort();
+    for (uint32_t head = 0; head < heads; ++head) {
+      const std::string defect = exact[head / group].Defect(bounds[head], lse[head], &o[size_t{head} * d]);
+      if (defect.empty()) continue;
+      std::fprintf(stderr, "%s, layer %u, head %u of %u: %s\n", cpu::InstructionSetName(set).data(), layer, head, heads,
+                   defect.c_str());
+      std::abort();
+    }
   }
 }
 
@@ -64,8 +79,12 @@ void Decode(const BlockView& view) {
   for (const cpu::InstructionSet set : cpu::kInstructionSets) {
     if (!cpu::Supports(set)) continue;
     DecodeFast(view, set, k, v);
-    Attend(view, 1, set);
-    Attend(view, 3, set);
+  }
+  for (uint32_t layer = view.layer_begin(); layer < view.layer_end(); ++layer) {
+    std::vector<testing::AttentionInterval> exact;
+    for (uint32_t head = 0; head < spec.kv_heads; ++head) exact.emplace_back(std::span(&view, 1), layer, head);
+    Attend(view, layer, 1, exact);
+    Attend(view, layer, 3, exact);
   }
 }
 

@@ -10,10 +10,13 @@
 
 #include "codec/codec_id.h"
 #include "codec/half_float.h"
+#include "codec/key_mean.h"
+#include "codec/key_mean_profile.h"
 #include "codec/reference_codec.h"
 #include "codec/rope_phase.h"
 #include "codec/rotation.h"
 #include "codec/trellis_code.h"
+#include "tests/codec/profile_samples.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/instruction_sets.h"
 
@@ -73,8 +76,9 @@ class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
 };
 
 constexpr Dtype kDtypes[] = {Dtype::kF16, Dtype::kBF16, Dtype::kF32};
-constexpr const char* kCodecs[] = {"turbo4",   "turbo3",   "turbo2",   "k=turbo4,v=turbo2", "k=turbo2,v=turbo3",
-                                   "trellis1", "trellis2", "trellis3", "k=trellis3,v=turbo2"};
+constexpr const char* kCodecs[] = {"turbo5", "turbo4", "turbo3", "turbo2", "turbo1", "k=turbo4,v=turbo2", "k=turbo5,v=turbo3",
+                                   "k=turbo1,v=turbo4", "trellis1", "trellis2", "trellis3", "k=trellis3,v=turbo5"};
+constexpr const char* kCodecsOfOneKind[] = {"turbo5", "turbo4", "turbo3", "turbo2", "turbo1", "trellis3", "trellis2", "trellis1"};
 
 TEST_P(CpuEncode, GaussianTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
@@ -139,7 +143,7 @@ std::vector<float> Wild(const BlockSpec& spec, Dtype dtype, std::mt19937& random
 TEST_P(CpuEncode, WildTensors) {
   SCOPED_TRACE(testing::SeedText(seed_));
   std::mt19937 random(seed_);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
+  for (const char* codec : kCodecsOfOneKind) {
     for (uint32_t head_dim : kHeadDims) {
       for (Dtype dtype : kDtypes) {
         const BlockSpec spec = Spec(codec, head_dim, 130);
@@ -221,15 +225,72 @@ TEST_P(CpuEncode, BiasedLayersAmongOthers) {
   }
 }
 
+// Every head dim, with RoPE on as many coordinates as fill registers, as do not, and as are no multiple of any vector.
+TEST_P(CpuEncode, BiasedKeysOfEveryHeadDim) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const uint16_t head_dim : {uint16_t{64}, uint16_t{80}, uint16_t{96}, uint16_t{192}, uint16_t{256}}) {
+    for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
+      for (const uint16_t dims : {head_dim, uint16_t{32}, uint16_t{20}}) {
+        BlockSpec spec = Spec(head_dim % 64 == 0 ? "k=turbo3,v=turbo5" : "k=turbo5,v=turbo1", head_dim, 150);
+        spec.first_position = 3;
+        spec.rope = {pairing, 10000.0f, dims};
+        testing::Kv kv = testing::GaussianKv(spec, seed_);
+        const std::vector<float> mean = testing::Gaussian(head_dim, seed_ + 9, 2);
+        for (size_t t = 0; t < kv.k.size() / head_dim; ++t) {
+          float turned[kMaxHeadDim];
+          TurnToPosition(spec.rope, RopePhases(spec.rope), 3 + t % spec.tokens, mean.data(), head_dim, turned);
+          for (uint32_t j = 0; j < head_dim && t % 7 != 0; ++j) kv.k[head_dim * t + j] += turned[j];
+        }
+        for (const Dtype dtype : kDtypes) ExpectTheReferencesBytes(spec, {kv.k, dtype}, {kv.v, dtype});
+      }
+    }
+  }
+}
+
+// Means that a profile has: of some heads and layers, ordinary ones and some that are tiny; of keys that have them or not.
+TEST_P(CpuEncode, KeysWithTheMeansOfAProfile) {
+  SCOPED_TRACE(testing::SeedText(seed_));
+  for (const uint32_t head_dim : kHeadDims) {
+    for (const RopePairing pairing : {RopePairing::kNone, RopePairing::kHalf, RopePairing::kInterleaved}) {
+      BlockSpec spec = Spec(head_dim == 64 ? "trellis2" : "turbo4", head_dim, 150);
+      spec.layers = 3;
+      spec.first_position = 2;
+      if (pairing != RopePairing::kNone) spec.rope = {pairing, 10000.0f, static_cast<uint16_t>(head_dim)};
+      spec.phases = RopePhases(spec.rope);
+      const uint32_t bytes = VectorRecordBytes(head_dim);
+      std::vector<uint8_t> records(size_t{bytes} * 6);
+      testing::Kv kv = testing::GaussianKv(spec, seed_);
+      for (uint32_t head = 0; head < 6; ++head) {  // of all layers
+        if (head == 1 || head / 2 == 1) continue;  // one of the first layer's, both of the second's
+        std::vector<float> mean = testing::Gaussian(head_dim, seed_ + head, 2);
+        for (float& x : mean) x *= head == 4 ? 0x1p-50f : 1;
+        WriteRecord(mean.data(), head_dim, records.data() + head * bytes);
+        for (uint32_t t = 0; t < spec.tokens; ++t) {
+          float turned[kMaxHeadDim];
+          TurnToPosition(spec.rope, spec.phases, 2 + t, mean.data(), head_dim, turned);
+          float* key = &kv.k[(head * spec.tokens + t) * head_dim];
+          for (uint32_t j = 0; j < head_dim && t % 5 != 0; ++j) key[j] += turned[j];
+        }
+      }
+      const KeyMeanProfilePtr profile = KeyMeanProfile::Make(testing::ProfileShapeFor(spec, spec.kv_heads), records).value();
+      options_.profile = profile.get();
+      for (const Dtype dtype : kDtypes) ExpectTheReferencesBytes(spec, {kv.k, dtype}, {kv.v, dtype});
+      options_.profile = nullptr;
+    }
+  }
+}
+
 TEST_P(CpuEncode, WildTensorsWithMeansByOrder) {
   SCOPED_TRACE(testing::SeedText(seed_));
   std::mt19937 random(seed_);
   options_.key_mean = KeyMeanPolicy::kAlways;
-  for (const char* codec : {"turbo4", "trellis2"}) {
+  for (const char* codec : {"turbo4", "turbo5", "trellis2"}) {
     for (Dtype dtype : kDtypes) {
-      BlockSpec spec = Spec(codec, 128, 130);
-      spec.rope = {RopePairing::kHalf, 10000.0f, 128};
-      ExpectTheReferencesBytes(spec, {Wild(spec, dtype, random), dtype}, {Wild(spec, dtype, random), dtype});
+      for (const uint16_t head_dim : {uint16_t{128}, uint16_t{96}}) {
+        BlockSpec spec = Spec(codec, head_dim, 130);
+        spec.rope = {RopePairing::kHalf, 10000.0f, head_dim};
+        ExpectTheReferencesBytes(spec, {Wild(spec, dtype, random), dtype}, {Wild(spec, dtype, random), dtype});
+      }
     }
   }
 }
@@ -238,7 +299,7 @@ TEST_P(CpuEncode, WildTensorsWithMeansByOrder) {
 TEST_P(CpuEncode, MisfitTokens) {
   SCOPED_TRACE(testing::SeedText(seed_));
   const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
-  for (const char* codec : {"turbo4", "turbo3", "turbo2", "trellis3", "trellis2", "trellis1"}) {
+  for (const char* codec : kCodecsOfOneKind) {
     for (const bool escapes : {true, false}) {
       for (const uint64_t first_position : {uint64_t{0}, uint64_t{2}, uint64_t{64}}) {
         BlockSpec spec = Spec(codec, 128, 200);

@@ -30,7 +30,7 @@ std::optional<LoadOptions> Parse(std::vector<const char*> flags, int* exit_code 
 TEST(LoadOptionsTest, ReadsTheFlags) {
   const auto options =
       Parse({"--server", "host:1", "--workload", "chat", "--time-scale", "20", "--threads", "3", "--ordered",
-             "--attend", "--kv-heads", "2", "--trace-blocks", "exact", "--require-hit-ratio", "0.36"});
+             "--attend", "--kv-heads", "2", "--trace-blocks", "exact", "--require-hit-ratio", "0.36", "--device", "cpu"});
   ASSERT_TRUE(options.has_value());
   EXPECT_EQ(options->server, "host:1");
   EXPECT_EQ(options->time_scale, 20);
@@ -39,6 +39,8 @@ TEST(LoadOptionsTest, ReadsTheFlags) {
   EXPECT_EQ(options->geometry.kv_heads, 2u);
   EXPECT_EQ(options->trace_blocks, TraceBlocks::kExact);
   EXPECT_EQ(options->required_hit_ratio, 0.36);
+  EXPECT_EQ(options->device, DeviceChoice::kCpu);
+  EXPECT_EQ(Parse({"--server", "host:1", "--workload", "chat"})->device, DeviceChoice::kAuto);
 }
 
 TEST(LoadOptionsTest, HelpIsNoError) {
@@ -57,6 +59,7 @@ TEST(LoadOptionsTest, WrongFlagsEndWithTheUsageCode) {
       {"--server", "h:1", "--workload", "chat", "--require-hit-ratio", "36"},
       {"--server", "h:1", "--workload", "chat", "--trace-blocks", "other"},
       {"--server", "h:1", "--workload", "chat", "--no-such-flag"},
+      {"--server", "h:1", "--workload", "chat", "--device", "gpu"},
       {"--server", "h:1", "--workload", "chat", "--config", "/no/such/file"}};
   for (const std::vector<const char*>& flags : wrong) {
     int exit_code = -1;

@@ -68,6 +68,15 @@ TEST_F(LoadProgramTest, OrderedRunReachesTheIdealWithEveryByteRight) {
     EXPECT_GT(report["hits"]["blocks"], 0);
     EXPECT_EQ(report["verification"]["failures"], 0);
     EXPECT_GT(report["attention"]["checked"], 0);
+    // On a machine with a GPU some of this is its work.
+    EXPECT_EQ(report["attention"]["device"]["calls_on_cpu"] > 0, report["attention"]["device"].contains("why_cpu"));
+    EXPECT_GE(report["encoding"]["calls_on_cpu"].get<uint64_t>() + report["encoding"]["calls_on_cuda"].get<uint64_t>(),
+              report["verification"]["blocks_encoded"].get<uint64_t>());
+    if (!WhyNoCuda().empty()) {
+      EXPECT_EQ(report["encoding"]["device"], "cpu");
+      EXPECT_EQ(report["encoding"]["why_cpu"], WhyNoCuda());
+      EXPECT_EQ(report["attention"]["device"]["why_cpu"], WhyNoCuda());
+    }
     EXPECT_TRUE(report["errors"].empty()) << report["errors"];
     EXPECT_GT(report["server_stats"]["fetched_blocks"], 0);
   }
@@ -197,6 +206,12 @@ TEST_F(LoadProgramTest, BadTraceEndsWithCode2AndNamesTheLine) {
   std::ofstream(Path("trace.jsonl")) << "{\"timestamp\": 0}\n";
   EXPECT_EQ(Load("127.0.0.1:1", {"--workload", Path("trace.jsonl")}), kExitUsage);
   EXPECT_THAT(output_, HasSubstr("trace.jsonl: line 1: no \"input_length\""));
+}
+
+TEST_F(LoadProgramTest, CudaWithoutADeviceEndsWithCode2AndSaysWhatIsMissing) {
+  if (WhyNoCuda().empty()) GTEST_SKIP() << "there is a CUDA device here";
+  EXPECT_EQ(Load("127.0.0.1:1", {"--workload", "chat", "--duration", "1", "--device", "cuda"}), kExitUsage);
+  EXPECT_THAT(output_, HasSubstr("polarkv-load: --device cuda: " + WhyNoCuda() + ". With --device auto the CPU does it\n"));
 }
 
 TEST_F(LoadProgramTest, UnwritableReportIsToldBeforeTheRun) {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "codec/block_format.h"
+#include "kernels/cpu/logit_range.h"
 #include "kernels/cpu/portable/target_vectors.h"
 #include "kernels/cpu/turbo_attention.h"
 
@@ -63,7 +64,7 @@ HWY_INLINE void ReadKeyScales(const uint8_t* codes, int base, int shift, float* 
   const FloatVector octave = hn::Set(kF32, 1.0f / kScaleStepsPerOctave);
   for (uint32_t i = 0; i < kTileTokens; i += kWordLanes) {
     const WordVector code = CodesAt(ordered, i);
-    // A scale that fp32 cannot hold is too small to move any logit, or so large that the result is not finite.
+    // A scale below fp32 is too small to move any logit (kernels/cpu/logit_range.h).
     const FloatVector scale = PreciseExp2(hn::Mul(hn::ConvertTo(kF32, Steps(code, base, shift)), octave));
     hn::Store(hn::IfThenZeroElse(hn::RebindMask(kF32, hn::Eq(code, hn::Zero(kI32))), scale), kF32, out + i);
   }
@@ -92,6 +93,7 @@ inline void ReadTileScales(const TurboTiles& tiles, uint32_t tile, TileScales& o
   std::memcpy(&head, base, sizeof head);
   ReadKeyScales(base + tiles.key_scales, head.k_exponent, head.k_shift, out.key);
   ReadValueScales(base + tiles.value_scales, head.v_exponent, head.v_shift, tiles.octave, out);
+  if (KeyScalesBeyondRange(base + tiles.key_scales, head.k_exponent, head.k_shift)) out.value_unit = __builtin_nanf("");
   const uint32_t left = tiles.tokens - tile * kTileTokens;
   out.valid = left < kTileTokens ? left : kTileTokens;
   if (out.valid == kTileTokens) return;

@@ -38,7 +38,8 @@ HWY_INLINE void ToWeightWords(const uint8_t* scores, int32_t* words) {
   }
 }
 
-// Raises a row's reference for its logits; everything summed so far shrinks.
+// Raises a row's reference for its logits; everything summed so far shrinks. From a logit that fp32 cannot hold on, the sum
+// is a NaN and stays one.
 inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
   if (state.sum == 0) {
     state.max = top;
@@ -51,6 +52,7 @@ inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
       hn::StoreU(hn::Mul(hn::LoadU(kF32, state.output + i), factor), kF32, state.output + i);
     }
   }
+  if (!(top <= FLT_MAX)) state.sum = __builtin_nanf("");
 }
 
 // A weight is a token's probability, relative to the tile's largest, times its value's scale, relative to the tile's largest.

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Attention on compressed blocks against PyTorch's fastest bf16 attention on the same shapes, in one run.
 
-usage: attention_bench.py [--bench PATH/cuda_attention_bench] [--rounds N]
+usage: attention_bench.py [--bench PATH/cuda_attention_bench] [--rounds N] [--json FILE]
 
-Needs a CUDA device; the rivals need PyTorch and are left out, with a note, where it is not found. Prints a Markdown table.
+Needs a CUDA device; the rivals need PyTorch and are left out, with a note, where it is not found. Prints a Markdown table;
+--json writes the cases to a file, too.
 """
 import argparse
 import json
+import math
 import subprocess
 import sys
 
@@ -51,6 +53,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", default="build/release/bin/cuda_attention_bench")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--json")
     options = parser.parse_args()
     run = subprocess.run([options.bench, "--rounds", str(options.rounds)], stdout=subprocess.PIPE, text=True)
     if run.returncode != 0:
@@ -61,7 +64,7 @@ def main():
     except ImportError:
         torch = None
         print("PyTorch is not installed: no rivals\n")
-    rivals = {}
+    rivals, cases = {}, []
     print("| sequences x tokens x KV heads | queries x group | codec, K and V bits read | us | GB/s | of copy | rival | us | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     for line in run.stdout.splitlines():
@@ -73,6 +76,10 @@ def main():
         print(f"| {case['sequences']} x {case['tokens']} x {case['kv_heads']} | {case['queries']} x {case['group']} | "
               f"{case['codec']} {case['key_bits']}, {case['value_bits']} | {case['us']:.1f} | {case['gb_per_s']:.0f} | "
               f"{case['of_copy']:.2f} | {name} | {rival:.1f} | {rival / case['us']:.2f} |")
+        cases.append({**case, "rival": name, "rival_us": rival if math.isfinite(rival) else None})
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(cases, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 
 #include "codec/half_float.h"
 #include "kernels/cpu/turbo_bodies.h"
+#include "tests/kernels/portable/encode_check.h"
 #include "tests/kernels/portable/random_tiles.h"
 
 namespace polarkv::testing {
@@ -214,6 +215,9 @@ int main(int argc, char** argv) {
     testing::checks = testing::failures = 0;
     testing::RandomBits random(seed);
     testing::CheckBodies(set, random);
+    const testing::CheckCount encoders = testing::CheckEncoders(set, random);
+    testing::checks += encoders.checks;
+    testing::failures += encoders.failures;
     std::printf("%s: %d of %d comparisons failed; seed %llu\n", cpu::InstructionSetName(set).data(), testing::failures,
                 testing::checks, static_cast<unsigned long long>(seed));
     if (testing::failures != 0) return 1;

@@ -1,0 +1,23 @@
+# POLARKV_STATIC_LIBRARIES: of the libraries that kernels and codec use, the archives beside the shared ones. What is left is
+# libc, libm and libstdc++, which every machine has. libstdc++ stays shared because its archive wants a newer libc than the
+# programs do (arc4random, glibc 2.36).
+function(polarkv_use_archives)
+  get_directory_property(targets IMPORTED_TARGETS)
+  list(FILTER targets INCLUDE REGEX "^absl::")
+  foreach(target IN LISTS targets)
+    get_target_property(type ${target} TYPE)
+    if(NOT type STREQUAL "SHARED_LIBRARY")
+      continue()
+    endif()
+    foreach(location IN ITEMS IMPORTED_LOCATION IMPORTED_LOCATION_NONE IMPORTED_LOCATION_RELEASE)
+      get_target_property(path ${target} ${location})
+      string(REGEX REPLACE "\\.so[.0-9]*$" ".a" archive "${path}")
+      if(path AND EXISTS ${archive})
+        set_target_properties(${target} PROPERTIES ${location} ${archive})
+      endif()
+    endforeach()
+  endforeach()
+  find_library(xxhash_archive libxxhash.a REQUIRED)
+  set_target_properties(PkgConfig::xxhash PROPERTIES INTERFACE_LINK_LIBRARIES ${xxhash_archive})
+endfunction()
+polarkv_use_archives()
