@@ -73,7 +73,7 @@ DeviceCodec::DeviceCodec(Device& device)
       pages_(device),
       profile_(device),
       phases_(device),
-      given_(device),
+      means_(device),
       workspace_(device) {}
 
 // Work under way uses the buffers, which go before the queue.
@@ -121,8 +121,8 @@ absl::Status DeviceCodec::SendMeans(const EncodeCodec& codec, const ExpectedBloc
   }
   if (batch.means.source == MeanSource::kGiven) {
     const std::vector<float> given = GivenMeans(expected, *options.profile);
-    if (absl::Status s = Send(given_, given.data(), given.size() * sizeof given[0]); !s.ok()) return s;
-    batch.means.given = given_.As<float>();
+    if (absl::Status s = Send(means_, given.data(), given.size() * sizeof given[0]); !s.ok()) return s;
+    batch.means.given = means_.As<float>();
   }
   batch.means.workspace_bytes = EncodeWorkspaceBytes(codec, batch);
   if (batch.means.workspace_bytes == 0) return absl::OkStatus();
@@ -160,6 +160,26 @@ absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedB
                       device_.CopyOut(host_reports_.data(), reports_.As<void>(), report_bytes, queue_.get()) &&
                       device_.Finish(queue_.get());
   return copied ? absl::OkStatus() : DeviceFailure(device_);
+}
+
+absl::Status DeviceCodec::SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected,
+                                    const EncodeOptions& options, EncodeBatch& batch) {
+  batch.means = EncodeMeansOf(expected);
+  if (batch.means.source == MeanSource::kNone) return absl::OkStatus();
+  const std::vector<uint64_t>& phases = expected.spec.phases;
+  if (!phases.empty()) {
+    if (absl::Status s = Send(phases_, phases.data(), phases.size() * sizeof phases[0]); !s.ok()) return s;
+  }
+  batch.means.phases = phases_.As<uint64_t>();
+  if (batch.means.source == MeanSource::kGiven) {
+    const std::vector<float> given = GivenMeans(expected, *options.profile);
+    if (absl::Status s = Send(means_, given.data(), given.size() * sizeof given[0]); !s.ok()) return s;
+    batch.means.given = means_.As<float>();
+  }
+  batch.means.workspace_bytes = EncodeWorkspaceBytes(codec, batch);
+  if (absl::Status s = workspace_.Reserve(batch.means.workspace_bytes); !s.ok()) return s;
+  batch.means.workspace = workspace_.As<void>();
+  return absl::OkStatus();
 }
 
 absl::Status DeviceCodec::Decode(const BlockView& block, Dtype dtype, std::span<uint8_t> k, std::span<uint8_t> v) {

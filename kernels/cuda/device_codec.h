@@ -33,7 +33,7 @@ class DeviceCodec {
  private:
   absl::Status LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
                             const TensorView& k, const TensorView& v);
-  // Completes batch.means: what it points to goes to the device.
+  // What keys lose means with, to the batch.
   absl::Status SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
                          EncodeBatch& batch);
   absl::Status LaunchDecode(const BlockView& block, ElementType type, size_t side_bytes);
@@ -42,7 +42,7 @@ class DeviceCodec {
 
   Device& device_;
   OwnedQueue queue_;
-  DeviceBuffer rows_, block_, reports_, places_, pages_, profile_, phases_, given_, workspace_;
+  DeviceBuffer rows_, block_, reports_, places_, pages_, profile_, phases_, means_, workspace_;
   std::vector<uint8_t> host_rows_, host_block_;
   std::vector<TileReport> host_reports_;
 };

@@ -11,6 +11,7 @@
 #include "kernels/cuda/launch_groups.h"
 #include "kernels/cuda/resident_block.h"
 #include "tests/codec/random_kv.h"
+#include "tests/kernels/cuda/biased_keys.h"
 #include "tests/kernels/cuda/emulated_device.h"
 
 namespace polarkv {
@@ -62,6 +63,33 @@ TEST(DeviceKernelsTest, EncodesTheReferencesBytes) {
   }
   EXPECT_EQ(kernels.use().on_cuda, 3u);
   EXPECT_EQ(DeviceUseText(kernels.use()), "cuda");
+}
+
+TEST(DeviceKernelsTest, EncodesKeysWithoutTheirMeans) {
+  EmulatedDevice device({.seed = 3});
+  DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
+  for (const CodecId keys : {CodecId::kTurbo4, CodecId::kTrellis3}) {
+    for (const Rope& rope : {Rope{}, Rope{RopePairing::kHalf, 10000, 64}}) {
+      BlockSpec spec = Spec({keys, CodecId::kTurbo4}, 128, 70);
+      spec.rope = rope;
+      const cuda::Bias bias{{20}};
+      const cuda::EncodeCase c{.shape = {2, 2, 70, 128}, .rope = rope};
+      const KeyMeanProfilePtr profile = cuda::ProfileOf(c, bias, cuda::SkipNone);
+      const cuda::ShapeKey add = cuda::WithBias(c, bias).shape_key;
+      testing::Kv kv = testing::GaussianKv(spec, 5);
+      for (uint32_t row = 0; row < 2 * 2 * 70; ++row) add(row / 140, row / 70 % 2, row % 70, kv.k.data() + row * 128);
+      for (const KeyMeanProfile* given : {static_cast<const KeyMeanProfile*>(nullptr), profile.get()}) {
+        EncodeOptions options;
+        options.profile = given;
+        std::vector<uint8_t> bytes;
+        const TensorView k = testing::View(spec, kv.k), v = testing::View(spec, kv.v);
+        const absl::Status status = kernels.EncodeBlock(spec, k, v, options, bytes);
+        ASSERT_TRUE(status.ok()) << status;
+        EXPECT_TRUE(bytes == reference::EncodeBlock(spec, k, v, options).value());
+        EXPECT_TRUE(testing::Parse(bytes).spec().layer_part(1).key_mean);
+      }
+    }
+  }
 }
 
 TEST(DeviceKernelsTest, RefusesTensorsInTheReferencesWords) {
@@ -140,8 +168,8 @@ KeyMeanProfilePtr ProfileOf(const BlockSpec& spec, const testing::Kv& kv) {
   return builder->Build().value();
 }
 
-// All the way with default options: means are taken off on the device, added back, and added to scores.
-TEST(DeviceKernelsTest, TakesMeansOffAndBringsThemBack) {
+// Blocks with means of their own or of a profile: means are added back, and added to scores.
+TEST(DeviceKernelsTest, ReadsBlocksWithKeyMeans) {
   const CodecId t4 = CodecId::kTurbo4;
   for (const bool has_profile : {false, true}) {
     EmulatedDevice device({.seed = 5});
@@ -155,11 +183,7 @@ TEST(DeviceKernelsTest, TakesMeansOffAndBringsThemBack) {
       const testing::Kv kv = Biased(spec, tokens);
       if (has_profile && profile == nullptr) profile = ProfileOf(spec, kv);
       options.profile = profile.get();
-      blocks.emplace_back();
-      const TensorView k = testing::View(spec, kv.k), v = testing::View(spec, kv.v);
-      const absl::Status encoded = kernels.EncodeBlock(spec, k, v, options, blocks.back());
-      ASSERT_TRUE(encoded.ok()) << encoded;
-      ASSERT_TRUE(blocks.back() == reference::EncodeBlock(spec, k, v, options).value()) << has_profile;
+      blocks.push_back(testing::Encode(spec, kv, options));
     }
     for (const auto& block : blocks) views.push_back(BlockView::Parse(block, VerifyPayload::kYes, profile).value());
     ASSERT_TRUE(views[0].layout().layer(0).key_mean);
@@ -180,7 +204,7 @@ TEST(DeviceKernelsTest, TakesMeansOffAndBringsThemBack) {
       for (size_t i = 0; i < lse.size(); ++i) ASSERT_NEAR(lse[i], expected_lse[i], .02) << "layer " << layer << " row " << i;
       for (size_t i = 0; i < o.size(); ++i) ASSERT_NEAR(o[i], expected_o[i], .04) << "layer " << layer << " row " << i / 64;
     }
-    EXPECT_EQ(kernels.use().on_cuda, 6u);
+    EXPECT_EQ(kernels.use().on_cuda, 3u);
   }
 }
 

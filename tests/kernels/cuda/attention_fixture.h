@@ -237,7 +237,8 @@ class AttentionFixture {
     const float *key, *value;  // decoded
     const uint8_t* tile;       // that it is in, and its number there
     uint32_t in_tile;
-    double mean_error;         // of <q, k>
+    double mean;               // what <q, k> has of the key mean
+    double mean_error;         // of that
   };
   Token FindToken(size_t sequence, size_t kv_head, uint32_t token, const float* q) const {
     const uint32_t page_tokens = 64 * shape_.tiles_per_page;
@@ -249,7 +250,18 @@ class AttentionFixture {
     const auto tile = views_[view].Tile(kLayer, PlaneKind::kBase, static_cast<uint32_t>(kv_head), in_page / 64);
     const bool has_mean = !views_[view].KeyMean(kLayer, static_cast<uint32_t>(kv_head)).halves.empty();
     const double error = has_mean ? MeanLogitError(views_[view], kLayer, static_cast<uint32_t>(kv_head), q) : 0;
-    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at, tile.data(), in_page % 64, error};
+    TileHead head;
+    std::memcpy(&head, tile.data(), sizeof head);
+    const bool without = has_mean && (head.k_mean >> in_page % 64 & 1) != 0;
+    const double product = without ? MeanProduct(views_[view], kv_head, in_page, q) : 0;
+    return {decoded_[view].k.data() + at, decoded_[view].v.data() + at, tile.data(), in_page % 64, product, error};
+  }
+  double MeanProduct(const BlockView& block, size_t kv_head, uint32_t token, const float* q) const {
+    const auto mean = ReadRecord(block.KeyMean(kLayer, static_cast<uint32_t>(kv_head)));
+    const std::vector<uint64_t> phases(block.phases().begin(), block.phases().end());
+    float turned[kMaxHeadDim];
+    TurnToPosition(block.spec().rope, phases, block.spec().first_position + token, mean.data(), dim_, turned);
+    return testing::Dot(q, turned, dim_);
   }
   struct QueryRow {
     const float* x;
@@ -276,7 +288,8 @@ class AttentionFixture {
     if (IsSignKind(shape_.key_kind) && (head.k_escapes >> token.in_tile & 1) == 0) {
       // Rounding ties may go either way: a few, since a projection is a sum of integers.
       const testing::RoundedScore score = query.signs.With(token.tile, token.in_tile);
-      return {score.value * Scale(), 8 * score.step * Scale() + 2e-6 * std::fabs(score.value) * Scale()};
+      const double value = score.value + token.mean;
+      return {value * Scale(), 8 * score.step * Scale() + 2e-6 * std::fabs(score.value) * Scale()};
     }
     // Query and key are rounded to fp16.
     if (shape_.key_kind == kPolar44) return {sum, 1.01 / 1024 * magnitude};
