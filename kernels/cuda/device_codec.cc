@@ -110,27 +110,6 @@ absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, con
   return absl::OkStatus();
 }
 
-absl::Status DeviceCodec::SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected,
-                                    const EncodeOptions& options, EncodeBatch& batch) {
-  batch.means = EncodeMeansOf(expected);
-  if (batch.means.source == MeanSource::kNone) return absl::OkStatus();
-  const std::vector<uint64_t>& phases = expected.spec.phases;
-  if (!phases.empty()) {
-    if (absl::Status s = Send(phases_, phases.data(), phases.size() * sizeof phases[0]); !s.ok()) return s;
-    batch.means.phases = phases_.As<uint64_t>();
-  }
-  if (batch.means.source == MeanSource::kGiven) {
-    const std::vector<float> given = GivenMeans(expected, *options.profile);
-    if (absl::Status s = Send(means_, given.data(), given.size() * sizeof given[0]); !s.ok()) return s;
-    batch.means.given = means_.As<float>();
-  }
-  batch.means.workspace_bytes = EncodeWorkspaceBytes(codec, batch);
-  if (batch.means.workspace_bytes == 0) return absl::OkStatus();
-  if (absl::Status s = workspace_.Reserve(batch.means.workspace_bytes); !s.ok()) return s;
-  batch.means.workspace = workspace_.As<void>();
-  return absl::OkStatus();
-}
-
 // To host_block_ and host_reports_.
 absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected,
                                        const EncodeOptions& options, const TensorView& k, const TensorView& v) {
