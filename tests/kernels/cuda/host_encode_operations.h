@@ -18,6 +18,7 @@ struct HostEncodeOperations {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
+  using F64 = Lanes<double>;
 
   static F32 Magnitude(const F32& x) {
     return EachLane<float>([&](size_t lane) { return std::fabs(x[lane]); });
@@ -59,6 +60,15 @@ struct HostEncodeOperations {
       std::memcpy(&loaded, from + byte_offset[lane], sizeof loaded);
       return loaded;
     });
+  }
+  static F64 Widen(const F32& x) {
+    return EachLane<double>([&](size_t lane) { return x[lane]; });
+  }
+  static F32 Narrow(const F64& x) {
+    return EachLane<float>([&](size_t lane) { return x[lane]; });
+  }
+  static void StoreDouble(double* to, const U32& index, const F64& x) {
+    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
   }
 };
 

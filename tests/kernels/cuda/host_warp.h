@@ -301,15 +301,6 @@ struct HostWarp : HostEncodeOperations {
     }
     return loaded;
   }
-  static F64 Widen(const F32& x) {
-    return EachLane<double>([&](size_t lane) { return x[lane]; });
-  }
-  static F32 Narrow(const F64& x) {
-    return EachLane<float>([&](size_t lane) { return x[lane]; });
-  }
-  static void StoreDouble(double* to, const U32& index, const F64& x) {
-    for (size_t lane = 0; lane < 32; ++lane) to[index[lane]] = x[lane];
-  }
   static U32 LoadWord(const uint8_t* from, const U32& byte_offset) {
     return EachLane<uint32_t>([&](size_t lane) {
       uint32_t word;
