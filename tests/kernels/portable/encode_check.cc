@@ -206,15 +206,17 @@ class Checker {
       for (uint32_t j = 2 * turned; j < d; ++j) sum[j] += key[j];
       for (uint32_t j = 0; j < d; ++j) partial[j % 32] = Fused(key[j], key[j], partial[j % 32]);
     }
+    for (uint32_t stride = 1; stride < 32; stride *= 2) {
+      for (uint32_t i = 0; i < 32; i += 2 * stride) partial[i] += partial[i + stride];
+    }
+    Check("energy of keys", how, energy, partial[0]);
+    // With more energy sums are not used, and may be beyond fp32: whoever calls adds keys up in fp64 then.
+    if (!(partial[0] <= 0x1p100f)) return;
     for (uint32_t p = 0; p < d / 2; ++p) {
       const cpu::PairCoordinates pair = cpu::CoordinatesOf(pairs, p);
       Check("sum of keys", how, got.first[p], sum[pair.first]);
       Check("sum of keys", how, got.second[p], sum[pair.second]);
     }
-    for (uint32_t stride = 1; stride < 32; stride *= 2) {
-      for (uint32_t i = 0; i < 32; i += 2 * stride) partial[i] += partial[i + stride];
-    }
-    Check("energy of keys", how, energy, partial[0]);
   }
 
   void CheckBytes(const char* what, const Case& how, const std::vector<uint8_t>& got, const std::vector<uint8_t>& expected) {
