@@ -25,7 +25,7 @@ __global__ void PlanKernel(const AttentionArgs args) {
   if (lane == 0) args.tile_prefix[0] = 0;
   for (uint32_t first = 0; first < args.batch.sequences; first += 32) {
     const uint32_t sequence = first + lane;
-    uint32_t tiles = sequence < args.batch.sequences ? (args.batch.tokens[sequence] + 63) / 64 : 0;
+    uint32_t tiles = sequence < args.batch.sequences ? TilesOf(args.batch.tokens[sequence]) : 0;
     for (uint32_t step = 1; step < 32; step *= 2) {
       const uint32_t below = __shfl_up_sync(0xFFFFFFFFu, tiles, step);
       if (lane >= step) tiles += below;

@@ -63,12 +63,13 @@ struct AttentionCodec {
 };
 
 // Device memory that a launch of these shapes needs besides its inputs, 256-byte aligned; it depends on sequences, heads,
-// group, queries and head_dim, not on lengths. 0: the shape is not supported. `warps` share the work (AttentionWarps).
+// group, queries and head_dim, the kind of keys and whether there are key means, not on lengths. A caller that sizes it once
+// joins the codecs of its blocks and layers first (JoinKeyMeans). 0: the shape is not supported. `warps` share the work (AttentionWarps).
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps);
 // As many as the current device runs at once; 0 without one. Never more are needed.
 uint32_t AttentionWarps(uint32_t head_dim);
-// Starts five kernels on `stream` (a cudaStream_t), six where there are key means. Nothing is started unless kNone is
-// returned.
+// Starts five kernels on `stream` (a cudaStream_t), six where there are key means. Of what is refused nothing is started; after
+// kLaunchFailed some kernels may be under way: wait for the stream before memory is freed.
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream);
 

@@ -27,11 +27,12 @@ class DeviceRing {
   __device__ __forceinline__ void Fill(uint32_t stage, const TileAddress& tile) const {
     const uint32_t to = address_ + stage * Stage::kBytes;
     Stage::Fill(tile, threadIdx.x % 32, [to](bool condition, uint32_t offset, const uint8_t* from) {
-      // Of no bytes where there is nothing to copy (the stage gets zeros there, which nobody reads): a branch would cost
-      // more than the copy.
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to + offset), "l"(from),
-                   "r"(condition ? 16u : 0u)
-                   : "memory");
+      // A predicate and not a copy of no bytes, which would write zeros where another lane's copy goes.
+      asm volatile(
+          "{\n.reg .pred there;\nsetp.ne.u32 there, %2, 0;\n@there cp.async.cg.shared.global [%0], [%1], 16;\n}" ::"r"(
+              to + offset),
+          "l"(from), "r"(condition ? 1u : 0u)
+          : "memory");
     });
   }
   __device__ __forceinline__ void Commit() const { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -2,11 +2,13 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/launch_status.cuh"
 
 namespace polarkv::cuda {
 namespace {
 
 constexpr int kLeastMajor = 8;  // sm_80
+constexpr int kLeastShared = 160 << 10;  // bytes that a thread block may have: attention at head_dim 128
 
 cudaStream_t Stream(Queue queue) { return static_cast<cudaStream_t>(queue); }
 cudaEvent_t Handle(Event event) { return static_cast<cudaEvent_t>(event); }
@@ -70,20 +72,15 @@ class RuntimeDevice final : public Device {
     return LaunchDecode(codec, batch, queue);
   }
 
-  std::string LastError() override { return cudaGetErrorString(last_error_ != cudaSuccess ? last_error_ : cudaPeekAtLastError()); }
+  std::string LastError() override { return cudaGetErrorString(latest_failure); }
 
  private:
-  // Keeps a failure for LastError and clears it in the runtime, so that a later launch is not blamed for it.
   static bool Ok(cudaError_t status) {
     if (status == cudaSuccess) return true;
-    last_error_ = status;
-    cudaGetLastError();
+    KeepFailure(status);
     return false;
   }
-  static thread_local cudaError_t last_error_;
 };
-
-thread_local cudaError_t RuntimeDevice::last_error_ = cudaSuccess;
 
 std::string VersionText(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -113,6 +110,11 @@ std::string WhyNotUsable() {
   if (major < kLeastMajor) {
     return "the GPU has compute capability " + std::to_string(major) + ".x, the kernels need " +
            std::to_string(kLeastMajor) + ".0 or later";
+  }
+  int shared = 0;
+  if (cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess || shared < kLeastShared) {
+    return "the GPU has " + std::to_string(shared / 1024) + " KiB of shared memory a thread block, the kernels need " +
+           std::to_string(kLeastShared / 1024);
   }
   return {};
 }

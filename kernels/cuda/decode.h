@@ -35,7 +35,7 @@ struct DecodeBatch {
 // kNone, or what a launch would refuse: kUnsupportedShape, kMisalignedRows. Needs no device.
 LaunchError CheckDecode(const AttentionCodec& codec, const DecodeBatch& batch);
 // Starts two kernels on `stream` (a cudaStream_t); any mix of turbo2 to turbo4 and trellis1 to trellis3 for keys and
-// values. Nothing is started unless kNone is returned.
+// values. Of what is refused nothing is started; after kLaunchFailed some kernels may be under way.
 LaunchError LaunchDecode(const AttentionCodec& codec, const DecodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda

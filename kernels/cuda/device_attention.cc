@@ -47,6 +47,11 @@ bool IsSame(const KeyMeanProfilePtr& a, const KeyMeanProfilePtr& b) {
   return a != nullptr && b != nullptr && a->digest() == b->digest();
 }
 
+// Kernels clamp scales and logits at 1e25 and more: tiles that were would all count alike. -inf says that there is no token.
+bool AreOrdinary(std::span<const float> lse) {
+  return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 1e20f; });
+}
+
 size_t SequenceCount(std::span<const LaunchGroup> groups) {
   size_t count = 0;
   for (const LaunchGroup& group : groups) count += group.sequences.size();
@@ -89,6 +94,7 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
     return s;
   }
   if (now.blocks.empty() || lse.empty()) {
+    if (absl::Status s = DropAhead(); !s.ok()) return s;
     return reference::Attend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse);
   }
   if (queue_.get() == nullptr) return DeviceFailure(device_);
@@ -99,9 +105,11 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
     // Nothing of the caller's may still be read, nor be taken for what it was by a later call.
     static_cast<void>(device_.Finish(queue_.get()));
     static_cast<void>(DropAhead());
+    // A pool that has met a failure takes no more work; the device may.
+    if (absl::IsInternal(computed)) pool_.reset();
   }
-  if (!computed.ok() || (AllFinite(o) && AllFinite(lse))) return computed;
-  // Beyond fp32; the reference saturates.
+  if (!computed.ok() || (AllFinite(o) && AreOrdinary(lse))) return computed;
+  // Beyond fp32, or near where kernels clamp logits; the reference saturates.
   return reference::Attend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse);
 }
 
@@ -169,7 +177,9 @@ absl::Status DeviceAttention::Collect(std::span<const LaunchGroup> groups, const
 
 bool DeviceAttention::IsResident(const BlockLayer& layer) const {
   return ahead_.has_value() && ahead_->layer == layer.layer &&
-         std::ranges::equal(ahead_->blocks, layer.blocks, {}, {}, [](const BlockView& b) { return b.bytes().data(); });
+         std::ranges::equal(ahead_->blocks, layer.blocks, [](const HostBlock& a, const BlockView& b) {
+           return a.bytes == b.bytes().data() && a.planes == b.planes() && a.layer_begin == b.layer_begin();
+         });
 }
 
 // The layer in the pool: it was brought ahead, or is brought now.
@@ -178,7 +188,9 @@ absl::StatusOr<DeviceAttention::Resident> DeviceAttention::Bring(const BlockLaye
   if (absl::Status s = DropAhead(); !s.ok()) return s;
   if (absl::Status s = MakeRoom(layer); !s.ok()) return s;
   Resident resident{{}, layer.layer, std::vector<int32_t>(layer.blocks.size()), 0};
-  for (const BlockView& block : layer.blocks) resident.blocks.push_back(block.bytes().data());
+  for (const BlockView& block : layer.blocks) {
+    resident.blocks.push_back({block.bytes().data(), block.planes(), block.layer_begin()});
+  }
   PoolError taken = PoolError::kFull;
   while (taken == PoolError::kFull) {
     taken = pool_->Take(resident.pages, layer.layer);

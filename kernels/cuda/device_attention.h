@@ -38,8 +38,13 @@ class DeviceAttention {
 
  private:
   // A layer in the pool, or on its way there.
+  struct HostBlock {
+    const uint8_t* bytes;
+    PlaneMask planes;
+    uint32_t layer_begin;
+  };
   struct Resident {
-    std::vector<const uint8_t*> blocks;  // where their bytes are on the host
+    std::vector<HostBlock> blocks;  // what was copied
     uint32_t layer = 0;
     std::vector<int32_t> pages;  // of the blocks
     uint64_t upload = 0;         // the last one

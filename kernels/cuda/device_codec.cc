@@ -138,6 +138,7 @@ absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedB
   const bool copied = device_.CopyOut(host_block_.data(), block_.As<void>(), host_block_.size(), queue_.get()) &&
                       device_.CopyOut(host_reports_.data(), reports_.As<void>(), report_bytes, queue_.get()) &&
                       device_.Finish(queue_.get());
+  if (!copied) static_cast<void>(device_.Finish(queue_.get()));  // before others write to where it copies
   return copied ? absl::OkStatus() : DeviceFailure(device_);
 }
 
@@ -183,6 +184,7 @@ absl::Status DeviceCodec::Decode(const BlockView& block, Dtype dtype, std::span<
   const bool copied = device_.CopyOut(k.data(), rows_.As<uint8_t>(), side_bytes, queue_.get()) &&
                       device_.CopyOut(v.data(), rows_.As<uint8_t>() + side_bytes, side_bytes, queue_.get()) &&
                       device_.Finish(queue_.get());
+  if (!copied) static_cast<void>(device_.Finish(queue_.get()));  // before others write to where it copies
   return copied ? absl::OkStatus() : DeviceFailure(device_);
 }
 

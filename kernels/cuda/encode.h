@@ -60,7 +60,7 @@ uint64_t EncodeWorkspaceBytes(const EncodeCodec& codec, const EncodeBatch& batch
 LaunchError CheckEncode(const EncodeCodec& codec, const EncodeBatch& batch);
 // Starts two kernels on `stream` (a cudaStream_t), up to seven with means. Writes every byte of the tiles, first_escape
 // of their heads counting the raw tokens' escapes, and all reports; where a layer has means of its own, their records.
-// Nothing is started unless kNone is returned.
+// Of what is refused nothing is started; after kLaunchFailed some kernels may be under way.
 LaunchError LaunchEncode(const EncodeCodec& codec, const EncodeBatch& batch, void* stream);
 
 }  // namespace polarkv::cuda

@@ -25,7 +25,7 @@ struct ScoresTarget {
 size_t ScoresWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch);
 // As many warps as the current device runs at once; 0 without one.
 uint32_t ScoresWarps(uint32_t head_dim);
-// Starts four kernels on `stream` (a cudaStream_t). Nothing is started unless kNone is returned.
+// Starts four kernels on `stream` (a cudaStream_t), five where there are key means. As LaunchAttention otherwise.
 LaunchError LaunchScores(const AttentionCodec& codec, const AttentionBatch& batch, const ScoresTarget& target,
                          uint32_t warps, void* workspace, size_t workspace_bytes, void* stream);
 

@@ -26,6 +26,8 @@ class HostRing {
         if (!condition) return;
         EXPECT_LE(offset + 16, Stage::kBytes);
         uint8_t* const to = bytes_[stage].data() + offset;
+        // Copies of one group come in no order.
+        for (const auto& copy : open_) EXPECT_TRUE(copy.first + 16 <= to || to + 16 <= copy.first) << offset;
         std::memset(to, 0xA5, 16);
         open_.emplace_back(to, from);
       });
@@ -75,7 +77,7 @@ template <int kDim>
 void PlanAndPrepareOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
   args.tile_prefix[0] = 0;
   for (uint32_t s = 0; s < args.batch.sequences; ++s) {
-    args.tile_prefix[s + 1] = args.tile_prefix[s] + (args.batch.tokens[s] + 63) / 64;
+    args.tile_prefix[s + 1] = args.tile_prefix[s] + TilesOf(args.batch.tokens[s]);
   }
   for (uint32_t i = 0; codec.means.any && i < MeanTable<kDim>::kWarps; ++i) {
     MakeMeanTable<HostWarp, kDim>(codec.means, i, args.mean_table);
