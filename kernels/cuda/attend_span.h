@@ -19,6 +19,43 @@ POLARKV_HOST_DEVICE uint64_t FirstRowOf(const AttentionArgs& args, const UnitCur
   return (uint64_t{at.sequence} * args.batch.kv_heads + at.kv_head) * args.padded_rows() + at.pass * 8 * kRowGroups;
 }
 
+// Keeps the ring filled with the tiles of a warp's span, kRingStages - 1 of them ahead of the one in use.
+// Ring: Fill(stage, address), Commit(), Wait<pending>() - all but the `pending` latest commits are there.
+template <class Ring>
+class TilesAhead {
+ public:
+  POLARKV_WARP_FUNCTION TilesAhead(const AttentionArgs& args, Ring& ring, const UnitCursor& first, uint64_t unit,
+                                   uint64_t end)
+      : args_(args), ring_(ring), cursor_(first), filled_(unit), end_(end) {
+    for (uint32_t i = 1; i < kRingStages; ++i) Fill();
+  }
+
+  // The next tile, if the span has one.
+  POLARKV_WARP_FUNCTION void Fill() {
+    if (filled_ < end_) {
+      const TilePlace place = FindTile(args_, cursor_);
+      tokens_[filled_ % kRingStages] = place.tokens;
+      ring_.Fill(static_cast<uint32_t>(filled_ % kRingStages), place.address);
+      if (++filled_ < end_) cursor_.Advance(args_);
+    }
+    ring_.Commit();
+  }
+  // Where the unit's tile is, once it is there; after its Fill as many more as are to be ahead.
+  POLARKV_WARP_FUNCTION uint32_t Wait(uint64_t unit) {
+    ring_.template Wait<kRingStages - 1>();
+    return static_cast<uint32_t>(unit % kRingStages);
+  }
+  POLARKV_WARP_FUNCTION uint32_t tokens(uint32_t stage) const { return tokens_[stage]; }
+
+ private:
+  const AttentionArgs& args_;
+  Ring& ring_;
+  UnitCursor cursor_;
+  uint64_t filled_;
+  const uint64_t end_;
+  uint32_t tokens_[kRingStages];
+};
+
 // Leaves in the facts what key means add to the scores of a tile; `with_mean`: the tokens that it is added to.
 template <class W, int kDim, int kRowGroups>
 POLARKV_WARP_FUNCTION void FindMeanLogits(const AttentionArgs& args, const UnitCursor& at, uint64_t with_mean,
@@ -32,8 +69,7 @@ POLARKV_WARP_FUNCTION void FindMeanLogits(const AttentionArgs& args, const UnitC
   }
 }
 
-// Ring: Fill(stage, address), Commit(), Wait<pending>() - all but the `pending` latest commits are there -, and
-// Bytes(stage). Release(): the oldest stage has been read. Scratch(): kMeanScratchBytes.
+// Ring: as TilesAhead's, and Bytes(stage). Release(): the oldest stage has been read. Scratch(): kMeanScratchBytes.
 template <class W, int kDim, int kKeyKind, int kValueKind, int kRowGroups, class Ring>
 POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTables<kKeyKind>& key_tables,
                                       const PermuteTables<kValueKind>& value_tables, uint32_t warp, Ring& ring) {
@@ -41,19 +77,8 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
   if (warp >= BusyWarps(args, units)) return;
   const uint64_t end = FirstUnitOfWarp(args, units, warp + 1);
   uint64_t unit = FirstUnitOfWarp(args, units, warp);
-  UnitCursor cursor = UnitCursor::At(args, unit), ahead = cursor;
-  uint32_t tokens[kRingStages];
-  uint64_t filled = unit;
-  const auto fill = [&] {
-    if (filled < end) {
-      const TilePlace place = FindTile(args, ahead);
-      tokens[filled % kRingStages] = place.tokens;
-      ring.Fill(static_cast<uint32_t>(filled % kRingStages), place.address);
-      if (++filled < end) ahead.Advance(args);
-    }
-    ring.Commit();
-  };
-  for (uint32_t i = 1; i < kRingStages; ++i) fill();
+  UnitCursor cursor = UnitCursor::At(args, unit);
+  TilesAhead<Ring> ahead(args, ring, cursor, unit, end);
 
   KeyQueries<W, kDim, kKeyKind> queries[kRowGroups];
   OutputState<W, kDim> state[kRowGroups];
@@ -68,11 +93,10 @@ POLARKV_WARP_FUNCTION void AttendSpan(const AttentionArgs& args, const PermuteTa
       }
       begun = true;
     }
-    fill();
-    ring.template Wait<kRingStages - 1>();
-    const auto stage = static_cast<uint32_t>(unit % kRingStages);
+    ahead.Fill();
+    const uint32_t stage = ahead.Wait(unit);
     const StagedTile<W, kDim, kKeyKind, kValueKind> tile(ring.Bytes(stage));
-    TileFacts<W> facts = tile.Facts(tokens[stage]);
+    TileFacts<W> facts = tile.Facts(ahead.tokens(stage));
     if (args.mean_table != nullptr && tile.Head().k_mean != 0) {
       // Bits of padding and of what is left out do not matter.
       FindMeanLogits<W, kDim, kRowGroups>(args, cursor, tile.Head().k_mean | facts.Masked(), ring.Scratch(), facts);

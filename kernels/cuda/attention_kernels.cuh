@@ -69,28 +69,38 @@ struct SharedMemory {
   }
 };
 
+template <class Stage, int kDim, int kRowGroups, uint32_t kWarps>
+SharedMemory SharedMemoryOf(const AttentionArgs& args) {
+  constexpr uint32_t kStages = kWarps * kRingStages * Stage::kBytes;
+  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
+  static_assert(kStages + kScratch <= 227 * 1024);
+  return {kStages, kScratch, args.mean_table != nullptr};
+}
+// A warp's part of it: the rings of all warps, then the scratch of all.
+template <class Stage, int kDim, int kRowGroups, uint32_t kWarps>
+__device__ __forceinline__ DeviceRing<Stage> RingOfWarp(uint8_t* shared) {
+  const uint32_t in_block = threadIdx.x / 32;
+  uint8_t* const scratch = shared + kWarps * kRingStages * Stage::kBytes;
+  return {shared + in_block * kRingStages * Stage::kBytes, scratch + in_block * kMeanScratchBytes<kDim, kRowGroups>};
+}
+
 template <int kDim, int kKeyKind, int kRowGroups>
 __global__ void __launch_bounds__(WarpsPerBlock(kDim) * 32, 1)
     AttendKernel(const __grid_constant__ AttentionArgs args, const PermuteTables<kKeyKind> key_tables,
                  const PermuteTables<kAnyCodes> value_tables) {
   using Stage = TileStage<kDim, kKeyKind, kAnyCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
-  const uint32_t in_block = threadIdx.x / 32;
-  uint8_t* const scratch = stages + WarpsPerBlock(kDim) * kRingStages * Stage::kBytes;
-  DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes,
-                         scratch + in_block * kMeanScratchBytes<kDim, kRowGroups>);
+  constexpr uint32_t kWarps = WarpsPerBlock(kDim);
+  auto ring = RingOfWarp<Stage, kDim, kRowGroups, kWarps>(stages);
   AttendSpan<DeviceWarp, kDim, kKeyKind, kAnyCodes, kRowGroups>(args, key_tables, value_tables,
-                                                                blockIdx.x * WarpsPerBlock(kDim) + in_block, ring);
+                                                                blockIdx.x * kWarps + threadIdx.x / 32, ring);
 }
 
 template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchAttend(const AttentionCodec& codec, const AttentionArgs& args, cudaStream_t stream) {
   const auto kernel = AttendKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = WarpsPerBlock(kDim);
-  constexpr uint32_t kStages = kWarps * kRingStages * TileStage<kDim, kKeyKind, kAnyCodes>::kBytes;
-  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
-  static_assert(kStages + kScratch <= 227 * 1024);
-  const SharedMemory shared{kStages, kScratch, args.mean_table != nullptr};
+  const auto shared = SharedMemoryOf<TileStage<kDim, kKeyKind, kAnyCodes>, kDim, kRowGroups, kWarps>(args);
   if (const cudaError_t error = shared.Allow(kernel); error != cudaSuccess) return error;
   kernel<<<args.warps / kWarps, kWarps * 32, shared.bytes(), stream>>>(
       args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image), MakeAnyTables(codec.value_kind, codec.value_image));

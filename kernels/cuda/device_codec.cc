@@ -198,7 +198,8 @@ absl::Status DeviceCodec::LaunchDecode(const BlockView& block, ElementType type,
   }
   std::vector<PageLayer> pages;
   for (uint32_t i = 0; i < layers; ++i) {
-    pages.push_back(PageLayerOf(block, block.layer_begin() + i, block_.As<uint8_t>(), profile_.As<uint8_t>()));
+    // There is one: Decode asked CheckMeans.
+    pages.push_back(*PageLayerOf(block, block.layer_begin() + i, block_.As<uint8_t>(), profile_.As<uint8_t>()));
   }
   if (absl::Status s = Send(pages_, pages.data(), pages.size() * sizeof(PageLayer)); !s.ok()) return s;
   const RowPlace place;

@@ -46,17 +46,7 @@ POLARKV_WARP_FUNCTION void StoreSignQuery(const AttentionArgs& args, uint64_t fi
   for (int index = 0; index < projections; ++index) {
     RowFragment<W, kDim> projected = row;
     Project<W, kDim>(args, index, projected);
-    POLARKV_UNROLL
-    for (int i = 0; i < kDim / 32; ++i) {
-      U32 packed = 0u;
-      POLARKV_UNROLL
-      for (int word = 0; word < 4; ++word) {
-        const auto rounded = W::Round(projected.x[i / 2][i % 2][word] * to_int);
-        packed = packed | ((W::BitsOf(rounded) & 0xFFu) << (8 * word));
-      }
-      W::StoreWord(rows, lane_row * args.key_query_bytes + (W::Lane() & 28u) + static_cast<uint32_t>(index * kDim + 32 * i),
-                   packed);
-    }
+    StoreRounded<W, kDim>(rows, lane_row * args.key_query_bytes + static_cast<uint32_t>(index * kDim), projected, to_int);
   }
   W::StoreFloatIf(U32(4u) > W::Lane(), args.key_query_scales + first_row, lane_row,
                   largest * magnitude * (args.key_query_unit * (1.0f / 127.0f)));

@@ -282,9 +282,9 @@ bool PagePool::EnqueuePage(const BlockView& block, int32_t page, LayerRange laye
   const size_t entry = size_t{static_cast<uint32_t>(page)} * options_.layers + layers.first - slot.first_layer;
   const uint8_t* place = slot.next_layer;
   for (uint32_t layer = layers.first; layer < layers.end; ++layer) {
-    // Of a copy of all of the view's bytes: as if it began so far before the layer's place.
+    // Of a copy of all of the view's bytes: as if it began so far before the layer's place. CheckUpload saw to the profile.
     host_pages_[entry + layer - layers.first] =
-        PageLayerOf(block, layer, place - (LayerStart(block, layer) - block.bytes().data()), profile_);
+        *PageLayerOf(block, layer, place - (LayerStart(block, layer) - block.bytes().data()), profile_);
     place += LayerBytes(block, layer);
   }
   return device_.CopyIn(pages_ + entry, host_pages_ + entry, (layers.end - layers.first) * sizeof(PageLayer), copies_);

@@ -117,17 +117,7 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
     rotated = MaxOverRow<W>(rotated);
     if (IsSignKind(args.key_kind)) StoreSignQuery<W, kDim>(args, first_row, lane_row, row, magnitude);
     const F32 to_int = W::Divide(F32(127.0f), rotated);
-    POLARKV_UNROLL
-    for (int i = 0; i < kDim / 32; ++i) {
-      U32 packed = 0u;
-      POLARKV_UNROLL
-      for (int word = 0; word < 4; ++word) {
-        const auto rounded = W::Round(row.x[i / 2][i % 2][word] * to_int);
-        packed = packed | ((W::BitsOf(rounded) & 0xFFu) << (8 * word));
-      }
-      W::StoreWord(args.queries + first_row * kDim, lane_row * static_cast<uint32_t>(kDim) + (W::Lane() & 28u) +
-                                                        static_cast<uint32_t>(32 * i), packed);
-    }
+    StoreRounded<W, kDim>(args.queries + first_row * kDim, lane_row * static_cast<uint32_t>(kDim), row, to_int);
     W::StoreFloatIf(U32(4u) > W::Lane(), args.query_scales + first_row, lane_row,
                     rotated * magnitude * (args.query_unit * (1.0f / 127.0f)));
   }

@@ -77,7 +77,7 @@ bool JoinKeyMeans(const AttentionCodec& block, AttentionCodec& launch) {
   return launch.means == block.means;
 }
 
-PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile) {
+std::optional<PageLayer> PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile) {
   const auto resident = [&](std::span<const uint8_t> host) {
     return host.empty() ? nullptr : bytes + (host.data() - block.bytes().data());
   };
@@ -93,14 +93,12 @@ PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* byt
   page.tokens = block.spec().tokens;
   page.escape_records = block.layout().layer(layer).escapes;
   page.first_position = block.spec().first_position;
-  if (const VectorRecord mean = block.KeyMean(layer, 0); !mean.halves.empty()) {
-    const auto* const record = reinterpret_cast<const uint8_t*>(mean.halves.data()) - sizeof(VectorRecordHead);
-    if (!block.spec().HasProfile()) {
-      page.means = bytes + (record - block.bytes().data());
-    } else if (profile != nullptr) {
-      page.means = profile + (record - block.profile()->bytes().data());
-    }
-  }
+  if (!block.layout().layer(layer).key_mean) return page;
+  const VectorRecord mean = block.KeyMean(layer, 0);
+  const bool of_profile = block.spec().HasProfile();
+  if (mean.halves.empty() || (of_profile && profile == nullptr)) return std::nullopt;
+  const auto* const record = reinterpret_cast<const uint8_t*>(mean.halves.data()) - sizeof(VectorRecordHead);
+  page.means = of_profile ? profile + (record - block.profile()->bytes().data()) : bytes + (record - block.bytes().data());
   return page;
 }
 

@@ -18,8 +18,9 @@ std::optional<AttentionCodec> AttentionCodecOf(const BlockView& block, uint32_t 
 bool JoinKeyMeans(const AttentionCodec& block, AttentionCodec& launch);
 
 // The layer of the block in the page table. `bytes`: where the view's bytes were copied to, 64-byte aligned; `profile`:
-// where those of its profile were, 8-byte aligned, not null if the layer's means are in it. The view must hold the layer.
-PageLayer PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile);
+// where those of its profile were, 8-byte aligned. The view must hold the layer. Nothing where the layer's means are in a
+// profile and `profile` is null, or the view was not given it.
+std::optional<PageLayer> PageLayerOf(const BlockView& block, uint32_t layer, const uint8_t* bytes, const uint8_t* profile);
 
 }  // namespace polarkv::cuda
 

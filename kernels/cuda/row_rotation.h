@@ -13,6 +13,22 @@ struct RowFragment {
   typename W::F32 x[kGroups][2][4];  // [group][half][word]
 };
 
+// Stores a row times `to_int`, rounded to int8. `at`: of the row, in bytes from `rows`.
+template <class W, int kDim>
+POLARKV_WARP_FUNCTION void StoreRounded(int8_t* rows, typename W::U32 at, const RowFragment<W, kDim>& row,
+                                        typename W::F32 to_int) {
+  POLARKV_UNROLL
+  for (int i = 0; i < kDim / 32; ++i) {
+    typename W::U32 packed = 0u;
+    POLARKV_UNROLL
+    for (int word = 0; word < 4; ++word) {
+      const auto rounded = W::Round(row.x[i / 2][i % 2][word] * to_int);
+      packed = packed | ((W::BitsOf(rounded) & 0xFFu) << (8 * word));
+    }
+    W::StoreWord(rows, at + (W::Lane() & 28u) + static_cast<uint32_t>(32 * i), packed);
+  }
+}
+
 template <class W>
 POLARKV_WARP_FUNCTION void Butterfly(typename W::F32& a, typename W::F32& b) {
   const typename W::F32 sum = a + b;

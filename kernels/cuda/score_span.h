@@ -83,19 +83,8 @@ POLARKV_WARP_FUNCTION void ScoreSpan(const ScoresArgs& scores_args, const Permut
   if (warp >= BusyWarps(args, units)) return;
   const uint64_t end = FirstUnitOfWarp(args, units, warp + 1);
   uint64_t unit = FirstUnitOfWarp(args, units, warp);
-  UnitCursor cursor = UnitCursor::At(args, unit), ahead = cursor;
-  uint32_t tokens[kRingStages];
-  uint64_t filled = unit;
-  const auto fill = [&] {
-    if (filled < end) {
-      const TilePlace place = FindTile(args, ahead);
-      tokens[filled % kRingStages] = place.tokens;
-      ring.Fill(static_cast<uint32_t>(filled % kRingStages), place.address);
-      if (++filled < end) ahead.Advance(args);
-    }
-    ring.Commit();
-  };
-  for (uint32_t i = 1; i < kRingStages; ++i) fill();
+  UnitCursor cursor = UnitCursor::At(args, unit);
+  TilesAhead<Ring> ahead(args, ring, cursor, unit, end);
 
   KeyQueries<W, kDim, kKeyKind> queries[kRowGroups];
   ScoreRows<W> places[kRowGroups];
@@ -110,11 +99,10 @@ POLARKV_WARP_FUNCTION void ScoreSpan(const ScoresArgs& scores_args, const Permut
       }
       begun = true;
     }
-    fill();
-    ring.template Wait<kRingStages - 1>();
-    const auto stage = static_cast<uint32_t>(unit % kRingStages);
+    ahead.Fill();
+    const uint32_t stage = ahead.Wait(unit);
     const StagedTile<W, kDim, kKeyKind, kNoCodes> tile(ring.Bytes(stage));
-    TileFacts<W> facts = tile.Facts(tokens[stage]);
+    TileFacts<W> facts = tile.Facts(ahead.tokens(stage));
     if (args.mean_table != nullptr && tile.Head().k_mean != 0) {
       // Tokens whose value is raw are scored here; raw keys and padding may get anything.
       const uint64_t any = tile.Head().k_escapes | (facts.tokens < 64 ? ~uint64_t{0} << facts.tokens : 0);

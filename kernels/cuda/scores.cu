@@ -20,11 +20,9 @@ __global__ void __launch_bounds__(ScoreWarpsPerBlock(kDim) * 32, 1)
     ScoreKernel(const __grid_constant__ ScoresArgs args, const PermuteTables<kKeyKind> tables) {
   using Stage = TileStage<kDim, kKeyKind, kNoCodes>;
   extern __shared__ __align__(128) uint8_t stages[];
-  const uint32_t in_block = threadIdx.x / 32;
-  uint8_t* const scratch = stages + ScoreWarpsPerBlock(kDim) * kRingStages * Stage::kBytes;
-  DeviceRing<Stage> ring(stages + in_block * kRingStages * Stage::kBytes,
-                         scratch + in_block * kMeanScratchBytes<kDim, kRowGroups>);
-  ScoreSpan<DeviceWarp, kDim, kKeyKind, kRowGroups>(args, tables, blockIdx.x * ScoreWarpsPerBlock(kDim) + in_block, ring);
+  constexpr uint32_t kWarps = ScoreWarpsPerBlock(kDim);
+  auto ring = RingOfWarp<Stage, kDim, kRowGroups, kWarps>(stages);
+  ScoreSpan<DeviceWarp, kDim, kKeyKind, kRowGroups>(args, tables, blockIdx.x * kWarps + threadIdx.x / 32, ring);
 }
 
 template <int kDim>
@@ -37,10 +35,7 @@ template <int kDim, int kKeyKind, int kRowGroups>
 cudaError_t LaunchScoreRows(const AttentionCodec& codec, const ScoresArgs& args, cudaStream_t stream) {
   const auto kernel = ScoreKernel<kDim, kKeyKind, kRowGroups>;
   constexpr uint32_t kWarps = ScoreWarpsPerBlock(kDim);
-  constexpr uint32_t kStages = kWarps * kRingStages * TileStage<kDim, kKeyKind, kNoCodes>::kBytes;
-  constexpr uint32_t kScratch = kWarps * kMeanScratchBytes<kDim, kRowGroups>;
-  static_assert(kStages + kScratch <= 227 * 1024);
-  const SharedMemory shared{kStages, kScratch, args.attention.mean_table != nullptr};
+  const auto shared = SharedMemoryOf<TileStage<kDim, kKeyKind, kNoCodes>, kDim, kRowGroups, kWarps>(args.attention);
   if (const cudaError_t error = shared.Allow(kernel); error != cudaSuccess) return error;
   kernel<<<args.attention.warps / kWarps, kWarps * 32, shared.bytes(), stream>>>(
       args, MakeKeyTables<kKeyKind>(codec.key_kind, codec.key_image));

@@ -181,7 +181,7 @@ class AttentionFixture {
     if (BitsOfKind(shape_.value_kind) > 3) planes |= PlaneBit(PlaneKind::kValueRefine0);
     Select(planes, profile);
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
-      page_layers_[page * kLayers + layer] = PageLayerOf(views_.back(), layer, views_.back().bytes().data(), profile_.data());
+      page_layers_[page * kLayers + layer] = *PageLayerOf(views_.back(), layer, views_.back().bytes().data(), profile_.data());
     }
     page_of_view_.push_back(page);
     decoded_.push_back(testing::Decode(views_.back()));

@@ -5,14 +5,7 @@
 namespace polarkv::cuda {
 namespace {
 
-struct HostBackend {
-  static void Attend(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return AttendOnHost<64>(c.codec, c.batch, c.warps);
-    if (c.codec.head_dim == 128) return AttendOnHost<128>(c.codec, c.batch, c.warps);
-    AttendOnHost<256>(c.codec, c.batch, c.warps);
-  }
-};
-using Fixture = AttentionFixture<HostBackend>;
+using Fixture = AttentionFixture<HostAttention<>>;
 
 TEST(CudaAttentionTest, EveryLengthAroundATile) {
   for (const uint32_t tokens : {0u, 1u, 63u, 64u, 65u, 127u, 128u, 129u, 257u}) {

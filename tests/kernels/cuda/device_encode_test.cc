@@ -45,7 +45,7 @@ struct DeviceBackend {
     const DeviceMemory profile(std::vector<uint8_t>(of_profile.begin(), of_profile.end()));
     std::vector<PageLayer> layers;
     for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
-      layers.push_back(PageLayerOf(view, layer, bytes.As<uint8_t>(), profile.As<uint8_t>()));
+      layers.push_back(*PageLayerOf(view, layer, bytes.As<uint8_t>(), profile.As<uint8_t>()));
     }
     const DeviceMemory pages(layers), places(std::vector<RowPlace>{{table.As<int32_t>(), rows.offset, 0}});
     rows.SetPointers(memory.As<uint8_t>());

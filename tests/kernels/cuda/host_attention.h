@@ -12,6 +12,7 @@
 #include "kernels/cuda/merge_rows.h"
 #include "kernels/cuda/raw_tokens.h"
 #include "kernels/cuda/score_span.h"
+#include "tests/kernels/cuda/attention_fixture.h"
 #include "tests/kernels/cuda/host_warp.h"
 
 namespace polarkv::cuda {
@@ -130,6 +131,21 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
   }
   for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) MergeRows<HostWarp, kDim, ElementType::kF32>(args, i);
 }
+
+// The backend of attention_fixture.h. A template, so that a test compiles only what it calls.
+template <class W = HostWarp>
+struct HostAttention {
+  static void Attend(const AttentionCase& c) {
+    if (c.codec.head_dim == 64) return AttendOnHost<64>(c.codec, c.batch, c.warps);
+    if (c.codec.head_dim == 128) return AttendOnHost<128>(c.codec, c.batch, c.warps);
+    AttendOnHost<256>(c.codec, c.batch, c.warps);
+  }
+  static void Score(const AttentionCase& c) {
+    if (c.codec.head_dim == 64) return ScoreOnHost<64>(c.codec, c.batch, c.target, c.warps);
+    if (c.codec.head_dim == 128) return ScoreOnHost<128>(c.codec, c.batch, c.target, c.warps);
+    ScoreOnHost<256>(c.codec, c.batch, c.target, c.warps);
+  }
+};
 
 }  // namespace polarkv::cuda
 

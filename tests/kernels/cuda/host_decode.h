@@ -96,7 +96,7 @@ struct HostDecoder {
     std::vector<PageLayer> pages;
     const uint8_t* const profile = view.profile() == nullptr ? nullptr : view.profile()->bytes().data();
     for (uint32_t layer = 0; layer < view.spec().layers; ++layer) {
-      pages.push_back(PageLayerOf(view, layer, view.bytes().data(), profile));
+      pages.push_back(*PageLayerOf(view, layer, view.bytes().data(), profile));
     }
     const RowPlace place{rows.table.data(), rows.offset, 0};
     DecodeBatch batch;

@@ -8,19 +8,7 @@
 namespace polarkv::cuda {
 namespace {
 
-struct HostBackend {
-  static void Attend(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return AttendOnHost<64>(c.codec, c.batch, c.warps);
-    if (c.codec.head_dim == 128) return AttendOnHost<128>(c.codec, c.batch, c.warps);
-    AttendOnHost<256>(c.codec, c.batch, c.warps);
-  }
-  static void Score(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return ScoreOnHost<64>(c.codec, c.batch, c.target, c.warps);
-    if (c.codec.head_dim == 128) return ScoreOnHost<128>(c.codec, c.batch, c.target, c.warps);
-    ScoreOnHost<256>(c.codec, c.batch, c.target, c.warps);
-  }
-};
-using Fixture = AttentionFixture<HostBackend>;
+using Fixture = AttentionFixture<HostAttention<>>;
 
 constexpr Rope kHalf64{RopePairing::kHalf, 10000.0f, 64};
 constexpr Rope kInterleaved64{RopePairing::kInterleaved, 10000.0f, 64};

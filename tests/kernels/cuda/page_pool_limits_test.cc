@@ -154,6 +154,7 @@ TEST(PagePoolLimitsTest, ABlockWhoseMeansAreInAProfileWantsThatOne) {
   const std::vector<uint8_t> bytes = testing::Encode(spec, testing::GaussianKv(spec, 1), options);
   const std::vector<BlockView> views = {BlockView::Parse(bytes, VerifyPayload::kYes, profile).value()};
   EmulatedDevice device;
+  EXPECT_FALSE(PageLayerOf(views[0], 0, bytes.data(), nullptr).has_value());
   const KeyMeanProfilePtr other = testing::MakeProfile(testing::ProfileShapeFor(spec, 1), 2);
   for (const KeyMeanProfilePtr& of_pool : {KeyMeanProfilePtr(), other, profile}) {
     const auto pool = MakePool(

@@ -97,7 +97,10 @@ inline PoolResults Expected(const PoolSequence& sequence) {
   for (size_t i = 0; i < sequence.views.size(); ++i) table.push_back(static_cast<int32_t>(i));
   for (uint32_t layer = sequence.views[0].layer_begin(); layer < sequence.views[0].layer_end(); ++layer) {
     std::vector<PageLayer> pages;
-    for (const BlockView& view : sequence.views) pages.push_back(PageLayerOf(view, layer, view.bytes().data(), view.profile() == nullptr ? nullptr : view.profile()->bytes().data()));
+    for (const BlockView& view : sequence.views) {
+      const uint8_t* const profile = view.profile() == nullptr ? nullptr : view.profile()->bytes().data();
+      pages.push_back(*PageLayerOf(view, layer, view.bytes().data(), profile));
+    }
     EmulateAttention(*AttentionCodecOf(sequence.views[0], layer),
                      PoolBatch(&sequence.tokens, table.data(), pages.data(), 1,
                                sequence.q.data() + layer * kRows * kPoolDim, results.o.data() + layer * kRows * kPoolDim,

@@ -7,14 +7,7 @@
 namespace polarkv::cuda {
 namespace {
 
-struct HostBackend {
-  static void Score(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return ScoreOnHost<64>(c.codec, c.batch, c.target, c.warps);
-    if (c.codec.head_dim == 128) return ScoreOnHost<128>(c.codec, c.batch, c.target, c.warps);
-    ScoreOnHost<256>(c.codec, c.batch, c.target, c.warps);
-  }
-};
-using Fixture = AttentionFixture<HostBackend>;
+using Fixture = AttentionFixture<HostAttention<>>;
 
 TEST(CudaScoresTest, EveryLengthAroundATile) {
   for (const uint32_t tokens : {0u, 1u, 2u, 63u, 64u, 65u, 127u, 128u, 129u, 257u}) {

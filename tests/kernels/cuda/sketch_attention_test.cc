@@ -5,19 +5,7 @@
 namespace polarkv::cuda {
 namespace {
 
-struct HostBackend {
-  static void Attend(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return AttendOnHost<64>(c.codec, c.batch, c.warps);
-    if (c.codec.head_dim == 128) return AttendOnHost<128>(c.codec, c.batch, c.warps);
-    AttendOnHost<256>(c.codec, c.batch, c.warps);
-  }
-  static void Score(const AttentionCase& c) {
-    if (c.codec.head_dim == 64) return ScoreOnHost<64>(c.codec, c.batch, c.target, c.warps);
-    if (c.codec.head_dim == 128) return ScoreOnHost<128>(c.codec, c.batch, c.target, c.warps);
-    ScoreOnHost<256>(c.codec, c.batch, c.target, c.warps);
-  }
-};
-using Fixture = AttentionFixture<HostBackend>;
+using Fixture = AttentionFixture<HostAttention<>>;
 
 constexpr std::pair<CodecId, CodeKind> kKeys[] = {{CodecId::kPolar44, kPolar44},
                                                   {CodecId::kQjl1, kSigns1},
