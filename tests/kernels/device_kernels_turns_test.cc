@@ -1,4 +1,5 @@
 // Calls from several threads to the host API on an emulated device: what they wait for, and who is said to have done the work.
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <thread>
@@ -8,11 +9,13 @@
 #include "kernels/device_kernels.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/cuda/emulated_device.h"
+#include "tests/kernels/gated_memory.h"
 
 namespace polarkv {
 namespace {
 
 using cuda::EmulatedDevice;
+using testing::GatedMemory;
 using ::testing::HasSubstr;
 
 constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4};
@@ -54,15 +57,15 @@ Attention Attend(DeviceKernels& kernels, const SomeBlocks& blocks, uint32_t laye
   return result;
 }
 
-// Keys so large that logits are beyond what kernels hold, and queries enough for the CPU to be busy.
+// Keys so large that logits are beyond what kernels hold.
 struct HugeBlocks {
-  static constexpr uint32_t kQueries = 64;
+  static constexpr uint32_t kQueries = 2;
   HugeBlocks() {
     const BlockSpec spec = Spec(kTurbo, 64, 256, 1);
     testing::Kv kv = testing::GaussianKv(spec, 3);
     for (float& x : kv.k) x *= 1e30f;
     bytes = testing::Encode(spec, kv, WithoutMeans());
-    views.assign(16, testing::Parse(bytes));
+    views.assign(3, testing::Parse(bytes));
     q = testing::Gaussian(2 * kQueries * 64, 4);
   }
   std::vector<uint8_t> bytes;
@@ -85,36 +88,38 @@ TEST(DeviceKernelsTurnsTest, AttentionThatTheCpuHasToDoOverIsTheCpus) {
   }
 }
 
-// Starts `slow`, which ends with work of the CPU, on a thread of its own, and `quick` here once `slow` has the device: whether
-// `quick` had begun to copy to the device when `slow` ended.
-bool IsOvertaken(EmulatedDevice& device, const std::function<void()>& slow, const std::function<void()>& quick) {
-  slow();
-  const uint64_t before = device.copied_bytes();
-  slow();
-  const uint64_t alone = device.copied_bytes() - before, start = before + alone;
+// `slow` on a thread of its own has copied `bytes` to the device, as it did before; when its turn there is over it reads `memory`.
+// `quick`, here, has to have its turn meanwhile.
+void ExpectToBeOvertaken(EmulatedDevice& device, GatedMemory& memory, uint64_t bytes, const std::function<void()>& slow,
+                         const std::function<void()>& quick) {
+  const uint64_t start = device.copied_bytes();
   device.Pause();
-  uint64_t at_end = 0;
-  std::thread thread([&] {
-    slow();
-    at_end = device.copied_bytes();
-  });
-  while (device.copied_bytes() == start) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::thread thread(slow);
+  while (device.copied_bytes() < start + bytes) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  memory.Close();
   device.Resume();
   quick();
+  memory.Open();
   thread.join();
-  return at_end > start + alone;
+  EXPECT_TRUE(memory.WasOpenedInTime());
 }
 
 TEST(DeviceKernelsTurnsTest, WhatTheCpuDoesOverKeepsNobodyFromTheDevice) {
   const HugeBlocks huge;
   const SomeBlocks some;
+  GatedMemory memory(huge.bytes.size());
+  std::ranges::copy(huge.bytes, memory.As<uint8_t>());
+  const std::vector<BlockView> views(
+      3, BlockView::Parse({memory.As<uint8_t>(), huge.bytes.size()}, VerifyPayload::kYes).value());
   EmulatedDevice device;
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
   std::vector<float> o(huge.q.size()), lse(2 * HugeBlocks::kQueries);
-  EXPECT_TRUE(IsOvertaken(
-      device,
-      [&] { EXPECT_TRUE(kernels.Attend(huge.views, 0, 2, HugeBlocks::kQueries, huge.q, .125f, o, lse).ok()); },
-      [&] { Attend(kernels, some, 0, nullptr); }));
+  const auto slow = [&] { EXPECT_TRUE(kernels.Attend(views, 0, 2, HugeBlocks::kQueries, huge.q, .125f, o, lse).ok()); };
+  slow();
+  const uint64_t bytes = device.copied_bytes();
+  slow();
+  ASSERT_EQ(device.copied_bytes(), 2 * bytes);
+  ExpectToBeOvertaken(device, memory, bytes, slow, [&] { Attend(kernels, some, 0, nullptr); });
   EXPECT_EQ(kernels.use().on_cuda, 1u);
   EXPECT_EQ(kernels.use().on_cpu, 3u);
 }
@@ -122,22 +127,23 @@ TEST(DeviceKernelsTurnsTest, WhatTheCpuDoesOverKeepsNobodyFromTheDevice) {
 TEST(DeviceKernelsTurnsTest, FinishingABlockKeepsNobodyFromTheDevice) {
   EmulatedDevice device;
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
-  // Every tile has a token that the device leaves to the reference, whose search takes long.
-  const BlockSpec spec = Spec({CodecId::kTrellis1, CodecId::kTrellis1}, 128, 256, 1), small = Spec(kTurbo, 128, 3, 1);
+  const BlockSpec spec = Spec(kTurbo, 128, 64, 1);
   testing::Kv kv = testing::GaussianKv(spec, 5);
-  for (size_t at = 0; at < kv.k.size(); at += 64 * 128) kv.k[at] = kv.v[at] = 1e35f;
-  const testing::Kv small_kv = testing::GaussianKv(small, 6);
-  std::vector<uint8_t> bytes, small_bytes;
-  const TensorView k = testing::View(spec, kv.k), v = testing::View(spec, kv.v);
-  EXPECT_TRUE(IsOvertaken(
-      device, [&] { EXPECT_TRUE(kernels.EncodeBlock(spec, k, v, WithoutMeans(), bytes).ok()); },
-      [&] {
-        const absl::Status status = kernels.EncodeBlock(small, testing::View(small, small_kv.k),
-                                                        testing::View(small, small_kv.v), WithoutMeans(), small_bytes);
-        EXPECT_TRUE(status.ok()) << status;
-      }));
-  EXPECT_TRUE(bytes == reference::EncodeBlock(spec, k, v, WithoutMeans()).value());
-  EXPECT_EQ(kernels.use().on_cuda, 4u);
+  kv.k[5] = 1e35f;  // a token that the device leaves to the host, which reads the tile's rows
+  GatedMemory memory(kv.k.size() * sizeof(float));
+  std::ranges::copy(kv.k, memory.As<float>());
+  TensorView k = testing::View(spec, kv.k);
+  const std::vector<uint8_t> expected = reference::EncodeBlock(spec, k, testing::View(spec, kv.v), WithoutMeans()).value();
+  k.data = memory.As<float>();
+  std::vector<uint8_t> bytes, other;
+  const auto encode = [&](const TensorView& key, std::vector<uint8_t>& to) {
+    const absl::Status status = kernels.EncodeBlock(spec, key, testing::View(spec, kv.v), WithoutMeans(), to);
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  ExpectToBeOvertaken(
+      device, memory, 1, [&] { encode(k, bytes); }, [&] { encode(testing::View(spec, kv.k), other); });
+  EXPECT_TRUE(bytes == expected && other == expected);
+  EXPECT_EQ(kernels.use().on_cuda, 2u);
 }
 
 TEST(DeviceKernelsTurnsTest, CallsOfManyThreadsDoNotMeet) {
