@@ -81,6 +81,18 @@ TEST(CudaAttentionTest, EqualLogits) {
   }
 }
 
+TEST(CudaAttentionTest, QueriesAndOutputOf16Bits) {
+  for (const ElementType type : {ElementType::kF16, ElementType::kBF16}) {
+    for (const uint32_t dim : {64u, 128u, 256u}) {
+      SCOPED_TRACE(std::string(type == ElementType::kF16 ? "fp16 " : "bf16 ") + std::to_string(dim));
+      Fixture({.queries = 2, .tokens = {130, 0, 67}, .type = type}, dim, dim).Run();
+    }
+    Fixture({.group = 16, .queries = 3, .tokens = {70}, .type = type}, 64, 1).Run();
+    const KeyMeanShape means{MeansIn::kBlocks, 20, true, {RopePairing::kHalf, 10000.0f, 64}, 0, false};
+    Fixture({.tokens = {131}, .means = means, .type = type}, 64, 2).Run();
+  }
+}
+
 TEST(CudaAttentionTest, HugeAndTinyTensors) {
   Fixture({.magnitude = 1e30f}, 64, 1).Run();
   Fixture({.magnitude = 1e-30f}, 64, 2).Run();

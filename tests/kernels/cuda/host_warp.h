@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
+#include "tests/kernels/cuda/elements.h"
 #include "tests/kernels/cuda/host_encode_operations.h"
 #include "tests/kernels/cuda/host_lanes.h"
 
@@ -246,11 +247,7 @@ struct HostWarp : HostEncodeOperations {
   }
   template <ElementType kType>
   static U32 PackElements(const F32& low, const F32& high) {
-    const auto element = [](float x) -> uint32_t {
-      if (kType == ElementType::kF16) return FloatToHalf(x);
-      const uint32_t bits = std::bit_cast<uint32_t>(x);
-      return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-    };
+    const auto element = [](float x) -> uint32_t { return RoundToElement(kType, x); };
     return EachLane<uint32_t>([&](size_t lane) { return element(low[lane]) | element(high[lane]) << 16; });
   }
   static void StoreWordIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const U32& x) {
@@ -338,15 +335,18 @@ struct HostWarp : HostEncodeOperations {
       if (!condition[lane]) return 0.0f;
       if constexpr (kType == ElementType::kF32) return static_cast<const float*>(from)[index[lane]];
       const uint16_t bits = static_cast<const uint16_t*>(from)[index[lane]];
-      return kType == ElementType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
+      return ElementToFloat(kType, bits);
     });
   }
-  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static void StoreElement(const Bool& condition, void* to, const I64& index, const F32& x) {
-    static_assert(kType == ElementType::kF32);
     for (size_t lane = 0; lane < 32; ++lane) {
-      if (condition[lane]) static_cast<float*>(to)[index[lane]] = x[lane];
+      if (!condition[lane]) continue;
+      if constexpr (kType == ElementType::kF32) {
+        static_cast<float*>(to)[index[lane]] = x[lane];
+      } else {
+        static_cast<uint16_t*>(to)[index[lane]] = RoundToElement(kType, x[lane]);
+      }
     }
   }
 
