@@ -6,6 +6,7 @@
 #include "codec/block_format.h"
 #include "kernels/cuda/attention_args.h"
 #include "kernels/cuda/escaped_pages.h"
+#include "kernels/cuda/float_power.h"
 #include "kernels/cuda/mean_logits.h"
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
@@ -168,13 +169,15 @@ class RawTokenReader {
     }
     const uint8_t* const record = page_.escapes + uint64_t{index} * (sizeof(VectorRecordHead) + 2 * kDim);
     const int32_t exponent = reinterpret_cast<const VectorRecordHead*>(record)->exponent;
-    const F32 unit = W::Exp2(W::Min(W::Max(static_cast<float>(exponent), -126.0f), 127.0f)) * args_.output_unit;
+    // The format has -192 to 127; what TimesPower holds is wider.
+    const typename W::I32 power = exponent < -252 ? -252 : exponent > 254 ? 254 : exponent;
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kDim / 32; ++i) {
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
         row.x[i / 2][i % 2][word] =
-            W::LoadHalf(record + sizeof(VectorRecordHead), (W::Lane() & 28u) + (32 * i + word)) * unit;
+            TimesPower<W>(W::LoadHalf(record + sizeof(VectorRecordHead), (W::Lane() & 28u) + (32 * i + word)),
+                          F32(args_.output_unit), power);
       }
     }
     ApplySigns<W, kDim>(args_.signs, row);

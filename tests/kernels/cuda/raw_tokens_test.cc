@@ -1,4 +1,4 @@
-// Escape records as attention reads them: not beyond them whatever a tile says.
+// Escape records as attention reads them: of any magnitude, and not beyond them whatever a tile says.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -26,6 +26,24 @@ void ExpectTheReferences(const BlockView& block, const LaunchResult& result, con
   for (const float x : o) largest = std::max(largest, std::fabs(x));
   for (uint32_t row = 0; row < rows; ++row) ASSERT_NEAR(result.lse[row], lse[row], lse_error) << "row " << row;
   for (size_t i = 0; i < o.size(); ++i) ASSERT_NEAR(result.o[i], o[i], relative_error * largest) << "number " << i;
+}
+
+// Tokens that are all raw.
+TEST(CudaRawTokensTest, RecordsOfAnyMagnitude) {
+  for (const float magnitude : {1.0f, 1e30f, 1e33f, 1e-30f, 1e-33f, 1e-35f, 1e-37f}) {
+    SCOPED_TRACE(magnitude);
+    const BlockSpec spec = testing::OneHead({CodecId::kTurbo4, CodecId::kTurbo4}, kDim, 4);
+    testing::Kv kv = testing::GaussianKv(spec, 7);
+    for (auto* const tensor : {&kv.k, &kv.v}) {
+      for (float& x : *tensor) x *= magnitude;
+    }
+    const std::vector<uint8_t> bytes = testing::Encode(spec, kv);
+    const BlockView block = testing::Parse(bytes);
+    ASSERT_EQ(block.layout().layer(0).escapes, 8u);
+    const std::vector<float> q = testing::Gaussian(5 * kDim, 8);
+    const float scale = .1f / magnitude;
+    ExpectTheReferences(block, LaunchOnBlocks({&block, 1}, q, scale), q, scale, .02, .02);
+  }
 }
 
 // Behind the records lies what would show: NaN.
