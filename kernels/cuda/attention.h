@@ -46,7 +46,7 @@ struct AttentionBatch {
   ElementType type = ElementType::kBF16;  // of q and o
   int64_t q_stride[3] = {}, o_stride[3] = {};
   float* lse = nullptr;  // [sequence][query][query head], contiguous, natural log; -inf where there is no token
-  float scale = 0;       // usually 1/sqrt(head_dim)
+  float scale = 0;       // usually 1/sqrt(head_dim); of attention not negative
 };
 
 // How the blocks are coded; the same for all blocks of a launch.

@@ -233,6 +233,9 @@ TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {
   EXPECT_EQ(LaunchScores(codec, batch, {}, 16, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
   EXPECT_EQ(LaunchScores(codec, batch, {nullptr, {0, 0, 1}}, 16, nullptr, 0, nullptr), LaunchError::kMisalignedRows);
   EXPECT_EQ(LaunchScores(codec, batch, {}, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
+  batch.scale = -1;
+  EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
+  batch.scale = 1;
   codec.head_dim = 72;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
 }
