@@ -49,7 +49,7 @@ struct AttentionCase {
   std::vector<float>* scores = nullptr;
 };
 
-// A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are null.
+// A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are NaN throughout.
 // Backend: static void Attend(const AttentionCase&), Score(const AttentionCase&).
 template <class Backend>
 class AttentionFixture {
@@ -79,6 +79,7 @@ class AttentionFixture {
       }
     }
     if (views_.empty()) AddPage(0, page_tokens, 0);
+    PoisonUnusedPages();
     MakeQueries();
   }
 
@@ -188,6 +189,14 @@ class AttentionFixture {
     }
     page_of_view_.push_back(page);
     decoded_.push_back(testing::Decode(views_.back()));
+  }
+  // Makes them look like the first block that there is, but for what is in it.
+  void PoisonUnusedPages() {
+    blocks_.emplace_back(views_.front().bytes().size(), uint8_t{0xFF});
+    for (size_t i = 0; i < page_layers_.size(); ++i) {
+      if (page_layers_[i].base != nullptr) continue;
+      page_layers_[i] = *PageLayerOf(views_.front(), i % kLayers, blocks_.back().data(), profile_.data());
+    }
   }
   // Keeps only those planes of the last block, as a reader does who fetched no more.
   void Select(PlaneMask planes, const KeyMeanProfilePtr& profile) {

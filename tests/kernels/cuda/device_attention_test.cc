@@ -154,6 +154,15 @@ TEST_F(CudaDeviceAttentionTest, EveryPairOfCodecs) {
   }
 }
 
+TEST_F(CudaDeviceAttentionTest, EqualLogits) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const auto& [id, kind] : kSides) {
+      SCOPED_TRACE(std::string(CodecName(id)) + " " + std::to_string(dim));
+      Fixture({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .tokens = {129, 1000}, .equal_keys = true}, dim, 4).Run();
+    }
+  }
+}
+
 TEST_F(CudaDeviceAttentionTest, PolarPairsAsRopeTurnsThem) {
   for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
     Fixture({.codec = {CodecId::kPolar44, CodecId::kTurbo4}, .key_kind = kPolar44, .rope = {pairing, 1e4f, 64}}, 128, 1)
