@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/attend_span.h"
 #include "kernels/cuda/merge_rows.h"
+#include "kernels/cuda/plan_tiles.h"
 #include "kernels/cuda/raw_tokens.h"
 #include "kernels/cuda/score_span.h"
 #include "tests/kernels/cuda/attention_fixture.h"
@@ -83,10 +84,7 @@ void WithElementType(ElementType type, const Function& function) {
 // What the kernels before those that read tiles do.
 template <int kDim>
 void PlanAndPrepareOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
-  args.tile_prefix[0] = 0;
-  for (uint32_t s = 0; s < args.batch.sequences; ++s) {
-    args.tile_prefix[s + 1] = args.tile_prefix[s] + TilesOf(args.batch.tokens[s]);
-  }
+  PlanTiles<HostWarp>(args);
   for (uint32_t i = 0; codec.means.any && i < MeanTable<kDim>::kWarps; ++i) {
     MakeMeanTable<HostWarp, kDim>(codec.means, i, args.mean_table);
   }
