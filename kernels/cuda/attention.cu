@@ -103,7 +103,7 @@ uint32_t AttentionWarps(uint32_t head_dim) {
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream) {
   if (!IsSupported(codec, batch) || !(batch.scale >= 0)) return LaunchError::kUnsupportedShape;
-  if (warps == 0 || warps % WarpsPerBlock(codec.head_dim) != 0) return LaunchError::kNoDevice;
+  if (warps == 0 || warps % WarpsPerBlock(codec.head_dim) != 0) return LaunchError::kWrongWarps;
   size_t needed = 0;
   const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace, needed);
   if (workspace == nullptr || workspace_bytes < needed || reinterpret_cast<uintptr_t>(workspace) % 256 != 0) {

@@ -14,6 +14,9 @@ const char* LaunchErrorText(LaunchError error) {
     case LaunchError::kMisalignedRows:
       return "keys and values must begin at multiples of 16 bytes, and so must their rows, heads, layers and pages; "
              "scores at multiples of 8 bytes, with even strides";
+    case LaunchError::kWrongWarps:
+      return "warps must be a positive multiple of a thread block's: of attention 8, at head_dim 256 6; of scores alone 16, at "
+             "head_dim 256 10. AttentionWarps and ScoresWarps say how many the device runs, and 0 where there is none";
     case LaunchError::kWorkspaceTooSmall:
       return "the workspace is smaller than AttentionWorkspaceBytes (ScoresWorkspaceBytes, EncodeWorkspaceBytes), or not "
              "256-byte aligned";

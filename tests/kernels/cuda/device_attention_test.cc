@@ -238,15 +238,32 @@ TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {
   AttentionBatch batch;
   batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
-  EXPECT_EQ(LaunchAttention(codec, batch, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
   EXPECT_EQ(LaunchScores(codec, batch, {}, 16, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
   EXPECT_EQ(LaunchScores(codec, batch, {nullptr, {0, 0, 1}}, 16, nullptr, 0, nullptr), LaunchError::kMisalignedRows);
-  EXPECT_EQ(LaunchScores(codec, batch, {}, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
   batch.scale = -1;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
   batch.scale = 1;
   codec.head_dim = 72;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
+}
+
+TEST(CudaDeviceTest, OnlyWholeThreadBlocksOfWarpsAreLaunched) {
+  AttentionBatch batch;
+  batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
+  struct Valid {
+    uint32_t head_dim, attention, scores;
+  };
+  for (const Valid& valid : {Valid{64, 8, 16}, {128, 8, 16}, {256, 6, 10}}) {
+    AttentionCodec codec;
+    codec.head_dim = valid.head_dim;
+    for (uint32_t warps = 0; warps <= 48; ++warps) {
+      SCOPED_TRACE(std::to_string(valid.head_dim) + " " + std::to_string(warps));
+      EXPECT_EQ(LaunchAttention(codec, batch, warps, nullptr, 0, nullptr),
+                warps > 0 && warps % valid.attention == 0 ? LaunchError::kWorkspaceTooSmall : LaunchError::kWrongWarps);
+      EXPECT_EQ(LaunchScores(codec, batch, {}, warps, nullptr, 0, nullptr),
+                warps > 0 && warps % valid.scores == 0 ? LaunchError::kWorkspaceTooSmall : LaunchError::kWrongWarps);
+    }
+  }
 }
 
 }  // namespace
