@@ -41,7 +41,7 @@ POLARKV_WARP_FUNCTION typename W::F32 PowerOfTwo(float octaves) {
 
 template <class W>
 POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift) {
-  const float step = static_cast<float>(1u << shift) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
+  const float step = static_cast<float>(1u << (shift & 7)) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
   return {PowerOfTwo<W>(static_cast<float>(base + 255) * step), step};
 }
 
