@@ -35,6 +35,10 @@ void Subcommand::Number(const char* name, uint32_t* value, const char* help) {
   app_->add_option(name, *value, help)->type_name("N")->capture_default_str();
 }
 
+void Subcommand::OptionalNumber(const char* name, std::optional<uint32_t>* value, const char* help) {
+  app_->add_option(name, *value, help)->type_name("N");
+}
+
 void Subcommand::Flag(const char* name, bool* value, const char* help) { app_->add_flag(name, *value, help); }
 
 void Subcommand::Explain(const std::string& text) { app_->footer(text); }

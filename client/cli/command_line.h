@@ -31,6 +31,7 @@ class Subcommand {
   // Several values with commas between them.
   void CommaList(const char* name, std::vector<std::string>* values, const char* type, const char* help);
   void Number(const char* name, uint32_t* value, const char* help);
+  void OptionalNumber(const char* name, std::optional<uint32_t>* value, const char* help);
   void Flag(const char* name, bool* value, const char* help);
   // What --help says below the options.
   void Explain(const std::string& text);
