@@ -137,9 +137,9 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
     PrintJson(json);
     return;
   }
-  std::printf("%s: %llu tokens in %s, %s%s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
+  std::printf("%s: %llu tokens in %s, %s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
               Plural(blocks, "block").c_str(), CodecPairName(spec.codec).c_str(),
-              tensors.model().empty() ? "" : ", model ", tensors.model().c_str());
+              tensors.model().empty() ? "" : (", model " + Quoted(tensors.model())).c_str());
   std::printf("  %s, in fp16 %s: ratio %.2f, %.3f bits per coordinate, all included\n", HumanBytes(bytes).c_str(),
               HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
   PrintDeviceUse(device);
@@ -153,7 +153,7 @@ absl::Status RunEncode(const EncodeOptions& options) {
   if (!kernels.ok()) return kernels.status();
   const absl::StatusOr<KvTensors> tensors = KvTensors::Load(options.in, options.metadata);
   if (!tensors.ok()) return tensors.status();
-  for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor '" + name + "' is not encoded");
+  for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor " + Quoted(name) + " is not encoded");
   if (!tensors->placement().rope_stated) {
     PrintNote("no rope in the metadata of " + options.in + "; recording none (--rope says otherwise)");
   }
