@@ -58,8 +58,8 @@ class DeviceKernels {
 
   // As in kv_kernels.h: the same bytes, the same numbers, and attention within the contract of kernels/README.md. With kCuda
   // moreover FAILED_PRECONDITION: there is no CUDA kernel for it; RESOURCE_EXHAUSTED: not enough device memory;
-  // INTERNAL: the device failed. With kAuto the CPU does it then. Attention on logits or values near the ends of fp32,
-  // which the kernels clamp, is done by the CPU whatever the choice.
+  // INTERNAL: the device failed. With kAuto the CPU does it then. Attention with a scale below 0, and on logits or values
+  // near the ends of fp32, which no CUDA kernel takes, is done by the CPU whatever the choice.
   absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
                            std::vector<uint8_t>& bytes);
   absl::Status DecodeBlock(const BlockView& block, Dtype dtype, KvDomain domain, std::span<uint8_t> k,

@@ -52,6 +52,17 @@ bool AreOrdinary(std::span<const float> lse) {
   return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 1e20f; });
 }
 
+// Whether fp32 holds what scores are multiplied with, by far (kernels/cpu/logit_range.h). Kernels take no negative scale.
+bool IsInRange(std::span<const float> q, float scale) {
+  if (scale == 0) return true;
+  if (!(scale >= 0x1p-80f && scale <= 0x1p80f)) return false;
+  return std::ranges::all_of(q, [&](float x) { return std::fabs(x) <= 0x1p80f / scale; });
+}
+
+absl::Status BeyondKernels() {
+  return absl::OutOfRangeError("a softmax scale below 0, or logits or values near the ends of fp32: CUDA kernels take neither");
+}
+
 size_t SequenceCount(std::span<const LaunchGroup> groups) {
   size_t count = 0;
   for (const LaunchGroup& group : groups) count += group.sequences.size();
@@ -101,18 +112,20 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
   const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
   const BlockSpec& spec = now.blocks[0].spec();
   const Rows rows{q_heads, queries, spec.kv_heads, spec.head_dim};
+  const bool in_range = IsInRange(q, scale);
   Parts parts;
   {
     const std::lock_guard lock(mutex_);
-    if (!groups.ok()) {
-      static_cast<void>(DropAhead());
-      return groups.status();
+    if (!groups.ok() || !in_range) {
+      absl::Status dropped = DropAhead();
+      if (!groups.ok()) return groups.status();
+      return dropped.ok() ? BeyondKernels() : dropped;
     }
     if (absl::Status s = TakeTurn(*groups, now, rows, q, scale, next, parts); !s.ok()) return s;
   }
   MergeParts(*groups, rows, parts, o, lse);
   if (AllFinite(o) && AreOrdinary(lse)) return absl::OkStatus();
-  return absl::OutOfRangeError("logits or values near or beyond the ends of fp32, which CUDA kernels clamp");
+  return BeyondKernels();
 }
 
 absl::Status DeviceAttention::TakeTurn(std::span<const LaunchGroup> groups, const BlockLayer& now, const Rows& rows,

@@ -35,7 +35,7 @@ class DeviceAttention {
   // As reference::Attend, its statuses too, rounded as kernels/cuda/README.md says. `next` is copied to the device
   // meanwhile; its blocks' bytes stay as they are until a call attends to it, or to another. Waits for the result. More:
   // FAILED_PRECONDITION: no kernel for the blocks or the shape. RESOURCE_EXHAUSTED: device memory. INTERNAL: it failed.
-  // OUT_OF_RANGE: logits or outputs near or beyond the ends of fp32, which the kernels clamp; the CPU has to do it.
+  // OUT_OF_RANGE: a scale below 0, logits or outputs near the ends of fp32, which kernels do not take; the CPU has to do it.
   absl::Status Attend(const BlockLayer& now, uint32_t q_heads, uint32_t queries, std::span<const float> q, float scale,
                       std::span<float> o, std::span<float> lse, const BlockLayer* next = nullptr);
 
