@@ -96,9 +96,8 @@ class AmxPass {
     float* before = factor_[(tile + 1) % 2] + row;
     float* factor = factor_[tile % 2] + row;
     if (extras_ != nullptr) {
-      const TurboExtras of_rows = {extras_->added + kTileTokens * row, extras_->probability + kTileTokens * row};
-      SoftmaxRows<kRows, true>(operands_.scores + row, scales, tiles_.head_dim, units_ + row, states_ + row, of_rows, before,
-                               operands_.weights + row, factor);
+      SoftmaxRows<kRows, true>(operands_.scores + row, scales, tiles_.head_dim, units_ + row, states_ + row,
+                               extras_->From(tile, row), before, operands_.weights + row, factor);
     } else {
       SoftmaxRows<kRows, false>(operands_.scores + row, scales, tiles_.head_dim, units_ + row, states_ + row, {}, before,
                                 operands_.weights + row, factor);
@@ -158,8 +157,8 @@ void AttendOn(const TurboReader& reader, const TurboTiles& tiles, const TurboQue
     const TurboTiles part = Part(tiles, tile, together);
     for (uint32_t pass = 0; pass < passes; ++pass) {
       const uint32_t first = rows * pass / passes, count = rows * (pass + 1) / passes - first;
-      TurboExtras of_pass = {};
-      if (extras != nullptr) of_pass = {extras->added + kTileTokens * first, extras->probability + kTileTokens * first};
+      TurboExtras of_pass;
+      if (extras != nullptr) of_pass = extras->From(tile, first);
       unit.Configure(ConfigFor(count));
       AmxPass<Unit>(reader, part, queries + first, states + first, count, extras != nullptr ? &of_pass : nullptr, pass == 0)
           .Run(unit);

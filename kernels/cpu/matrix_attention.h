@@ -27,7 +27,7 @@ struct MatrixQuery {
   float unit = 0;
 };
 
-// Adds a tile's tokens to the rows' states, their values to output + first_output. `extras` as in turbo_attention.h.
+// Adds a tile's tokens to the rows' states, their values to output + first_output. `extras`: of the tile, with probabilities.
 void AttendMatrixAvx512(const MatrixTile& tile, const MatrixQuery* queries, TurboRowState* states, uint32_t rows,
                         uint32_t first_output, const TurboExtras& extras);
 

@@ -148,11 +148,10 @@ void AttendMatrixRows(const MatrixTile& tile, const MatrixQuery* queries, TurboR
 void AttendMatrixAvx512(const MatrixTile& tile, const MatrixQuery* queries, TurboRowState* states, uint32_t rows,
                         uint32_t first_output, const TurboExtras& extras) {
   uint32_t row = 0;
-  const auto of_row = [&] { return TurboExtras{extras.added + kTileTokens * row, extras.probability + kTileTokens * row}; };
   for (; row + kMatrixRows <= rows; row += kMatrixRows) {
-    AttendMatrixRows<kMatrixRows>(tile, queries + row, states + row, first_output, of_row());
+    AttendMatrixRows<kMatrixRows>(tile, queries + row, states + row, first_output, extras.From(0, row));
   }
-  for (; row < rows; ++row) AttendMatrixRows<1>(tile, queries + row, states + row, first_output, of_row());
+  for (; row < rows; ++row) AttendMatrixRows<1>(tile, queries + row, states + row, first_output, extras.From(0, row));
 }
 
 }  // namespace polarkv::cpu

@@ -12,7 +12,7 @@ namespace {
 
 // How many tiles ahead memory is asked for. To the second cache: the first one has too few misses under way for memory's
 // latency, and would stall the loads that it can serve.
-constexpr uint32_t kTilesAhead = 4;
+constexpr uint32_t kTilesAhead = 6;
 
 // The planes of one side of a tile.
 inline CodePlanesAt PlanesOf(CodeKind kind, bool third_in_base, const TurboTiles& tiles, uint32_t payload,

@@ -177,7 +177,7 @@ template <int kRows, bool kExtras>
     for (int i = 0; i < 4; ++i) {
       __m512 p = Exp2(_mm512_fmadd_ps(logits[r][i], unit, minus_top));
       if (!whole_tile) p = _mm512_mask_mov_ps(p, scales.past[i], _mm512_setzero_ps());
-      if constexpr (kExtras) _mm512_storeu_ps(extras.probability + 64 * r + 16 * i, p);
+      if (kExtras && extras.probability != nullptr) _mm512_storeu_ps(extras.probability + 64 * r + 16 * i, p);
       sums[r] = _mm512_add_ps(sums[r], p);
       whole[i] = _mm512_cvtps_epi32(_mm512_mul_ps(p, scales.value[i]));
     }
@@ -191,7 +191,7 @@ template <int kRows, bool kExtras>
   for (int r = 0; r < kRows; ++r) {
     states[r].sum += share[r] * sum[r];
     factor[r] = share[r] * scales.value_unit;
-    if constexpr (kExtras) {
+    if (kExtras && extras.probability != nullptr) {
       for (uint32_t t = 0; t < kTileTokens; ++t) extras.probability[64 * r + t] *= share[r];
     }
   }

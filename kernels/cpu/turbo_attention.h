@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "codec/block_format.h"
 #include "kernels/cpu/turbo_table.h"
 
 namespace polarkv::cpu {
@@ -58,13 +59,19 @@ struct TurboReader {
   TurboTable key_table, value_table;
 };
 
-// What the logits of one tile are besides what its codes say; [rows][64], in the order of kScoreOrder.
+// What the logits of tiles are besides what their codes say, in the order of kScoreOrder.
 struct TurboExtras {
-  const float* added = nullptr;    // in units of log2
-  float* probability = nullptr;    // out: relative to 2^max of the row's state
+  const float* added = nullptr;  // [tile][row][64], in units of log2
+  uint32_t rows = 0;             // that a tile has in `added`
+  float* probability = nullptr;  // out, [row][64], of the only tile: relative to 2^max of the row's state. Null: not wanted
+
+  [[gnu::always_inline]] TurboExtras From(uint32_t tile, uint32_t row) const {
+    const uint64_t at = uint64_t{kTileTokens} * (uint64_t{tile} * rows + row);
+    return {added + at, rows, probability == nullptr ? nullptr : probability + uint64_t{kTileTokens} * row};
+  }
 };
 
-// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of the only tile. The queries' scales
+// Adds the tiles' tokens to the state of each of `rows` rows. `extras`: null, or those of all tiles. The queries' scales
 // and what is added are in the bounds of logit_range.h; a state whose tiles are not, or whose logits fp32 cannot hold, gets a
 // NaN for its sum or its output. Needs InstructionSet::kAvx512.
 void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const TurboQuery* queries,

@@ -78,8 +78,7 @@ class RowBlock {
   void SoftmaxOf(uint32_t r, const RowScores* scores, const TileScales& scales, uint32_t head_dim,
                  const TurboExtras* extras, float* pending, TileWeights& weights) {
     if (extras != nullptr) {
-      const TurboExtras of_rows = {extras->added + kTileTokens * r, extras->probability + kTileTokens * r};
-      SoftmaxRows<kRows, true>(scores + r, scales, head_dim, queries_.scale + r, states_ + r, of_rows, pending + r,
+      SoftmaxRows<kRows, true>(scores + r, scales, head_dim, queries_.scale + r, states_ + r, extras->From(0, r), pending + r,
                                weights.words + r, weights.factor + r);
     } else {
       SoftmaxRows<kRows, false>(scores + r, scales, head_dim, queries_.scale + r, states_ + r, {}, pending + r,
@@ -116,7 +115,7 @@ class TileWalk {
     for (uint32_t tile = 0; tile * kTileTokens < tiles_.tokens; ++tile) {
       Open(tile);
       for (uint32_t b = 0; b < blocks_; ++b) {
-        Attend(b);
+        Attend(tile, b);
         keys_.ahead = keys_.at;  // once is enough
         values_.ahead = values_.at;
       }
@@ -136,14 +135,13 @@ class TileWalk {
     ReadTileScales(tiles_, tile, scales_);
   }
 
-  void Attend(uint32_t b) {
+  void Attend(uint32_t tile, uint32_t b) {
     alignas(64) RowScores scores[kRowsTogether];
     block_[b].Score(reader_.key_kind, keys_, scores);
     float others[kRowsTogether] = {};  // other blocks' pending weights do not depend on this one's largest logits
     float* pending = pending_ == &block_[b] ? weights_[turn_].factor : others;
-    const uint32_t first = b * kRowsTogether * kTileTokens;
     TurboExtras extras;
-    if (extras_ != nullptr) extras = {extras_->added + first, extras_->probability + first};
+    if (extras_ != nullptr) extras = extras_->From(tile, b * kRowsTogether);
     block_[b].Softmax(scores, scales_, tiles_.head_dim, extras_ != nullptr ? &extras : nullptr, pending,
                       weights_[1 - turn_]);
     AddPending();
@@ -231,7 +229,7 @@ void TurboAttendAvx512(const TurboReader& reader, const TurboTiles& tiles, const
   constexpr uint32_t kRowsAtOnce = kBlocksTogether * kRowsTogether;
   for (uint32_t row = 0; row < rows; row += kRowsAtOnce) {
     TurboExtras of_rows;
-    if (extras != nullptr) of_rows = {extras->added + kTileTokens * row, extras->probability + kTileTokens * row};
+    if (extras != nullptr) of_rows = extras->From(0, row);
     const uint32_t left = rows - row < kRowsAtOnce ? rows - row : kRowsAtOnce;
     TileWalk(reader, tiles, queries + row, states + row, left, extras != nullptr ? &of_rows : nullptr).Run(states + row);
   }

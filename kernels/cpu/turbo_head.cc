@@ -19,6 +19,7 @@ namespace {
 constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2 = 0.693147181f;
 constexpr float kQueryMax = 127.0f;
+constexpr uint32_t kLinesTogether = 64;  // rows of tiles: what is added to their logits stays in the first cache
 
 // How one side's codes are read from the planes held.
 struct SideReader {
@@ -136,7 +137,7 @@ bool HasTurboBody(const BlockView& block, uint32_t layer, InstructionSet set) {
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, InstructionSet set)
     : TurboHead(head_dim, rotation_seed, rows, TurboAttendBodyFor(set, head_dim, rows)) {
-  means_.UseAvx512(set >= InstructionSet::kAvx512);
+  means_.Use(set);
 }
 
 TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, TurboAttendBody* attend)
@@ -146,7 +147,8 @@ TurboHead::TurboHead(uint32_t head_dim, uint64_t rotation_seed, uint32_t rows, T
       words_(size_t{rows} * head_dim / 4 + kWordsReadPast),
       outputs_(size_t{rows} * 2 * head_dim),
       means_(rows),
-      added_(size_t{rows} * kTileTokens),
+      tiles_together_(std::clamp(kLinesTogether / rows, 1u, KeyMeanLogits::kMostTiles)),
+      added_(size_t{tiles_together_} * rows * kTileTokens),
       probability_(size_t{rows} * kTileTokens),
       queries_(rows),
       rotated_(size_t{rows} * head_dim),
@@ -240,14 +242,21 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
   const auto attend_run = [&](uint32_t end_token) {
     const uint32_t first = run * kTileTokens;
     if (end_token <= first) return;
-    attend_(reader, tiles_from(run, end_token - first), queries_.data(), states_.data(), rows_, nullptr);
+    const TurboTiles tiles = tiles_from(run, end_token - first);
+    if (shape.key_mean) return AttendTilesWithMeans(reader, tiles, run);
+    attend_(reader, tiles, queries_.data(), states_.data(), rows_, nullptr);
   };
   const bool may_have_records = shape.key_mean || shape.escapes != 0 || projections_ != 0;
   for (uint32_t tile = 0; may_have_records && tile < block.spec().tiles(); ++tile) {
     TileHead head;
     std::memcpy(&head, all.base + uint64_t{tile} * all.base_stride, sizeof head);
     if (!shape.key_mean) head.k_mean = 0;
-    if ((head.k_escapes | head.v_escapes | head.k_mean) == 0 && projections_ == 0) continue;
+    if ((head.k_escapes | head.v_escapes) == 0 && projections_ == 0) {
+      if (!shape.key_mean || tile - run < tiles_together_) continue;
+      attend_run(tile * kTileTokens);
+      run = tile;
+      continue;
+    }
     attend_run(tile * kTileTokens);
     const uint32_t tokens = std::min(kTileTokens, all.tokens - tile * kTileTokens);
     const TurboTiles part = tiles_from(tile, tokens);
@@ -258,6 +267,23 @@ void TurboHead::AttendBlock(const TurboReader& reader, const BlockView& block, u
     run = tile + 1;
   }
   attend_run(all.tokens);
+}
+
+// Up to tiles_together_ tiles without records.
+void TurboHead::AttendTilesWithMeans(const TurboReader& reader, const TurboTiles& tiles, uint32_t first_tile) {
+  uint64_t with_mean[KeyMeanLogits::kMostTiles];
+  const uint32_t count = (tiles.tokens + kTileTokens - 1) / kTileTokens;
+  for (uint32_t i = 0; i < count; ++i) {
+    TileHead head;
+    std::memcpy(&head, tiles.base + uint64_t{i} * tiles.base_stride, sizeof head);
+    with_mean[i] = head.k_mean;
+    // The next tiles' heads will be asked for here before the body asks for those tiles.
+    if (i < tiles.following) __builtin_prefetch(tiles.base + uint64_t{count + i} * tiles.base_stride);
+  }
+  std::fill_n(added_.begin(), size_t{count} * rows_ * kTileTokens, 0.0f);
+  means_.Add(first_tile, {with_mean, count}, unit_, added_.data());
+  const TurboExtras extras = {added_.data(), rows_, nullptr};
+  attend_(reader, tiles, queries_.data(), states_.data(), rows_, &extras);
 }
 
 std::vector<MatrixQuery> TurboHead::MatrixQueries(bool rotated) const {
@@ -291,8 +317,8 @@ void TurboHead::AttendMatrixBlock(const BlockView& block, uint32_t layer) {
 template <typename AttendTile>
 void TurboHead::AttendTileWithRecords(const BlockView& block, uint32_t layer, uint32_t number, const TileHead& head,
                                       const AttendTile& attend) {
-  std::fill(added_.begin(), added_.end(), 0.0f);
-  if (const uint64_t tokens = head.k_mean & ~head.k_escapes; tokens != 0) means_.Add(number, tokens, unit_, added_.data());
+  std::fill_n(added_.begin(), size_t{rows_} * kTileTokens, 0.0f);
+  if (const uint64_t tokens = head.k_mean & ~head.k_escapes; tokens != 0) means_.Add(number, {&tokens, 1}, unit_, added_.data());
   uint32_t record = head.first_escape;
   for (uint32_t i = 0; i < kTileTokens; ++i) {
     if ((head.k_escapes >> i & 1) == 0) continue;
@@ -304,7 +330,7 @@ void TurboHead::AttendTileWithRecords(const BlockView& block, uint32_t layer, ui
       beyond_ |= !(std::fabs(logit) <= kLargestAddedLogit);
     }
   }
-  attend(TurboExtras{added_.data(), probability_.data()});
+  attend(TurboExtras{added_.data(), rows_, probability_.data()});
   for (uint32_t i = 0; i < kTileTokens; ++i) {
     if ((head.v_escapes >> i & 1) == 0) continue;
     const std::array<float, kMaxHeadDim> value = ReadRecord(block.EscapeRecord(layer, record++));

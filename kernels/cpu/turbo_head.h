@@ -41,6 +41,7 @@ class TurboHead {
   void AddSigns(const TurboTiles& tile, const BlockView& block, uint32_t layer, uint32_t number);
   std::vector<MatrixQuery> MatrixQueries(bool rotated) const;
   void AttendBlock(const TurboReader& reader, const BlockView& block, uint32_t layer, uint32_t kv_head);
+  void AttendTilesWithMeans(const TurboReader& reader, const TurboTiles& tiles, uint32_t first_tile);
   void AttendMatrixBlock(const BlockView& block, uint32_t layer);
   // attend(extras) attends to the tile, whose logits get what is added to them here.
   template <typename AttendTile>
@@ -60,7 +61,9 @@ class TurboHead {
   bool beyond_ = false;       // something was met that is not in the bounds of logit_range.h
   std::unique_ptr<MatrixTiles> matrix_;  // once it is needed
   KeyMeanLogits means_;
-  std::vector<float> added_, probability_;  // [rows][64], of one tile
+  uint32_t tiles_together_;    // tiles that have means are attended to
+  std::vector<float> added_;        // [tiles_together][rows][64]
+  std::vector<float> probability_;  // [rows][64], of one tile
   std::vector<TurboQuery> queries_;
   std::vector<float> rotated_;  // [rows][head_dim], but for a power of two
   std::vector<int> exponent_;   // [rows]: that power

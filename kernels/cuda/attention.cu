@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention_kernels.cuh"
 #include "kernels/cuda/launch_status.cuh"
 #include "kernels/cuda/mean_table.h"
+#include "kernels/cuda/plan_tiles.h"
 #include "kernels/cuda/raw_tokens.h"
 
 namespace polarkv::cuda {
@@ -18,22 +19,7 @@ namespace {
 
 constexpr uint32_t kRowWarps = 4;  // warps a thread block of the small kernels
 
-// One warp: an inclusive sum over all sequences, 32 at a time.
-__global__ void PlanKernel(const AttentionArgs args) {
-  uint32_t before = 0;
-  const uint32_t lane = threadIdx.x;
-  if (lane == 0) args.tile_prefix[0] = 0;
-  for (uint32_t first = 0; first < args.batch.sequences; first += 32) {
-    const uint32_t sequence = first + lane;
-    uint32_t tiles = sequence < args.batch.sequences ? TilesOf(args.batch.tokens[sequence]) : 0;
-    for (uint32_t step = 1; step < 32; step *= 2) {
-      const uint32_t below = __shfl_up_sync(0xFFFFFFFFu, tiles, step);
-      if (lane >= step) tiles += below;
-    }
-    if (sequence < args.batch.sequences) args.tile_prefix[sequence + 1] = before + tiles;
-    before += __shfl_sync(0xFFFFFFFFu, tiles, 31);
-  }
-}
+__global__ void PlanKernel(const AttentionArgs args) { PlanTiles<DeviceWarp>(args); }
 
 template <int kDim>
 __global__ void MeanTableKernel(const __grid_constant__ KeyMeanTurns turns, uint8_t* table) {
@@ -116,8 +102,8 @@ uint32_t AttentionWarps(uint32_t head_dim) {
 
 LaunchError LaunchAttention(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps, void* workspace,
                             size_t workspace_bytes, void* stream) {
-  if (!IsSupported(codec, batch)) return LaunchError::kUnsupportedShape;
-  if (warps == 0 || warps % WarpsPerBlock(codec.head_dim) != 0) return LaunchError::kNoDevice;
+  if (!IsSupported(codec, batch) || !(batch.scale >= 0)) return LaunchError::kUnsupportedShape;
+  if (warps == 0 || warps % WarpsPerBlock(codec.head_dim) != 0) return LaunchError::kWrongWarps;
   size_t needed = 0;
   const AttentionArgs args = MakeAttentionArgs(codec, batch, warps, workspace, needed);
   if (workspace == nullptr || workspace_bytes < needed || reinterpret_cast<uintptr_t>(workspace) % 256 != 0) {

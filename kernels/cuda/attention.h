@@ -46,7 +46,7 @@ struct AttentionBatch {
   ElementType type = ElementType::kBF16;  // of q and o
   int64_t q_stride[3] = {}, o_stride[3] = {};
   float* lse = nullptr;  // [sequence][query][query head], contiguous, natural log; -inf where there is no token
-  float scale = 0;       // usually 1/sqrt(head_dim)
+  float scale = 0;       // usually 1/sqrt(head_dim); of attention not negative
 };
 
 // How the blocks are coded; the same for all blocks of a launch.
@@ -66,7 +66,8 @@ struct AttentionCodec {
 // group, queries and head_dim, the kind of keys and whether there are key means, not on lengths. A caller that sizes it once
 // joins the codecs of its blocks and layers first (JoinKeyMeans). 0: the shape is not supported. `warps` share the work (AttentionWarps).
 size_t AttentionWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch, uint32_t warps);
-// As many as the current device runs at once; 0 without one. Never more are needed.
+// As many as the current device runs at once; 0 without one. Never more are needed; fewer must be whole thread blocks', a
+// multiple of 8, at head_dim 256 of 6.
 uint32_t AttentionWarps(uint32_t head_dim);
 // Starts five kernels on `stream` (a cudaStream_t), six where there are key means. Of what is refused nothing is started; after
 // kLaunchFailed some kernels may be under way: wait for the stream before memory is freed.

@@ -51,9 +51,6 @@ struct AttentionArgs {
   }
 };
 
-// Of up to 2^32 - 1 tokens. All sequences of a launch have fewer than 2^32 tiles together.
-POLARKV_HOST_DEVICE inline uint32_t TilesOf(uint32_t tokens) { return tokens / 64 + (tokens % 64 != 0 ? 1 : 0); }
-
 struct ScoresArgs {
   AttentionArgs attention;  // without partial results; query_unit is for scores, not for log2 of weights
   ScoresTarget target;

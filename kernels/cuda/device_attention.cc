@@ -52,6 +52,13 @@ bool AreOrdinary(std::span<const float> lse) {
   return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 1e20f; });
 }
 
+// Whether fp32 holds what scores are multiplied with, by far (kernels/cpu/logit_range.h). Kernels take no negative scale.
+bool IsInRange(std::span<const float> q, float scale) {
+  if (scale == 0) return true;
+  if (!(scale >= 0x1p-80f && scale <= 0x1p80f)) return false;
+  return std::ranges::all_of(q, [&](float x) { return std::fabs(x) <= 0x1p80f / scale; });
+}
+
 size_t SequenceCount(std::span<const LaunchGroup> groups) {
   size_t count = 0;
   for (const LaunchGroup& group : groups) count += group.sequences.size();
@@ -117,6 +124,10 @@ absl::Status DeviceAttention::Compute(const BlockLayer& now, const Rows& rows, s
                                       std::span<float> o, std::span<float> lse, const BlockLayer* next) {
   const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
   if (!groups.ok()) return groups.status();
+  if (!IsInRange(q, scale)) {
+    if (absl::Status s = DropAhead(); !s.ok()) return s;
+    return reference::Attend(now.blocks, now.layer, rows.q_heads, rows.queries, q, scale, o, lse);
+  }
   const absl::StatusOr<Resident> resident = Bring(now);
   if (!resident.ok()) return resident.status();
   const absl::Status launched = LaunchAll(*groups, now, *resident, rows, q, scale);

@@ -28,10 +28,10 @@ POLARKV_WARP_FUNCTION typename W::F32 LargestOf(const RowFragment<W, kDim>& row)
   return MaxOverRow<W>(largest);
 }
 
-// `row`: rotated, times 1 / magnitude. Its projections as int8, all with one scale.
+// `row`: rotated, times 1 / divisor. Its projections as int8, all with one scale.
 template <class W, int kDim>
 POLARKV_WARP_FUNCTION void StoreSignQuery(const AttentionArgs& args, uint64_t first_row, typename W::U32 lane_row,
-                                          const RowFragment<W, kDim>& row, typename W::F32 magnitude) {
+                                          const RowFragment<W, kDim>& row, typename W::F32 divisor) {
   using F32 = typename W::F32;
   using U32 = typename W::U32;
   const int projections = BitsOfKind(args.key_kind);
@@ -49,7 +49,7 @@ POLARKV_WARP_FUNCTION void StoreSignQuery(const AttentionArgs& args, uint64_t fi
     StoreRounded<W, kDim>(rows, lane_row * args.key_query_bytes + static_cast<uint32_t>(index * kDim), projected, to_int);
   }
   W::StoreFloatIf(U32(4u) > W::Lane(), args.key_query_scales + first_row, lane_row,
-                  largest * magnitude * (args.key_query_unit * (1.0f / 127.0f)));
+                  largest * (1.0f / 127.0f) * (divisor * args.key_query_unit));
 }
 
 // The coordinate that is the first or second, by bit 0 of `x`, of pair x / 2 (PairOf of codec/polar_coordinates.h).

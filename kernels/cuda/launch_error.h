@@ -4,7 +4,15 @@
 
 namespace polarkv::cuda {
 
-enum class LaunchError { kNone, kUnsupportedShape, kMisalignedRows, kWorkspaceTooSmall, kNoDevice, kLaunchFailed };
+enum class LaunchError {
+  kNone,
+  kUnsupportedShape,
+  kMisalignedRows,
+  kWrongWarps,
+  kWorkspaceTooSmall,
+  kNoDevice,
+  kLaunchFailed
+};
 const char* LaunchErrorText(LaunchError error);
 
 }  // namespace polarkv::cuda

@@ -91,7 +91,9 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
     }
     // Rotating at a magnitude of one keeps huge and tiny queries inside fp32.
     const F32 magnitude = W::Max(MaxOverRow<W>(largest), F32(1e-37f));
-    const F32 inverse = W::Divide(F32(1.0f), W::Min(magnitude, F32(1e37f)));
+    // The inverse of a larger one would not be a normal float.
+    const F32 divisor = W::Min(magnitude, F32(1e37f));
+    const F32 inverse = W::Divide(F32(1.0f), divisor);
     POLARKV_UNROLL
     for (auto& group : row.x) {
       POLARKV_UNROLL
@@ -115,11 +117,11 @@ POLARKV_WARP_FUNCTION void PrepareRows(const AttentionArgs& args, uint32_t index
       }
     }
     rotated = MaxOverRow<W>(rotated);
-    if (IsSignKind(args.key_kind)) StoreSignQuery<W, kDim>(args, first_row, lane_row, row, magnitude);
+    if (IsSignKind(args.key_kind)) StoreSignQuery<W, kDim>(args, first_row, lane_row, row, divisor);
     const F32 to_int = W::Divide(F32(127.0f), rotated);
     StoreRounded<W, kDim>(args.queries + first_row * kDim, lane_row * static_cast<uint32_t>(kDim), row, to_int);
     W::StoreFloatIf(U32(4u) > W::Lane(), args.query_scales + first_row, lane_row,
-                    rotated * magnitude * (args.query_unit * (1.0f / 127.0f)));
+                    rotated * (1.0f / 127.0f) * (divisor * args.query_unit));
   }
 }
 

@@ -6,6 +6,7 @@
 #include "codec/block_format.h"
 #include "kernels/cuda/attention_args.h"
 #include "kernels/cuda/escaped_pages.h"
+#include "kernels/cuda/float_power.h"
 #include "kernels/cuda/mean_logits.h"
 #include "kernels/cuda/partial_result.h"
 #include "kernels/cuda/query_rows.h"
@@ -43,8 +44,8 @@ class RawTokenReader {
   static constexpr uint32_t kGroups = kDim / 64;
   static constexpr uint32_t kPlaneBytes = kGroups * kVectorBytes;  // one bit of each code
 
-  POLARKV_WARP_FUNCTION RawTokenReader(const AttentionArgs& args, const TileAddress& tile, const uint8_t* records)
-      : args_(args), tile_(tile), records_(records), head_(*reinterpret_cast<const TileHead*>(tile.base)) {}
+  POLARKV_WARP_FUNCTION RawTokenReader(const AttentionArgs& args, const TileAddress& tile, const PageLayer& page)
+      : args_(args), tile_(tile), page_(page), head_(*reinterpret_cast<const TileHead*>(tile.base)) {}
 
   POLARKV_WARP_FUNCTION void ReadKey(uint32_t token, Row& row) const {
     if ((head_.k_escapes >> token & 1) != 0) return ReadRecord(BitsBelow(head_.k_escapes, token), row);
@@ -158,17 +159,25 @@ class RawTokenReader {
     const U32 shift = vector == 0 ? n * 2u + (U32(2u) - odd) : (n * 2u + 29u + odd) & 31u;
     return W::ShiftRight(plane, shift) & 1u;
   }
-  POLARKV_WARP_FUNCTION void ReadRecord(uint32_t index, Row& row) const {
-    const uint8_t* const record =
-        records_ + uint64_t{head_.first_escape + index} * (sizeof(VectorRecordHead) + 2 * kDim);
+  // Number `of_tile` of the tile's. Where the layer has no such record, a vector of zeros, as on the CPU: a payload may be
+  // attended to that was never verified.
+  POLARKV_WARP_FUNCTION void ReadRecord(uint32_t of_tile, Row& row) const {
+    const uint32_t index = head_.first_escape + of_tile;
+    if (index >= page_.escape_records) {
+      row = Row{};
+      return;
+    }
+    const uint8_t* const record = page_.escapes + uint64_t{index} * (sizeof(VectorRecordHead) + 2 * kDim);
     const int32_t exponent = reinterpret_cast<const VectorRecordHead*>(record)->exponent;
-    const F32 unit = W::Exp2(W::Min(W::Max(static_cast<float>(exponent), -126.0f), 127.0f)) * args_.output_unit;
+    // The format has -192 to 127; what TimesPower holds is wider.
+    const typename W::I32 power = exponent < -252 ? -252 : exponent > 254 ? 254 : exponent;
     POLARKV_UNROLL
     for (uint32_t i = 0; i < kDim / 32; ++i) {
       POLARKV_UNROLL
       for (uint32_t word = 0; word < 4; ++word) {
         row.x[i / 2][i % 2][word] =
-            W::LoadHalf(record + sizeof(VectorRecordHead), (W::Lane() & 28u) + (32 * i + word)) * unit;
+            TimesPower<W>(W::LoadHalf(record + sizeof(VectorRecordHead), (W::Lane() & 28u) + (32 * i + word)),
+                          F32(args_.output_unit), power);
       }
     }
     ApplySigns<W, kDim>(args_.signs, row);
@@ -177,7 +186,7 @@ class RawTokenReader {
 
   const AttentionArgs& args_;
   const TileAddress tile_;
-  const uint8_t* const records_;
+  const PageLayer& page_;
   const TileHead& head_;
 };
 
@@ -303,7 +312,7 @@ POLARKV_WARP_FUNCTION void AttendRawTokens(const AttentionArgs& args, uint32_t i
     const uint64_t valid = place.tokens < 64 ? (uint64_t{1} << place.tokens) - 1 : ~uint64_t{0};
     const uint64_t mask = (head.k_escapes | head.v_escapes) & valid;
     if (mask == 0) continue;
-    const RawTokenReader<W, kDim> reader(args, place.address, page.escapes);
+    const RawTokenReader<W, kDim> reader(args, place.address, page);
     const MeanPlace mean = args.mean_table == nullptr ? MeanPlace{} : FindMean(args, at);
     const uint64_t with_mean = mean.record == nullptr ? 0 : head.k_mean & ~head.k_escapes;
     AddRawTokens<W, kDim>(args, reader, mean, mask, with_mean, first_row, query_scale, state);

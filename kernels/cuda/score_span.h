@@ -134,7 +134,7 @@ POLARKV_WARP_FUNCTION void ScoreRawKeys(const ScoresArgs& scores_args, uint32_t 
   for (at.tile = pages.NextTile(0); at.tile < at.tiles; at.tile = pages.NextTile(at.tile + 1)) {
     const TilePlace place = FindTile(args, at);
     const auto& head = *reinterpret_cast<const TileHead*>(place.address.base);
-    const RawTokenReader<W, kDim> reader(args, place.address, FindPage(args, at).escapes);
+    const RawTokenReader<W, kDim> reader(args, place.address, FindPage(args, at));
     for (uint32_t token = 0; token < place.tokens; ++token) {
       if ((head.k_escapes >> token & 1) == 0) continue;
       RowFragment<W, kDim> key;

@@ -71,7 +71,7 @@ LaunchError LaunchScores(const AttentionCodec& codec, const AttentionBatch& batc
                          uint32_t warps, void* workspace, size_t workspace_bytes, void* stream) {
   if (!IsSupported(codec, batch)) return LaunchError::kUnsupportedShape;
   if (!IsAligned(target)) return LaunchError::kMisalignedRows;
-  if (warps == 0 || warps % ScoreWarpsPerBlock(codec.head_dim) != 0) return LaunchError::kNoDevice;
+  if (warps == 0 || warps % ScoreWarpsPerBlock(codec.head_dim) != 0) return LaunchError::kWrongWarps;
   size_t needed = 0;
   const ScoresArgs args = MakeScoresArgs(codec, batch, target, warps, workspace, needed);
   if (workspace == nullptr || workspace_bytes < needed || reinterpret_cast<uintptr_t>(workspace) % 256 != 0) {

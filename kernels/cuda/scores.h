@@ -23,7 +23,7 @@ struct ScoresTarget {
 // As AttentionWorkspaceBytes. `o`, `o_stride` and `lse` of the batch and all of the codec that is about values are ignored
 // but for value_kind, which must be one that attention takes.
 size_t ScoresWorkspaceBytes(const AttentionCodec& codec, const AttentionBatch& batch);
-// As many warps as the current device runs at once; 0 without one.
+// As many warps as the current device runs at once; 0 without one. Fewer must be a multiple of 16, at head_dim 256 of 10.
 uint32_t ScoresWarps(uint32_t head_dim);
 // Starts four kernels on `stream` (a cudaStream_t), five where there are key means. As LaunchAttention otherwise.
 LaunchError LaunchScores(const AttentionCodec& codec, const AttentionBatch& batch, const ScoresTarget& target,

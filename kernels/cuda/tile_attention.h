@@ -27,21 +27,28 @@ inline constexpr float kReferenceSlack = 12.0f;
 // One side's scales: the scale of code c > 0 is factor * 2^((c - 255) * step), of code 0 it is 0 (FORMAT.md, "Scales").
 template <class W>
 struct ScaleFacts {
-  typename W::F32 factor;  // clamped to a normal float: what the clamp touches is below the smallest or above the largest
+  typename W::F32 factor;  // clamped to a float: what the clamp touches is below the smallest or above the largest
   float step;              // octaves
 };
 
+// 2^octaves, subnormal numbers included, which Exp2 alone makes zeros of; clamped to what a float holds.
+template <class W>
+POLARKV_WARP_FUNCTION typename W::F32 PowerOfTwo(float octaves) {
+  const bool tiny = octaves < -100.0f;
+  const typename W::F32 clamped = W::Min(W::Max(octaves, -149.0f), 127.0f);
+  return W::Exp2(clamped + (tiny ? 64.0f : 0.0f)) * (tiny ? 0x1p-64f : 1.0f);
+}
+
 template <class W>
 POLARKV_WARP_FUNCTION ScaleFacts<W> MakeScaleFacts(int32_t base, uint32_t shift) {
-  const float step = static_cast<float>(1u << shift) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
-  const typename W::F32 octaves = W::Min(W::Max(static_cast<float>(base + 255) * step, -126.0f), 127.0f);
-  return {W::Exp2(octaves), step};
+  const float step = static_cast<float>(1u << (shift & 7)) * (1.0f / static_cast<float>(kScaleStepsPerOctave));
+  return {PowerOfTwo<W>(static_cast<float>(base + 255) * step), step};
 }
 
 // Of a side without scales: all is to be multiplied with 2^exponent.
 template <class W>
 POLARKV_WARP_FUNCTION ScaleFacts<W> MakeExponentFacts(int32_t exponent) {
-  return {W::Exp2(W::Min(W::Max(static_cast<float>(exponent), -126.0f), 127.0f)), 0.0f};
+  return {PowerOfTwo<W>(static_cast<float>(exponent)), 0.0f};
 }
 
 // What a tile says about itself; uniform over the warp.

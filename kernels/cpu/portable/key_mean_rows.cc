@@ -76,13 +76,18 @@ void KeyDirections(const uint64_t* phases, uint64_t position, uint32_t pairs, fl
 void SumKeys(const TurboEncoderShape& shape, const TurboEncodeRows& rows, uint32_t stride, const KeyPairs& pairs,
              const PairNumbers& step, PairNumbers& sum, float* energy) {
   const uint32_t d = shape.head_dim;
+  const uint32_t row_bytes = d * (shape.dtype == static_cast<uint32_t>(Dtype::kF32) ? 4 : 2);
   FloatVector partial[kPartialSums];
   for (FloatVector& p : partial) p = hn::Zero(kF32);
   for (uint32_t p = 0; p < d / 2; ++p) sum.first[p] = sum.second[p] = 0;
   for (uint32_t t = (rows.tokens - 1) / stride * stride + stride; t >= stride;) {
     t -= stride;
     alignas(64) float row[kMostCoordinates] = {};
-    if ((rows.counted >> t & 1) != 0) LoadAnyRow(shape.dtype, rows.data + t * rows.token_bytes, d, row);
+    const uint8_t* from = rows.data + t * rows.token_bytes;
+    // Backwards through a tile, a part of its rows: more than the processor foresees.
+    const uint8_t* next = from + kTileTokens * rows.token_bytes;
+    for (uint32_t i = 0; i < row_bytes; i += 64) __builtin_prefetch(next + i);
+    if ((rows.counted >> t & 1) != 0) LoadAnyRow(shape.dtype, from, d, row);
     for (uint32_t p = 0; p < d / 2; p += kWordLanes) {
       const FloatVector a = hn::Load(kF32, sum.first + p), b = hn::Load(kF32, sum.second + p);
       const FloatVector cosine = hn::Load(kF32, step.first + p), sine = hn::Load(kF32, step.second + p);

@@ -56,7 +56,7 @@ inline void RaiseMax(float top, uint32_t head_dim, TurboRowState& state) {
 }
 
 // A weight is a token's probability, relative to the tile's largest, times its value's scale, relative to the tile's largest.
-// `extras`: this row's, or null.
+// `extras`: this tile's and row's, if kExtras.
 template <bool kExtras>
 HWY_INLINE void Softmax(const int32_t* scores, const TileScales& scales, uint32_t head_dim, const TurboQuery& query,
                         TurboRowState& state, const TurboExtras& extras, RowWeights& out) {
@@ -84,7 +84,9 @@ HWY_INLINE void Softmax(const int32_t* scores, const TileScales& scales, uint32_
     const FloatVector x = hn::Load(kF32, logits + i);
     FloatVector p = Exp2(kExtras ? hn::Add(x, minus_top) : hn::MulAdd(x, unit, minus_top));
     if (partial) p = hn::IfThenZeroElse(missing(i), p);
-    if constexpr (kExtras) hn::StoreU(hn::Mul(p, hn::Set(kF32, share)), kF32, extras.probability + i);
+    if (kExtras && extras.probability != nullptr) {
+      hn::StoreU(hn::Mul(p, hn::Set(kF32, share)), kF32, extras.probability + i);
+    }
     sum = hn::Add(sum, p);
     const WordVector whole = hn::NearestInt(hn::Mul(p, hn::Load(kF32, scales.value + i)));
     hn::StoreU(hn::DemoteTo(kFewU8, whole), kFewU8, weights + i);

@@ -67,7 +67,7 @@ class Walk {
     const ValueBody add = kKindBodies[static_cast<uint32_t>(reader_.value_kind)].value;
     for (uint32_t tile = 0; tile < Count(); ++tile) {
       Open(tile);
-      AttendRows<1>(0, score, add);
+      AttendRows<1>(tile, 0, score, add);
     }
   }
 
@@ -83,8 +83,8 @@ class Walk {
       kKindBodies[static_cast<uint32_t>(reader_.key_kind)].decode(keys_, decoded[0]);
       kKindBodies[static_cast<uint32_t>(reader_.value_kind)].decode(values_, decoded[1]);
       uint32_t row = 0;
-      for (; row + 4 <= rows_; row += 4) AttendRows<4>(row, score_four, AddValueTile<4, DecodedPlaces>);
-      for (; row < rows_; ++row) AttendRows<1>(row, score_one, AddValueTile<1, DecodedPlaces>);
+      for (; row + 4 <= rows_; row += 4) AttendRows<4>(tile, row, score_four, AddValueTile<4, DecodedPlaces>);
+      for (; row < rows_; ++row) AttendRows<1>(tile, row, score_one, AddValueTile<1, DecodedPlaces>);
     }
   }
 
@@ -109,7 +109,7 @@ class Walk {
   }
 
   template <int kRows>
-  void AttendRows(uint32_t row, ScoreBody score, ValueBody add) {
+  void AttendRows(uint32_t tile, uint32_t row, ScoreBody score, ValueBody add) {
     alignas(64) RowScores scores[kRows];
     RowWeights weights[kRows];
     score(keys_, queries_ + row, scores);
@@ -119,9 +119,7 @@ class Walk {
       if (extras_ == nullptr) {
         Softmax<false>(scores[r], scales_, tiles_.head_dim, query, state, {}, weights[r]);
       } else {
-        const uint64_t first = uint64_t{kTileTokens} * (row + r);
-        const TurboExtras of_row = {extras_->added + first, extras_->probability + first};
-        Softmax<true>(scores[r], scales_, tiles_.head_dim, query, state, of_row, weights[r]);
+        Softmax<true>(scores[r], scales_, tiles_.head_dim, query, state, extras_->From(tile, row + r), weights[r]);
       }
     }
     add(values_, weights, states_ + row);

@@ -11,6 +11,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 TESTS = ["cuda_device_attention_test", "cuda_device_encode_test", "cuda_device_pool_test"]
+SANITIZERS = ["memcheck", "racecheck", "synccheck"]
 CASE = {"sequences": 1, "tokens": 64, "kv_heads": 8, "group": 4, "queries": 1, "codec": "turbo4", "key_bits": 4,
         "scores_alone": False, "value_bits": 4, "us": 10.0, "gb_per_s": 2.0, "of_copy": 0.5}
 
@@ -24,7 +25,7 @@ class RunOnDeviceTest(unittest.TestCase):
         for name in ("run_on_device", "attention_bench.py"):
             shutil.copy2(HERE / name, self.folder / name)
         self.write(self.tools / "nvidia-smi", "echo 'Pretended GPU, 580.1, 1 MiB, 2 MHz, 3 MHz, 4 W'")
-        self.write(self.tools / "compute-sanitizer", 'shift 2; echo sanitized "$@"; exec "$@"')
+        self.write(self.tools / "compute-sanitizer", 'echo "$2" sanitizes; shift 4; exec "$@"')
         for name in TESTS:
             self.write(self.folder / name, "echo '[  PASSED  ] 7 tests.'")
         self.write(self.folder / "cuda_attention_bench", f"echo '{json.dumps(CASE)}'")
@@ -49,10 +50,12 @@ class RunOnDeviceTest(unittest.TestCase):
         self.assertEqual(report["card"]["name"], "Pretended GPU")
         self.assertEqual(report["revision"], "abc1234")
         self.assertEqual([step["name"] for step in report["steps"]],
-                         TESTS + ["compute-sanitizer " + name for name in TESTS] +
+                         TESTS + [f"{tool} {name}" for name in TESTS for tool in SANITIZERS] +
                          ["attention benchmark", "encode and decode benchmark"])
         self.assertEqual(report["steps"][0]["passed"], 7)
-        self.assertIn("--gtest_filter=*", report["steps"][3]["command"])
+        for step, tool in zip(report["steps"][3:], SANITIZERS):
+            self.assertIn("--gtest_filter=*", step["command"])
+            self.assertEqual((self.folder / step["log"]).read_text().split("\n")[0], f"{tool} sanitizes")
         self.assertEqual(report["attention"][0]["us"], 10.0)
         self.assertEqual(report["codecs"], [{"work": "encode", "us": 3}])
         page = (self.folder / "report.md").read_text()
@@ -65,16 +68,25 @@ class RunOnDeviceTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertFalse(report["ok"])
         wrong = [step for step in report["steps"] if not step["ok"]]
-        self.assertEqual([step["name"] for step in wrong], [TESTS[1], "compute-sanitizer " + TESTS[1]])
+        self.assertEqual([step["name"] for step in wrong], [TESTS[1]] + [f"{tool} {TESTS[1]}" for tool in SANITIZERS])
         self.assertEqual(wrong[0]["failed"], 2)
         self.assertIn("something is wrong", wrong[0]["tail"])
-        self.assertEqual(len(report["steps"]), 8)
+        self.assertEqual(len(report["steps"]), len(TESTS) * (1 + len(SANITIZERS)) + 2)
 
-    def test_tests_that_skip_everything_have_shown_nothing(self):
-        self.write(self.folder / TESTS[0], "echo '[  PASSED  ] 0 tests.'; echo '[  SKIPPED ] 5 tests, listed below:'")
+    def test_tests_that_skip_what_wants_a_device_have_shown_nothing(self):
+        self.write(self.folder / TESTS[0], "echo '[  PASSED  ] 2 tests.'; echo '[  SKIPPED ] 5 tests, listed below:'")
         code, report, _ = self.check()
         self.assertEqual(code, 1)
         self.assertFalse(report["steps"][0]["ok"])
+
+    def test_a_filter_that_matches_no_test_has_shown_nothing(self):
+        self.write(self.folder / TESTS[2], """case "$1" in
+--gtest_filter=*) echo '[==========] 0 tests from 0 test suites ran.'; echo '[  PASSED  ] 0 tests.' ;;
+*) echo '[  PASSED  ] 7 tests.' ;; esac""")
+        code, report, _ = self.check()
+        self.assertEqual(code, 1)
+        self.assertEqual([step["name"] for step in report["steps"] if not step["ok"]],
+                         [f"{tool} {TESTS[2]}" for tool in SANITIZERS])
 
     def test_a_program_that_is_not_there_is_a_failure(self):
         (self.folder / "cuda_encode_bench").unlink()

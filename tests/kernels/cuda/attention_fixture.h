@@ -16,6 +16,7 @@
 #include "kernels/cuda/resident_block.h"
 #include "kernels/cuda/scores.h"
 #include "tests/codec/random_kv.h"
+#include "tests/kernels/cuda/elements.h"
 #include "tests/kernels/cuda/key_mean_case.h"
 #include "tests/kernels/cuda/sign_logit.h"
 
@@ -31,6 +32,7 @@ struct Shape {
   KeyMeanShape means = {};
   Rope rope = {};
   bool equal_keys = false;  // of all tokens of a head in a block
+  ElementType type = ElementType::kF32;  // of queries and output
 };
 
 // One launch, all in host memory.
@@ -42,12 +44,12 @@ struct AttentionCase {
   const std::vector<uint8_t>& profile;              // or into this; may be empty
   const std::vector<PageLayer>& page_layers;
   const std::vector<int32_t>& page_table;
-  const std::vector<float>& q;  // as large as o
+  const std::vector<uint8_t>& q;  // as large as o; of the batch's type
   ScoresTarget target = {};     // of scores alone
   std::vector<float>* scores = nullptr;
 };
 
-// A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are null.
+// A batch of sequences in pages of one pool, which stand in no order; pages that no sequence uses are NaN throughout.
 // Backend: static void Attend(const AttentionCase&), Score(const AttentionCase&).
 template <class Backend>
 class AttentionFixture {
@@ -77,6 +79,7 @@ class AttentionFixture {
       }
     }
     if (views_.empty()) AddPage(0, page_tokens, 0);
+    PoisonUnusedPages();
     MakeQueries();
   }
 
@@ -92,7 +95,7 @@ class AttentionFixture {
     std::vector<float> scores(lse_.size() * static_cast<size_t>(width), kUntouched);
     const ScoresTarget target{scores.data(), {width * shape_.queries * heads, width * heads, width}};
     ASSERT_NO_FATAL_FAILURE(
-        Backend::Score({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_, target, &scores}));
+        Backend::Score({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_memory_, target, &scores}));
     for (size_t row = 0; row < lse_.size(); ++row) {
       CheckScores(row, scores.data() + row * static_cast<size_t>(width), static_cast<size_t>(width));
     }
@@ -104,7 +107,8 @@ class AttentionFixture {
     ASSERT_NO_FATAL_FAILURE(FindCodec(codec));
     ASSERT_EQ(codec.value_kind, shape_.value_kind);
     ASSERT_GT(AttentionWorkspaceBytes(codec, batch, shape_.warps), 0u);
-    ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_}));
+    ASSERT_NO_FATAL_FAILURE(Backend::Attend({codec, batch, shape_.warps, blocks_, profile_, page_layers_, table_, q_memory_}));
+    o_ = FloatsOf(shape_.type, o_memory_);
     Check();
   }
 
@@ -132,12 +136,12 @@ class AttentionFixture {
     batch.tiles_per_page = shape_.tiles_per_page;
     batch.pages = page_layers_.data() + kLayer;
     batch.page_stride = kLayers;
-    batch.q = q_.data();
-    o_.assign(q_.size(), kUntouched);
+    batch.q = q_memory_.data();
+    o_memory_.assign(q_memory_.size(), 0xFF);  // NaN
     lse_.assign(q_.size() / dim_, kUntouched);
-    batch.o = o_.data();
+    batch.o = o_memory_.data();
     batch.lse = lse_.data();
-    batch.type = ElementType::kF32;
+    batch.type = shape_.type;
     const int64_t heads = int64_t{shape_.kv_heads} * shape_.group;
     const int64_t stride[3] = {shape_.queries * heads * dim_, heads * dim_, dim_};
     std::copy_n(stride, 3, batch.q_stride);
@@ -186,6 +190,14 @@ class AttentionFixture {
     page_of_view_.push_back(page);
     decoded_.push_back(testing::Decode(views_.back()));
   }
+  // Makes them look like the first block that there is, but for what is in it.
+  void PoisonUnusedPages() {
+    blocks_.emplace_back(views_.front().bytes().size(), uint8_t{0xFF});
+    for (size_t i = 0; i < page_layers_.size(); ++i) {
+      if (page_layers_[i].base != nullptr) continue;
+      page_layers_[i] = *PageLayerOf(views_.front(), i % kLayers, blocks_.back().data(), profile_.data());
+    }
+  }
   // Keeps only those planes of the last block, as a reader does who fetched no more.
   void Select(PlaneMask planes, const KeyMeanProfilePtr& profile) {
     const BlockView whole = testing::Parse(blocks_.back());
@@ -200,18 +212,23 @@ class AttentionFixture {
     views_.push_back(BlockView::ParseSelection(blocks_.back(), selection, VerifyPayload::kYes, profile).value());
   }
 
-  // Queries whose rotation is a row of integers up to 127, which int8 holds exactly.
+  // Queries whose rotation is a row of integers up to 127, which int8 holds exactly. Numbers of 16 bits hold the queries
+  // exactly too: integers up to 256, since no more is left for all coordinates but one together.
   void MakeQueries() {
     const size_t rows = shape_.tokens.size() * shape_.queries * shape_.kv_heads * shape_.group;
     const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
-    const float normal = 3.0f / (127.0f * std::sqrt(static_cast<float>(RotationBlock(dim_))));
+    const bool wide = shape_.type == ElementType::kF32;
+    const float normal = wide ? 3.0f / (127.0f * std::sqrt(static_cast<float>(RotationBlock(dim_)))) : 1.0f / 64;
     for (size_t row = 0; row < rows; ++row) {
       std::vector<float> x(dim_);
-      for (float& value : x) value = static_cast<float>(static_cast<int>(random_() % 255) - 127);
+      for (float& value : x) value = wide ? static_cast<float>(static_cast<int>(random_() % 255) - 127) : 0.0f;
+      for (uint32_t i = 0; !wide && i < 21; ++i) x[random_() % dim_] = static_cast<float>(static_cast<int>(random_() % 13) - 6);
       x[random_() % dim_] = 127;
       HadamardBlocks(x.data(), dim_, RotationBlock(dim_), 1);
       for (uint32_t j = 0; j < dim_; ++j) q_.push_back(signs[j] * x[j] * normal);
     }
+    q_memory_ = ElementsOf(shape_.type, q_);
+    ASSERT_EQ(FloatsOf(shape_.type, q_memory_), q_);
   }
 
   void Check() const {
@@ -326,7 +343,8 @@ class AttentionFixture {
       // Weights are rounded to half of 1/65535; a rotation back adds up the errors of its block over the block's root.
       const double tolerance = std::sqrt(static_cast<double>(RotationBlock(dim_))) * 0.5 / 65535 + 2e-6 +
                                2.1 * logit_error + std::expm1(2 * mean_error);
-      ASSERT_NEAR(o_[row * dim_ + j], expected, tolerance * largest) << "row " << row << " coordinate " << j;
+      const double rounding = RelativeRounding(shape_.type) * (std::fabs(expected) + tolerance * largest);
+      ASSERT_NEAR(o_[row * dim_ + j], expected, tolerance * largest + rounding) << "row " << row << " coordinate " << j;
     }
   }
 
@@ -342,6 +360,7 @@ class AttentionFixture {
   std::vector<uint32_t> page_of_view_;
   std::vector<testing::Kv> decoded_;
   std::vector<float> q_, o_, lse_;
+  std::vector<uint8_t> q_memory_, o_memory_;
 };
 
 }  // namespace polarkv::cuda

@@ -81,9 +81,45 @@ TEST(CudaAttentionTest, EqualLogits) {
   }
 }
 
+TEST(CudaAttentionTest, QueriesAndOutputOf16Bits) {
+  for (const ElementType type : {ElementType::kF16, ElementType::kBF16}) {
+    for (const uint32_t dim : {64u, 128u, 256u}) {
+      SCOPED_TRACE(std::string(type == ElementType::kF16 ? "fp16 " : "bf16 ") + std::to_string(dim));
+      Fixture({.queries = 2, .tokens = {130, 0, 67}, .type = type}, dim, dim).Run();
+    }
+    Fixture({.group = 16, .queries = 3, .tokens = {70}, .type = type}, 64, 1).Run();
+    const KeyMeanShape means{MeansIn::kBlocks, 20, true, {RopePairing::kHalf, 10000.0f, 64}, 0, false};
+    Fixture({.tokens = {131}, .means = means, .type = type}, 64, 2).Run();
+  }
+}
+
 TEST(CudaAttentionTest, HugeAndTinyTensors) {
   Fixture({.magnitude = 1e30f}, 64, 1).Run();
   Fixture({.magnitude = 1e-30f}, 64, 2).Run();
+}
+
+TEST(CudaAttentionTest, ThePlanCountsTheTilesOfAllSequencesBefore) {
+  std::mt19937 random(6);
+  for (const uint32_t sequences : {1u, 2u, 31u, 32u, 33u, 64u, 65u, 200u}) {
+    SCOPED_TRACE(sequences);
+    std::vector<uint32_t> tokens(sequences), expected = {0}, prefix(sequences + 2, 77);
+    for (uint32_t& count : tokens) count = static_cast<uint32_t>(random() % 4 * (random() % 300));
+    tokens[sequences / 2] = 0xFFFFFFFFu;  // the longest there is
+    for (const uint32_t count : tokens) expected.push_back(expected.back() + static_cast<uint32_t>((uint64_t{count} + 63) / 64));
+    AttentionArgs args{};
+    args.batch.sequences = sequences;
+    args.batch.tokens = tokens.data();
+    args.tile_prefix = prefix.data();
+    PlanTiles<HostWarp>(args);
+    expected.push_back(77);
+    EXPECT_EQ(prefix, expected);
+  }
+}
+
+TEST(CudaAttentionTest, ASequenceForEveryLaneAndMore) {
+  std::vector<uint32_t> tokens(67);
+  for (uint32_t s = 0; s < tokens.size(); ++s) tokens[s] = s % 5 == 2 ? 65 + s : s % 3;
+  Fixture({.kv_heads = 1, .group = 1, .tokens = tokens, .warps = 5}, 64, 8).Run();
 }
 
 TEST(CudaAttentionTest, EveryUnitHasOneWarp) {

@@ -7,6 +7,8 @@
 namespace polarkv::cuda {
 namespace {
 
+size_t RowCount(const AttentionCase& c) { return c.q.size() / ElementBytes(c.batch.type) / c.codec.head_dim; }
+
 // The case's blocks and tables, copied to the device.
 class DeviceCase {
  public:
@@ -14,8 +16,8 @@ class DeviceCase {
       : profile_(c.profile),
         table_(c.page_table),
         q_(c.q),
-        o_(c.q.size() * sizeof(float)),
-        lse_(c.q.size() / c.codec.head_dim * sizeof(float)),
+        o_(c.q.size()),
+        lse_(RowCount(c) * sizeof(float)),
         tokens_(std::vector<uint32_t>(c.batch.tokens, c.batch.tokens + c.batch.sequences)) {
     for (const auto& block : c.blocks) blocks_.push_back(std::make_unique<DeviceMemory>(block));
     const auto on_device = [&](const uint8_t* host) -> const uint8_t* {
@@ -54,8 +56,8 @@ class DeviceCase {
   const DeviceMemory profile_, table_, q_, o_, lse_, tokens_;
 };
 
-void CopyBack(float* to, const void* from, size_t count) {
-  ASSERT_EQ(cudaMemcpy(to, from, count * sizeof(float), cudaMemcpyDeviceToHost), cudaSuccess);
+void CopyBack(void* to, const void* from, size_t bytes) {
+  ASSERT_EQ(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), cudaSuccess);
 }
 
 struct DeviceBackend {
@@ -67,8 +69,8 @@ struct DeviceBackend {
     const LaunchError error = LaunchAttention(c.codec, device.batch, warps, workspace.As<void>(), bytes, nullptr);
     ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
-    ASSERT_NO_FATAL_FAILURE(CopyBack(static_cast<float*>(c.batch.o), device.batch.o, c.q.size()));
-    CopyBack(c.batch.lse, device.batch.lse, c.q.size() / c.codec.head_dim);
+    ASSERT_NO_FATAL_FAILURE(CopyBack(c.batch.o, device.batch.o, c.q.size()));
+    CopyBack(c.batch.lse, device.batch.lse, RowCount(c) * sizeof(float));
   }
   static void Score(const AttentionCase& c) {
     const DeviceCase device(c);
@@ -81,7 +83,7 @@ struct DeviceBackend {
     const LaunchError error = LaunchScores(c.codec, device.batch, target, warps, workspace.As<void>(), bytes, nullptr);
     ASSERT_EQ(error, LaunchError::kNone) << LaunchErrorText(error);
     ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess) << cudaGetErrorString(cudaGetLastError());
-    CopyBack(c.scores->data(), target.scores, c.scores->size());
+    CopyBack(c.scores->data(), target.scores, c.scores->size() * sizeof(float));
   }
 };
 using Fixture = AttentionFixture<DeviceBackend>;
@@ -152,6 +154,15 @@ TEST_F(CudaDeviceAttentionTest, EveryPairOfCodecs) {
   }
 }
 
+TEST_F(CudaDeviceAttentionTest, EqualLogits) {
+  for (const uint32_t dim : {64u, 128u, 256u}) {
+    for (const auto& [id, kind] : kSides) {
+      SCOPED_TRACE(std::string(CodecName(id)) + " " + std::to_string(dim));
+      Fixture({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .tokens = {129, 1000}, .equal_keys = true}, dim, 4).Run();
+    }
+  }
+}
+
 TEST_F(CudaDeviceAttentionTest, PolarPairsAsRopeTurnsThem) {
   for (const RopePairing pairing : {RopePairing::kHalf, RopePairing::kInterleaved}) {
     Fixture({.codec = {CodecId::kPolar44, CodecId::kTurbo4}, .key_kind = kPolar44, .rope = {pairing, 1e4f, 64}}, 128, 1)
@@ -169,6 +180,22 @@ TEST_F(CudaDeviceAttentionTest, ScoresAlone) {
                 dim, dim + group)
             .RunScores();
       }
+    }
+  }
+}
+
+TEST_F(CudaDeviceAttentionTest, QueriesAndOutputOf16Bits) {
+  for (const ElementType type : {ElementType::kF16, ElementType::kBF16}) {
+    for (const uint32_t dim : {64u, 128u, 256u}) {
+      for (const auto& [id, kind] : kSides) {
+        SCOPED_TRACE(std::string(CodecName(id)) + " " + std::to_string(dim) + " " + std::to_string(ElementBytes(type)));
+        Fixture({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .queries = 3, .tokens = {130, 67}, .type = type}, dim, dim)
+            .Run();
+        Fixture({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .tokens = {67, 0, 130}, .type = type}, dim, dim + 1)
+            .RunScores();
+      }
+      const KeyMeanShape means{MeansIn::kBlocks, 20, true, {RopePairing::kHalf, 10000.0f, 64}, 0, false};
+      Fixture({.tokens = {131}, .means = means, .type = type}, dim, dim + 2).Run();
     }
   }
 }
@@ -211,12 +238,32 @@ TEST(CudaDeviceTest, LaunchWithoutAWorkspaceIsRefused) {
   AttentionBatch batch;
   batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
-  EXPECT_EQ(LaunchAttention(codec, batch, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
   EXPECT_EQ(LaunchScores(codec, batch, {}, 16, nullptr, 0, nullptr), LaunchError::kWorkspaceTooSmall);
   EXPECT_EQ(LaunchScores(codec, batch, {nullptr, {0, 0, 1}}, 16, nullptr, 0, nullptr), LaunchError::kMisalignedRows);
-  EXPECT_EQ(LaunchScores(codec, batch, {}, 0, nullptr, 0, nullptr), LaunchError::kNoDevice);
+  batch.scale = -1;
+  EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
+  batch.scale = 1;
   codec.head_dim = 72;
   EXPECT_EQ(LaunchAttention(codec, batch, 8, nullptr, 0, nullptr), LaunchError::kUnsupportedShape);
+}
+
+TEST(CudaDeviceTest, OnlyWholeThreadBlocksOfWarpsAreLaunched) {
+  AttentionBatch batch;
+  batch.sequences = batch.kv_heads = batch.tiles_per_page = 1;
+  struct Valid {
+    uint32_t head_dim, attention, scores;
+  };
+  for (const Valid& valid : {Valid{64, 8, 16}, {128, 8, 16}, {256, 6, 10}}) {
+    AttentionCodec codec;
+    codec.head_dim = valid.head_dim;
+    for (uint32_t warps = 0; warps <= 48; ++warps) {
+      SCOPED_TRACE(std::to_string(valid.head_dim) + " " + std::to_string(warps));
+      EXPECT_EQ(LaunchAttention(codec, batch, warps, nullptr, 0, nullptr),
+                warps > 0 && warps % valid.attention == 0 ? LaunchError::kWorkspaceTooSmall : LaunchError::kWrongWarps);
+      EXPECT_EQ(LaunchScores(codec, batch, {}, warps, nullptr, 0, nullptr),
+                warps > 0 && warps % valid.scores == 0 ? LaunchError::kWorkspaceTooSmall : LaunchError::kWrongWarps);
+    }
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/attend_span.h"
 #include "kernels/cuda/merge_rows.h"
+#include "kernels/cuda/plan_tiles.h"
 #include "kernels/cuda/raw_tokens.h"
 #include "kernels/cuda/score_span.h"
 #include "tests/kernels/cuda/attention_fixture.h"
@@ -73,17 +74,23 @@ inline HostWorkspace MakeWorkspace(size_t bytes) {
   return workspace;
 }
 
+template <class Function>
+void WithElementType(ElementType type, const Function& function) {
+  if (type == ElementType::kF16) return function.template operator()<ElementType::kF16>();
+  if (type == ElementType::kBF16) return function.template operator()<ElementType::kBF16>();
+  function.template operator()<ElementType::kF32>();
+}
+
 // What the kernels before those that read tiles do.
 template <int kDim>
 void PlanAndPrepareOnHost(const AttentionCodec& codec, const AttentionArgs& args) {
-  args.tile_prefix[0] = 0;
-  for (uint32_t s = 0; s < args.batch.sequences; ++s) {
-    args.tile_prefix[s + 1] = args.tile_prefix[s] + TilesOf(args.batch.tokens[s]);
-  }
+  PlanTiles<HostWarp>(args);
   for (uint32_t i = 0; codec.means.any && i < MeanTable<kDim>::kWarps; ++i) {
     MakeMeanTable<HostWarp, kDim>(codec.means, i, args.mean_table);
   }
-  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) PrepareRows<HostWarp, kDim, ElementType::kF32>(args, i);
+  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) {
+    WithElementType(args.batch.type, [&]<ElementType kType>() { PrepareRows<HostWarp, kDim, kType>(args, i); });
+  }
 }
 
 template <int kDim, int kKeyKind, int kRowGroups>
@@ -129,7 +136,9 @@ void AttendOnHost(const AttentionCodec& codec, const AttentionBatch& batch, uint
   } else {
     AttendWarpsOnHost<kDim, kAnyCodes, 2>(codec, args);
   }
-  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) MergeRows<HostWarp, kDim, ElementType::kF32>(args, i);
+  for (uint32_t i = 0; i < RowsOfHead::Count(args); ++i) {
+    WithElementType(args.batch.type, [&]<ElementType kType>() { MergeRows<HostWarp, kDim, kType>(args, i); });
+  }
 }
 
 // The backend of attention_fixture.h. A template, so that a test compiles only what it calls.

@@ -1,5 +1,5 @@
 // The warp of kernels/cuda/warp_types.h on the host: every value is 32 lanes', every operation computes what the PTX
-// instruction is specified to compute. Only Exp2 differs (correctly rounded here, 2 ulp on the device).
+// instruction is specified to compute. Exp2, Log2, Divide, Sine and Cosine differ: rounded correctly here, near to that there.
 #ifndef POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
 #define POLARKV_TESTS_KERNELS_CUDA_HOST_WARP_H_
 
@@ -13,8 +13,10 @@
 #include "gtest/gtest.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/warp_types.h"
+#include "tests/kernels/cuda/elements.h"
 #include "tests/kernels/cuda/host_encode_operations.h"
 #include "tests/kernels/cuda/host_lanes.h"
+#include "tests/kernels/cuda/host_mma.h"
 
 namespace polarkv::cuda {
 
@@ -59,39 +61,16 @@ struct HostWarp : HostEncodeOperations {
 
   static void MmaS8(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
                     const U32& b1) {
-    Mma<int8_t>(acc, a0, a1, a2, a3, b0, b1);
+    MultiplyBytes<int8_t>(acc, {a0, a1, a2, a3}, {b0, b1});
   }
   static void MmaU8(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
                     const U32& b1) {
-    Mma<uint8_t>(acc, a0, a1, a2, a3, b0, b1);
+    MultiplyBytes<uint8_t>(acc, {a0, a1, a2, a3}, {b0, b1});
   }
 
-  // mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32. Products are exact; how they are summed is the device's affair.
   static void MmaF16(F32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
                      const U32& b1) {
-    float a[16][16], b[16][8];
-    const auto half = [](const U32& x, size_t lane, size_t i) {
-      return HalfToFloat(static_cast<uint16_t>(x[lane] >> (16 * i)));
-    };
-    for (size_t lane = 0; lane < 32; ++lane) {
-      const size_t g = lane / 4, t = lane % 4;
-      for (size_t i = 0; i < 2; ++i) {
-        a[g][2 * t + i] = half(a0, lane, i);
-        a[g + 8][2 * t + i] = half(a1, lane, i);
-        a[g][8 + 2 * t + i] = half(a2, lane, i);
-        a[g + 8][8 + 2 * t + i] = half(a3, lane, i);
-        b[2 * t + i][g] = half(b0, lane, i);
-        b[8 + 2 * t + i][g] = half(b1, lane, i);
-      }
-    }
-    for (size_t lane = 0; lane < 32; ++lane) {
-      for (size_t i = 0; i < 4; ++i) {
-        const size_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-        double sum = double{acc[i][lane]};
-        for (size_t k = 0; k < 16; ++k) sum += double{a[row][k]} * b[k][column];
-        acc[i][lane] = static_cast<float>(sum);
-      }
-    }
+    MultiplyHalves(acc, {a0, a1, a2, a3}, {b0, b1});
   }
   static F32 Sine(const F32& x) {
     return EachLane<float>([&](size_t lane) { return std::sin(x[lane]); });
@@ -149,7 +128,13 @@ struct HostWarp : HostEncodeOperations {
   static F32 Log2(const F32& x) {
     return EachLane<float>([&](size_t lane) { return std::log2(x[lane]); });
   }
-  static F32 Divide(const F32& a, const F32& b) { return a / b; }
+  // div.approx.f32, but rounded correctly: divisors above 2^126 give 0, or NaN of an infinity.
+  static F32 Divide(const F32& a, const F32& b) {
+    return EachLane<float>([&](size_t lane) {
+      const bool huge = std::fabs(b[lane]) > 0x1p126f && !std::isinf(b[lane]);
+      return huge ? a[lane] * 0.0f : a[lane] / b[lane];
+    });
+  }
   static U32 Select(const Bool& condition, const U32& yes, const U32& no) {
     return EachLane<uint32_t>([&](size_t lane) { return condition[lane] ? yes[lane] : no[lane]; });
   }
@@ -246,11 +231,7 @@ struct HostWarp : HostEncodeOperations {
   }
   template <ElementType kType>
   static U32 PackElements(const F32& low, const F32& high) {
-    const auto element = [](float x) -> uint32_t {
-      if (kType == ElementType::kF16) return FloatToHalf(x);
-      const uint32_t bits = std::bit_cast<uint32_t>(x);
-      return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-    };
+    const auto element = [](float x) -> uint32_t { return RoundToElement(kType, x); };
     return EachLane<uint32_t>([&](size_t lane) { return element(low[lane]) | element(high[lane]) << 16; });
   }
   static void StoreWordIf(const Bool& condition, uint8_t* to, const U32& byte_offset, const U32& x) {
@@ -338,15 +319,18 @@ struct HostWarp : HostEncodeOperations {
       if (!condition[lane]) return 0.0f;
       if constexpr (kType == ElementType::kF32) return static_cast<const float*>(from)[index[lane]];
       const uint16_t bits = static_cast<const uint16_t*>(from)[index[lane]];
-      return kType == ElementType::kF16 ? HalfToFloat(bits) : BFloat16ToFloat(bits);
+      return ElementToFloat(kType, bits);
     });
   }
-  // F32 only: the conversions of the device are the hardware's.
   template <ElementType kType>
   static void StoreElement(const Bool& condition, void* to, const I64& index, const F32& x) {
-    static_assert(kType == ElementType::kF32);
     for (size_t lane = 0; lane < 32; ++lane) {
-      if (condition[lane]) static_cast<float*>(to)[index[lane]] = x[lane];
+      if (!condition[lane]) continue;
+      if constexpr (kType == ElementType::kF32) {
+        static_cast<float*>(to)[index[lane]] = x[lane];
+      } else {
+        static_cast<uint16_t*>(to)[index[lane]] = RoundToElement(kType, x[lane]);
+      }
     }
   }
 
@@ -361,33 +345,6 @@ struct HostWarp : HostEncodeOperations {
       return c[lane] + static_cast<int16_t>(a[lane]) * static_cast<int8_t>(bytes[lane]) +
              static_cast<int16_t>(a[lane] >> 16) * static_cast<int8_t>(bytes[lane] >> 8);
     });
-  }
-
-  // mma.sync.aligned.m16n8k32.row.col.s32.s8.{s8,u8}.s32, fragments as in the PTX manual.
-  template <class B>
-  static void Mma(I32 (&acc)[4], const U32& a0, const U32& a1, const U32& a2, const U32& a3, const U32& b0,
-                  const U32& b1) {
-    int32_t a[16][32], b[32][8];
-    const auto byte = [](const U32& x, size_t lane, size_t i) { return static_cast<uint8_t>(x[lane] >> (8 * i)); };
-    for (size_t lane = 0; lane < 32; ++lane) {
-      const size_t g = lane / 4, t = lane % 4;
-      for (size_t i = 0; i < 4; ++i) {
-        a[g][4 * t + i] = static_cast<int8_t>(byte(a0, lane, i));
-        a[g + 8][4 * t + i] = static_cast<int8_t>(byte(a1, lane, i));
-        a[g][16 + 4 * t + i] = static_cast<int8_t>(byte(a2, lane, i));
-        a[g + 8][16 + 4 * t + i] = static_cast<int8_t>(byte(a3, lane, i));
-        b[4 * t + i][g] = static_cast<B>(byte(b0, lane, i));
-        b[16 + 4 * t + i][g] = static_cast<B>(byte(b1, lane, i));
-      }
-    }
-    for (size_t lane = 0; lane < 32; ++lane) {
-      for (size_t i = 0; i < 4; ++i) {
-        const size_t row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
-        uint32_t sum = static_cast<uint32_t>(acc[i][lane]);  // wraps, as the instruction does without .satfinite
-        for (size_t k = 0; k < 32; ++k) sum += static_cast<uint32_t>(a[row][k] * b[k][column]);
-        acc[i][lane] = static_cast<int32_t>(sum);
-      }
-    }
   }
 };
 

@@ -54,6 +54,15 @@ TEST(CudaScoresTest, EveryCodecOfKeys) {
   }
 }
 
+TEST(CudaScoresTest, QueriesOf16Bits) {
+  for (const ElementType type : {ElementType::kF16, ElementType::kBF16}) {
+    for (const uint32_t dim : {64u, 128u, 256u}) {
+      SCOPED_TRACE(std::string(type == ElementType::kF16 ? "fp16 " : "bf16 ") + std::to_string(dim));
+      Fixture({.group = 8, .queries = 2, .tokens = {130, 67}, .type = type}, dim, dim).RunScores();
+    }
+  }
+}
+
 TEST(CudaScoresTest, HugeAndTinyTensors) {
   Fixture({.magnitude = 1e30f}, 64, 1).RunScores();
   Fixture({.magnitude = 1e-30f}, 64, 2).RunScores();

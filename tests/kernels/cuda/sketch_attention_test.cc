@@ -53,6 +53,15 @@ TEST(CudaSketchAttentionTest, GroupsAndQueries) {
   }
 }
 
+TEST(CudaSketchAttentionTest, QueriesAndOutputOf16Bits) {
+  for (const auto& [id, kind] : kKeys) {
+    for (const ElementType type : {ElementType::kF16, ElementType::kBF16}) {
+      SCOPED_TRACE(std::string(CodecName(id)) + (type == ElementType::kF16 ? " fp16" : " bf16"));
+      RunBoth({.codec = {id, CodecId::kTurbo4}, .key_kind = kind, .queries = 3, .tokens = {67, 130}, .type = type}, 64, 5);
+    }
+  }
+}
+
 TEST(CudaSketchAttentionTest, RaggedBatchesWithEmptySequences) {
   for (const auto& [id, kind] : kKeys) {
     SCOPED_TRACE(CodecName(id));

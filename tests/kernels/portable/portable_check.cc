@@ -106,7 +106,7 @@ void CheckAttention(cpu::InstructionSet set, const Shape& shape, bool extras, Ra
   if (extras) {
     for (float& x : added) x = static_cast<float>(random.Between(-400, 400)) / 100;
   }
-  const cpu::TurboExtras both = {added.data(), probability.data()};
+  const cpu::TurboExtras both = {added.data(), shape.rows, probability.data()};
   cpu::TurboAttendBody* body = cpu::TurboAttendBodyFor(set, d, shape.rows);
   body(data.Reader(), data.tiles, queries.data(), states.data(), shape.rows, extras ? &both : nullptr);
   for (uint32_t r = 0; r < shape.rows; ++r) {
