@@ -13,7 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TESTS = ["cuda_device_attention_test", "cuda_device_encode_test", "cuda_device_pool_test"]
 SANITIZERS = ["memcheck", "racecheck", "synccheck"]
 CASE = {"sequences": 1, "tokens": 64, "kv_heads": 8, "group": 4, "queries": 1, "codec": "turbo4", "key_bits": 4,
-        "scores_alone": False, "value_bits": 4, "us": 10.0, "gb_per_s": 2.0, "of_copy": 0.5}
+        "scores_alone": False, "key_means": False, "value_bits": 4, "us": 10.0, "gb_per_s": 2.0, "of_read": 0.4, "of_copy": 0.5}
 
 
 class RunOnDeviceTest(unittest.TestCase):

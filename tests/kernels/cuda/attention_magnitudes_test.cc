@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cuda/device_attention.h"
+#include "kernels/device_kernels.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/attention_interval.h"
 #include "tests/kernels/cuda/block_launch.h"
@@ -50,7 +50,7 @@ constexpr EncodeOptions kWithRawTokens = {KeyMeanPolicy::kNever, 4, false};
 
 TEST(CudaAttentionMagnitudesTest, LogitsNearOneOfHugeAndTinyFactors) {
   EmulatedDevice device;
-  DeviceAttention attention(device);
+  DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
   for (const CodecId keys : kKeys) {
     SCOPED_TRACE(CodecName(keys));
     for (const Magnitudes& by :
@@ -62,14 +62,14 @@ TEST(CudaAttentionMagnitudesTest, LogitsNearOneOfHugeAndTinyFactors) {
       for (const EncodeOptions& options : {testing::kCodesAlone, kWithRawTokens}) {
         const Problem p(keys, by, options);
         std::vector<float> o(p.q.size()), lse(kRows);
-        ASSERT_TRUE(attention.Attend({p.blocks, 0}, kRows, 1, p.q, p.scale, o, lse, nullptr).ok());
+        ASSERT_TRUE(kernels.Attend(p.blocks, 0, kRows, 1, p.q, p.scale, o, lse).ok());
         EXPECT_NO_FATAL_FAILURE(ExpectHeld(p, o, lse));
       }
     }
   }
 }
 
-// Which a launch does by itself, without the reference's help.
+// Which a launch does by itself, without the CPU's help.
 TEST(CudaAttentionMagnitudesTest, LaunchesHoldHugeQueriesAndTinyKeys) {
   for (const CodecId keys : kKeys) {
     SCOPED_TRACE(CodecName(keys));

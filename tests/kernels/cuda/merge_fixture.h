@@ -35,13 +35,13 @@ struct MergeSide {
   };
 
   MergeSide(const MergeShape& shape, ElementType type, bool by_head) {
-    const int64_t rows = int64_t{shape.sequences} * shape.queries * shape.heads;
+    const int64_t sequences = std::max(shape.sequences, 1u), rows = sequences * shape.queries * shape.heads;
     const int64_t row = shape.head_dim + 16, token = row * shape.heads + 8, sequence = token * shape.queries + 24;
-    o.resize(static_cast<size_t>(sequence * shape.sequences) * ElementBytes(type) / 16);
+    o.resize(static_cast<size_t>(sequence * sequences) * ElementBytes(type) / 16);
     std::memset(o.data(), 0xFF, o.size() * 16);  // NaN
     lse.assign(static_cast<size_t>(rows), NAN);
     result.type = type;
-    result.o = reinterpret_cast<uint8_t*>(o.data()) + sequence * (shape.sequences - 1) * ElementBytes(type);
+    result.o = reinterpret_cast<uint8_t*>(o.data()) + sequence * (sequences - 1) * ElementBytes(type);
     result.lse = lse.data();
     const int64_t o_stride[3] = {-sequence, token, row};
     const int64_t by_query_stride[3] = {int64_t{shape.queries} * shape.heads, shape.heads, 1};
