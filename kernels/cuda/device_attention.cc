@@ -47,9 +47,10 @@ bool IsSame(const KeyMeanProfilePtr& a, const KeyMeanProfilePtr& b) {
   return a != nullptr && b != nullptr && a->digest() == b->digest();
 }
 
-// Kernels clamp scales and logits at 1e25 and more: tiles that were would all count alike. -inf says that there is no token.
+// Kernels clamp scales and logits at 1e25 and more: tiles that were would all count alike. Far below that a logit's last bit
+// is already more than the weights' precision. -inf says that there is no token.
 bool AreOrdinary(std::span<const float> lse) {
-  return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 1e20f; });
+  return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 0x1p20f; });
 }
 
 // Whether fp32 holds what scores are multiplied with, by far (kernels/cpu/logit_range.h). Kernels take no negative scale.
@@ -57,6 +58,16 @@ bool IsInRange(std::span<const float> q, float scale) {
   if (scale == 0) return true;
   if (!(scale >= 0x1p-80f && scale <= 0x1p80f)) return false;
   return std::ranges::all_of(q, [&](float x) { return std::fabs(x) <= 0x1p80f / scale; });
+}
+
+// Kernels clamp what they multiply means with at 1e30.
+bool HasOrdinaryMeans(const BlockLayer& layer) {
+  return std::ranges::all_of(layer.blocks, [&](const BlockView& block) {
+    for (uint32_t head = 0; block.layout().layer(layer.layer).key_mean && head < block.spec().kv_heads; ++head) {
+      if (block.KeyMean(layer.layer, head).exponent > 64) return false;
+    }
+    return true;
+  });
 }
 
 size_t SequenceCount(std::span<const LaunchGroup> groups) {
@@ -124,7 +135,7 @@ absl::Status DeviceAttention::Compute(const BlockLayer& now, const Rows& rows, s
                                       std::span<float> o, std::span<float> lse, const BlockLayer* next) {
   const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
   if (!groups.ok()) return groups.status();
-  if (!IsInRange(q, scale)) {
+  if (!IsInRange(q, scale) || !HasOrdinaryMeans(now)) {
     if (absl::Status s = DropAhead(); !s.ok()) return s;
     return reference::Attend(now.blocks, now.layer, rows.q_heads, rows.queries, q, scale, o, lse);
   }

@@ -1,7 +1,9 @@
 // Attention at magnitudes where fp32 ends: launches are as near to the reference as ever, or are not believed.
 #include <algorithm>
 #include <cmath>
+#include <random>
 
+#include "codec/rotation.h"
 #include "kernels/cuda/device_attention.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/attention_interval.h"
@@ -20,6 +22,7 @@ struct Magnitudes {
 
 // Keys against the query in every second token, the others nearly zero: logits are between about -1 and 0.
 struct Problem {
+  Problem() = default;
   Problem(CodecId keys, const Magnitudes& by, const EncodeOptions& options)
       : q(testing::Gaussian(kRows * kDim, 3)), scale(by.scale) {
     const BlockSpec spec = testing::OneHead({keys, CodecId::kTurbo4}, kDim, 70);
@@ -33,7 +36,7 @@ struct Problem {
     blocks = {testing::Parse(bytes)};
   }
   std::vector<float> q;
-  float scale;
+  float scale = 0;
   std::vector<uint8_t> bytes;
   std::vector<BlockView> blocks;
 };
@@ -82,6 +85,58 @@ TEST(CudaAttentionMagnitudesTest, LaunchesHoldHugeQueriesAndTinyKeys) {
         EXPECT_NO_FATAL_FAILURE(ExpectHeld(p, result.o, result.lse));
       }
     }
+  }
+}
+
+// Queries whose rotation is a row of integers up to 127: raw keys are multiplied with rounded queries too, which the
+// interval does not know. Their largest coordinate is about 1.
+std::vector<float> ExactQueries(std::mt19937& random) {
+  const auto signs = RotationSigns(BlockSpec::kDefaultRotationSeed);
+  std::vector<float> q;
+  for (uint32_t row = 0; row < kRows; ++row) {
+    std::vector<float> x(kDim);
+    for (float& value : x) value = static_cast<float>(static_cast<int>(random() % 255) - 127);
+    x[random() % kDim] = 127;
+    HadamardBlocks(x.data(), kDim, RotationBlock(kDim), 1);
+    for (uint32_t j = 0; j < kDim; ++j) q.push_back(signs[j] * x[j] * 0x1p-10f);
+  }
+  return q;
+}
+
+// Queries, scale, and every token's key and value of any magnitude, with escapes and means as they come.
+TEST(CudaAttentionMagnitudesTest, AnyMagnitudes) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::SeedText(seed));
+  std::mt19937 random(seed);
+  const auto power = [&](int low, int high) { return std::ldexp(1.0f, std::uniform_int_distribution(low, high)(random)); };
+  EmulatedDevice device;
+  DeviceAttention attention(device);
+  for (int round = 0; round < 120; ++round) {
+    SCOPED_TRACE(round);
+    // All but polar44, whose keys are rounded to fp16.
+    const CodecPair codec{kKeys[static_cast<size_t>(round) % 9], kKeys[random() % 6]};
+    SCOPED_TRACE(CodecPairName(codec));
+    const BlockSpec spec = testing::OneHead(codec, kDim, std::uniform_int_distribution(1u, 140u)(random));
+    Problem p;
+    p.q = ExactQueries(random);
+    testing::Kv kv = testing::GaussianKv(spec, static_cast<uint32_t>(random()));
+    const std::vector<float> mean = testing::Gaussian(kDim, static_cast<uint32_t>(random()), 3 * static_cast<float>(random() % 2));
+    const int around = std::uniform_int_distribution(-130, 115)(random), width = 1 << random() % 7;
+    for (uint32_t t = 0; t < spec.tokens; ++t) {
+      const float key = power(std::max(-140, around - width), std::min(120, around + width)), value = power(-width, width);
+      for (uint32_t j = 0; j < kDim; ++j) {
+        kv.k[t * kDim + j] = (kv.k[t * kDim + j] + mean[j]) * key;
+        kv.v[t * kDim + j] *= value;
+      }
+    }
+    const int query = std::clamp(-around + std::uniform_int_distribution(-40, 40)(random), -110, 120);
+    for (float& x : p.q) x *= std::ldexp(1.0f, query);
+    p.scale = power(-8, 8) * std::ldexp(1.0f, std::clamp(-around - query, -140, 110)) * (random() % 4 == 0 ? -1.0f : 1.0f);
+    p.bytes = testing::Encode(spec, kv);
+    p.blocks = {testing::Parse(p.bytes)};
+    std::vector<float> o(p.q.size()), lse(kRows);
+    ASSERT_TRUE(attention.Attend({p.blocks, 0}, kRows, 1, p.q, p.scale, o, lse, nullptr).ok());
+    EXPECT_NO_FATAL_FAILURE(ExpectHeld(p, o, lse));
   }
 }
 
