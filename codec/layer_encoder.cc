@@ -208,4 +208,19 @@ absl::Status LayerEncoder::Encode(const TensorView& k, const TensorView& v, uint
   return absl::OkStatus();
 }
 
+void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes) {
+  const LayerLayout& shape = layout.layer(layer);
+  for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
+    const std::vector<uint8_t>& tiles = encoded.tiles[kind];
+    uint8_t* segment = bytes + layout.SegmentOffset(layer, static_cast<PlaneKind>(kind));
+    if (kind == 0) {
+      std::ranges::copy(encoded.means, segment);
+      std::ranges::copy(encoded.bands, segment + shape.first_band);
+      std::ranges::copy(encoded.escapes, segment + shape.first_escape);
+      segment += shape.first_tile;
+    }
+    std::ranges::copy(tiles, segment);
+  }
+}
+
 }  // namespace polarkv

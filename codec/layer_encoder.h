@@ -25,6 +25,9 @@ struct EncodedLayer {
   std::vector<uint8_t> escapes;                        // part.escapes records
 };
 
+// Writes the layer to its place in a block of zeros whose layout is that of all layers' parts.
+void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes);
+
 // Holds scratch memory: one thread at a time.
 class LayerEncoder {
  public:

@@ -18,21 +18,6 @@ BlockSpec Plain(const BlockSpec& spec) {
   return plain;
 }
 
-void PlaceLayer(const EncodedLayer& encoded, const BlockLayout& layout, uint32_t layer, uint8_t* bytes) {
-  const LayerLayout& shape = layout.layer(layer);
-  for (uint32_t kind = 0; kind < kMaxPlanes; ++kind) {
-    const std::vector<uint8_t>& tiles = encoded.tiles[kind];
-    uint8_t* segment = bytes + layout.SegmentOffset(layer, static_cast<PlaneKind>(kind));
-    if (kind == 0) {
-      std::ranges::copy(encoded.means, segment);
-      std::ranges::copy(encoded.bands, segment + shape.first_band);
-      std::ranges::copy(encoded.escapes, segment + shape.first_escape);
-      segment += shape.first_tile;
-    }
-    std::ranges::copy(tiles, segment);
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<uint8_t>> EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v,

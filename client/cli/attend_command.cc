@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,7 +25,7 @@ namespace {
 struct AttendOptions {
   std::vector<std::string> blocks;
   std::string query, out, profile, device = "auto";
-  uint32_t planes = 4;
+  std::optional<uint32_t> planes;
   bool json = false;
 };
 
@@ -38,7 +39,10 @@ multiple of the blocks' kv_heads: query head h reads KV head h / (q_heads / kv_h
 Output: a safetensors file with `o`, F32, of q's shape, and `lse`, F32 [layers, q_heads, queries], the natural logarithm of
 each row's sum of exponentials. With both, the result merges with attention over other tokens: o weighted by exp(lse).
 
---planes N reads turbo3 and turbo4 codes at N bits, as a reader does that fetched fewer planes. Other codecs are read whole.
+Without --planes all that is stored is read. --planes N reads turbo codes at N bits, 2, 3 or 4, as a reader does that
+fetched fewer planes: turbo3 and turbo4 at N if they have as many, turbo5 at 3 at least, for its base plane holds three.
+Keys of turbo<b>q likewise; their residual is left out where bits of their codes are, and read where the codes are whole.
+Other codecs are read whole.
 
 --device: CPU and GPU round alike, but not in the same order (kernels/README.md); the summary says which did it.
 
@@ -69,12 +73,14 @@ struct LayerViews {
   std::vector<SelectedBlock> copies;
 };
 
-absl::StatusOr<LayerViews> ViewLayer(const std::vector<PkvFile>& files, uint32_t layer, uint32_t bits) {
+// `bits` of each turbo code; all if there is none.
+absl::StatusOr<LayerViews> ViewLayer(const std::vector<PkvFile>& files, uint32_t layer, std::optional<uint32_t> bits) {
   LayerViews result;
   for (const PkvFile& file : files) {
     for (const BlockView& block : file.blocks()) {
-      const PlaneMask planes = PlanesForBits(bits);
-      if ((block.planes() & ~planes) == 0) {
+      const LayerLayout& layout = block.layout().layer(layer);
+      const PlaneMask planes = bits ? PlanesForBits(layout.codec, *bits) : kAllPlanes;
+      if ((layout.planes & ~planes) == 0) {
         result.views.push_back(block);
         continue;
       }
@@ -87,7 +93,7 @@ absl::StatusOr<LayerViews> ViewLayer(const std::vector<PkvFile>& files, uint32_t
   return result;
 }
 
-absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, uint32_t bits,
+absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& query, std::optional<uint32_t> bits,
                        DeviceKernels& kernels, SafetensorsWriter* out) {
   ProgressLine progress("attending", query.layers(), "layers");
   const float scale = 1 / std::sqrt(static_cast<float>(query.head_dim()));
@@ -114,7 +120,9 @@ absl::Status AttendAll(const std::vector<PkvFile>& files, const QueryTensor& que
 }
 
 absl::Status CheckOptions(const AttendOptions& options) {
-  if (options.planes < 2 || options.planes > 4) return UsageError("--planes is 2, 3 or 4 (bits of each turbo code)");
+  if (options.planes && (*options.planes < 2 || *options.planes > 4)) {
+    return UsageError("--planes is 2, 3 or 4 (bits of each turbo code)");
+  }
   if (IsSameFile(options.query, options.out)) return UsageError("--query and --out are the same file");
   for (const std::string& path : options.blocks) {
     if (IsSameFile(path, options.out)) return UsageError("--block " + path + " and --out are the same file");
@@ -170,7 +178,7 @@ void AddAttendCommand(CommandLine& line) {
   command.RepeatedText("--block", &options->blocks, "FILE", "File of blocks (.pkv); may be repeated");
   command.RequiredText("--query", &options->query, "FILE", "Safetensors file with tensor q");
   command.RequiredText("--out", &options->out, "FILE", "Safetensors file to write");
-  command.Number("--planes", &options->planes, "Read turbo codes at this many bits: 2, 3 or 4");
+  command.OptionalNumber("--planes", &options->planes, "Read turbo codes at this many bits: 2, 3 or 4 (default: all stored)");
   command.Text("--profile", &options->profile, "FILE", "Key-mean profile that the blocks name (.pkm)");
   AddDeviceOption(command, &options->device);
   command.Flag("--json", &options->json, "Print the summary as JSON");

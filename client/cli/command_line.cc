@@ -6,6 +6,17 @@
 #include "CLI/CLI.hpp"
 
 namespace polarkv::cli {
+namespace {
+
+CLI::Option* AddRepeated(CLI::App* app, const char* name, std::vector<std::string>* values, const char* type,
+                         const char* help) {
+  return app->add_option(name, *values, help)
+      ->type_name(type)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+}  // namespace
 
 void Subcommand::Text(const char* name, std::string* value, const char* type, const char* help) {
   app_->add_option(name, *value, help)->type_name(type)->capture_default_str();
@@ -20,11 +31,11 @@ void Subcommand::OptionalText(const char* name, std::optional<std::string>* valu
 }
 
 void Subcommand::RepeatedText(const char* name, std::vector<std::string>* values, const char* type, const char* help) {
-  app_->add_option(name, *values, help)
-      ->type_name(type)
-      ->required()
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  AddRepeated(app_, name, values, type, help)->required();
+}
+
+void Subcommand::SeveralTexts(const char* name, std::vector<std::string>* values, const char* type, const char* help) {
+  AddRepeated(app_, name, values, type, help);
 }
 
 void Subcommand::CommaList(const char* name, std::vector<std::string>* values, const char* type, const char* help) {
@@ -33,6 +44,10 @@ void Subcommand::CommaList(const char* name, std::vector<std::string>* values, c
 
 void Subcommand::Number(const char* name, uint32_t* value, const char* help) {
   app_->add_option(name, *value, help)->type_name("N")->capture_default_str();
+}
+
+void Subcommand::OptionalNumber(const char* name, std::optional<uint32_t>* value, const char* help) {
+  app_->add_option(name, *value, help)->type_name("N");
 }
 
 void Subcommand::Flag(const char* name, bool* value, const char* help) { app_->add_flag(name, *value, help); }

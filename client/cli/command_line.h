@@ -28,9 +28,12 @@ class Subcommand {
   void OptionalText(const char* name, std::optional<std::string>* value, const char* type, const char* help);
   // Given at least once, one value each time.
   void RepeatedText(const char* name, std::vector<std::string>* values, const char* type, const char* help);
+  // Perhaps given, one value each time.
+  void SeveralTexts(const char* name, std::vector<std::string>* values, const char* type, const char* help);
   // Several values with commas between them.
   void CommaList(const char* name, std::vector<std::string>* values, const char* type, const char* help);
   void Number(const char* name, uint32_t* value, const char* help);
+  void OptionalNumber(const char* name, std::optional<uint32_t>* value, const char* help);
   void Flag(const char* name, bool* value, const char* help);
   // What --help says below the options.
   void Explain(const std::string& text);

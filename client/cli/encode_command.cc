@@ -4,12 +4,15 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "client/cli/block_description.h"
 #include "client/cli/cli_status.h"
 #include "client/cli/commands.h"
 #include "client/cli/device_option.h"
 #include "client/cli/format_names.h"
 #include "client/cli/kv_tensors.h"
+#include "client/cli/layer_codecs.h"
 #include "client/cli/output_file.h"
 #include "client/cli/pkv_file.h"
 #include "client/cli/profile_file.h"
@@ -23,6 +26,7 @@ namespace {
 
 struct EncodeOptions {
   std::string codec, in, out, profile, device = "auto";
+  std::vector<std::string> layer_codecs;
   uint32_t block_tokens = 256;
   uint32_t first_kv_head = 0;
   KvMetadata metadata;
@@ -42,6 +46,9 @@ these entries of its string metadata (options of the same name win over them):
 With --profile (`polarkv profile` makes one), keys lose the model's mean keys, which are in that file and not in the
 blocks: for models that add a bias to keys, and blocks of fewer than 256 tokens. Who decodes the blocks needs it too.
 
+--layer-codec gives layers codecs of their own, such as more bits for the first ones: layers, which count from 0, and ranges
+of them, with commas between them, then = and the codec. `polarkv inspect` shows them. Servers take such blocks, too.
+
 Output: blocks of --block-tokens tokens back to back. Each describes itself; the last one may be short. Only full blocks
 can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
 
@@ -49,7 +56,8 @@ can be stored on a server (`polarkv put`). `polarkv codecs` lists the codecs.
 
 Examples:
   polarkv encode --codec turbo4 --in kv.safetensors --out kv.pkv
-  polarkv encode --codec k=polar44,v=turbo3 --rope half --rope-base 500000 --in kv.safetensors --out kv.pkv)";
+  polarkv encode --codec k=polar44,v=turbo3 --rope half --rope-base 500000 --in kv.safetensors --out kv.pkv
+  polarkv encode --codec small --layer-codec 0,1=fp16 --layer-codec 2-5,31=default --in kv.safetensors --out kv.pkv)";
 
 absl::Status CheckOptions(const EncodeOptions& options) {
   if (options.block_tokens == 0 || options.block_tokens % kTileTokens != 0 || options.block_tokens > kMaxBlockTokens) {
@@ -115,6 +123,15 @@ absl::StatusOr<uint64_t> EncodeAll(const KvTensors& tensors, const BlockSpec& co
   return blocks;
 }
 
+// Of the layers that have another codec than the block.
+nlohmann::ordered_json OwnCodecs(const BlockSpec& spec) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const auto& [layer, part] : LayersWithOwnParts(spec)) {
+    list.push_back({{"layer", layer}, {"codec", CodecPairName(part.codec)}});
+  }
+  return list;
+}
+
 void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec spec, uint64_t blocks, uint64_t bytes,
             const DeviceUse& device) {
   const double coordinates = 2.0 * spec.layers * spec.kv_heads * spec.head_dim * static_cast<double>(tensors.tokens());
@@ -123,6 +140,7 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
   if (options.json) {
     nlohmann::ordered_json json = {{"out", options.out},
                                    {"codec", CodecPairName(spec.codec)},
+                                   {"layer_codecs", OwnCodecs(spec)},
                                    {"model", tensors.model()},
                                    {"layers", spec.layers},
                                    {"kv_heads", spec.kv_heads},
@@ -137,9 +155,11 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
     PrintJson(json);
     return;
   }
+  const size_t own = LayersWithOwnParts(spec).size();
+  const std::string others = own == 0 ? "" : ", " + Plural(own, "layer") + " of " + std::to_string(spec.layers) + " otherwise";
   std::printf("%s: %llu tokens in %s, %s%s%s\n", options.out.c_str(), static_cast<unsigned long long>(tensors.tokens()),
-              Plural(blocks, "block").c_str(), CodecPairName(spec.codec).c_str(),
-              tensors.model().empty() ? "" : ", model ", tensors.model().c_str());
+              Plural(blocks, "block").c_str(), CodecPairName(spec.codec).c_str(), others.c_str(),
+              tensors.model().empty() ? "" : (", model " + Quoted(tensors.model())).c_str());
   std::printf("  %s, in fp16 %s: ratio %.2f, %.3f bits per coordinate, all included\n", HumanBytes(bytes).c_str(),
               HumanBytes(fp16_bytes).c_str(), 16 / bits, bits);
   PrintDeviceUse(device);
@@ -148,18 +168,23 @@ void Report(const EncodeOptions& options, const KvTensors& tensors, BlockSpec sp
 absl::Status RunEncode(const EncodeOptions& options) {
   const absl::StatusOr<CodecPair> codec = ParseCodecPair(options.codec);
   if (!codec.ok()) return UsageError("--codec: " + MessageOf(codec.status()));
+  const absl::StatusOr<std::vector<LayerCodec>> layer_codecs = ParseLayerCodecs(options.layer_codecs);
+  if (!layer_codecs.ok()) return layer_codecs.status();
   if (absl::Status s = CheckOptions(options); !s.ok()) return s;
   const absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = OpenDevice(options.device);
   if (!kernels.ok()) return kernels.status();
   const absl::StatusOr<KvTensors> tensors = KvTensors::Load(options.in, options.metadata);
   if (!tensors.ok()) return tensors.status();
-  for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor '" + name + "' is not encoded");
+  for (const std::string& name : tensors->ignored()) PrintNote(options.in + ": tensor " + Quoted(name) + " is not encoded");
   if (!tensors->placement().rope_stated) {
     PrintNote("no rope in the metadata of " + options.in + "; recording none (--rope says otherwise)");
   }
   const absl::StatusOr<KeyMeanProfilePtr> profile = LoadProfile(options.profile);
   if (!profile.ok()) return profile.status();
   BlockSpec spec = CommonSpec(*tensors, *codec, options.first_kv_head);
+  absl::StatusOr<std::vector<LayerPart>> parts = LayerPartsOf(*layer_codecs, *codec, spec.layers);
+  if (!parts.ok()) return parts.status();
+  spec.layer_parts = *std::move(parts);
   if (*profile != nullptr) {
     if (absl::Status s = (*profile)->CheckFits(spec); !s.ok()) return Annotate(s, options.profile);
     spec.profile_digest = (*profile)->digest();
@@ -185,6 +210,8 @@ void AddEncodeCommand(CommandLine& line) {
                                 [options] { return RunEncode(*options); });
   command.RequiredText("--codec", &options->codec, "CODEC",
                        "default, compact, small, tiny, archive, or a codec: turbo4, k=polar44,v=turbo3, ...");
+  command.SeveralTexts("--layer-codec", &options->layer_codecs, "LAYERS=CODEC",
+                       "Codec of some layers: 0,1=fp16 or 0-3=turbo5; may be repeated");
   command.RequiredText("--in", &options->in, "FILE", "Safetensors file with tensors k and v");
   command.RequiredText("--out", &options->out, "FILE", "File of blocks to write (.pkv)");
   command.Number("--block-tokens", &options->block_tokens, "Tokens in a block, a multiple of 64");

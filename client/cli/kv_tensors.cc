@@ -8,6 +8,7 @@
 
 #include "client/cli/cli_status.h"
 #include "client/cli/format_names.h"
+#include "client/cli/text_format.h"
 
 namespace polarkv::cli {
 namespace {
@@ -22,7 +23,7 @@ bool ParseNumber(const std::string& text, T* value) {
 }
 
 absl::Status BadEntry(const char* name, const std::string& value, const std::string& expected) {
-  return absl::InvalidArgumentError(std::string(name) + " is '" + value + "'; expected " + expected);
+  return absl::InvalidArgumentError(std::string(name) + " is " + Quoted(value) + "; expected " + expected);
 }
 
 absl::Status ParsePairing(const KvMetadata& metadata, KvPlacement* placement) {
@@ -71,7 +72,7 @@ absl::StatusOr<TensorView> RequireTensor(const SafetensorsContent& content, cons
   const SafetensorsEntry* entry = content.Find(name);
   if (entry != nullptr) return ViewTensor(*entry, kKvDimensions, copy);
   std::string names;
-  for (const SafetensorsEntry& tensor : content.tensors) names += (names.empty() ? "" : ", ") + tensor.name;
+  for (const SafetensorsEntry& tensor : content.tensors) names += (names.empty() ? "" : ", ") + Quoted(tensor.name);
   return absl::InvalidArgumentError("no tensor '" + std::string(name) + "'; encode needs `k` and `v`, " +
                                     kKvDimensions + "; the file holds " +
                                     (names.empty() ? "no tensor" : names.substr(0, 200)));
@@ -101,7 +102,7 @@ absl::StatusOr<KvPlacement> ParsePlacement(const KvMetadata& metadata, uint32_t 
 }
 
 absl::StatusOr<TensorView> ViewTensor(const SafetensorsEntry& entry, const char* dimensions, AlignedBuffer* copy) {
-  const std::string tensor = "tensor '" + entry.name + "'";
+  const std::string tensor = "tensor " + Quoted(entry.name);
   const absl::StatusOr<Dtype> dtype = FloatDtype(entry);
   if (!dtype.ok()) return dtype.status();
   if (entry.shape.size() != 4) {

@@ -4,9 +4,8 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
 #include "client/cli/safetensors.h"
+#include "client/cli/text_format.h"
 #include "nlohmann/json.hpp"
 
 namespace polarkv::cli {
@@ -33,12 +32,6 @@ constexpr std::array<DtypeSize, 15> kDtypes = {{{"BOOL", 1},
                                                 {"F64", 8},
                                                 {"I64", 8},
                                                 {"U64", 8}}};
-
-// Names come from a file that may be hostile: no control characters reach the terminal, and no endless line.
-std::string Quoted(const std::string& name) {
-  constexpr size_t kShown = 80;
-  return absl::StrCat("'", absl::CEscape(name.substr(0, kShown)), name.size() > kShown ? "...'" : "'");
-}
 
 absl::Status Defect(const std::string& message) { return absl::DataLossError(message); }
 

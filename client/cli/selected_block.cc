@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "codec/turbo_codebook.h"
+
 namespace polarkv::cli {
 
 absl::StatusOr<SelectedBlock> SelectedBlock::Copy(const BlockView& whole, const BlockSelection& selection) {
@@ -23,10 +25,18 @@ absl::StatusOr<SelectedBlock> SelectedBlock::Copy(const BlockView& whole, const 
   return SelectedBlock(std::move(bytes), *std::move(view));
 }
 
-PlaneMask PlanesForBits(uint32_t bits) {
+PlaneMask PlanesForBits(CodecPair codec, uint32_t bits) {
   PlaneMask planes = PlaneBit(PlaneKind::kBase);
-  if (bits >= 3) planes |= PlaneBit(PlaneKind::kKeyRefine1) | PlaneBit(PlaneKind::kValueRefine1);
-  if (bits >= 4) planes |= PlaneBit(PlaneKind::kKeyRefine0) | PlaneBit(PlaneKind::kValueRefine0);
+  // Adds what one side needs; true if its codes are whole then.
+  const auto add = [&](CodecId side, PlaneKind first, PlaneKind second) {
+    if (!HasTurboCodes(side)) return true;
+    const uint32_t base_bits = TurboBits(side) - TraitsOf(side).refine_planes;
+    if (bits > base_bits) planes |= PlaneBit(first);
+    if (bits > base_bits + 1) planes |= PlaneBit(second);
+    return bits >= TurboBits(side);
+  };
+  add(codec.v, PlaneKind::kValueRefine1, PlaneKind::kValueRefine0);
+  if (add(codec.k, PlaneKind::kKeyRefine1, PlaneKind::kKeyRefine0)) planes |= PlaneBit(PlaneKind::kKeyResidual);
   return planes;
 }
 

@@ -21,8 +21,10 @@ class SelectedBlock {
   BlockView view_;
 };
 
-// Planes that a reader of turbo codecs needs for `bits` bits of each code, 2, 3 or 4.
-PlaneMask PlanesForBits(uint32_t bits);
+// Planes that a reader of a layer of such codecs needs for `bits` bits of each turbo code, 2, 3 or 4: of turbo5 never
+// less than the three of its base plane. The residual of turbo<b>q is one of them where its codes are whole, for only
+// then is it read. May name planes that the codecs lack.
+PlaneMask PlanesForBits(CodecPair codec, uint32_t bits);
 
 }  // namespace polarkv::cli
 

@@ -1,8 +1,11 @@
 #include "client/cli/text_format.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
 namespace polarkv::cli {
@@ -38,6 +41,12 @@ std::string HexText(std::span<const uint8_t> bytes) {
     text += kDigits[byte & 15];
   }
   return text;
+}
+
+std::string Quoted(std::string_view text) {
+  constexpr size_t kShown = 80;
+  const absl::string_view shown(text.data(), std::min(text.size(), kShown));
+  return absl::StrCat("'", absl::CEscape(shown), text.size() > kShown ? "...'" : "'");
 }
 
 void PrintJson(const nlohmann::ordered_json& json) {

@@ -29,6 +29,7 @@ absl::Status Difference(const BlockKey& key, std::span<const uint8_t> expected, 
 
 BlockVerifier::BlockVerifier(BlockContent content, uint64_t digests, uint64_t recompute_one_in)
     : content_(std::move(content)),
+      checks_from_(content_.descriptor()),
       shard_bound_((digests + kShards - 1) / kShards),
       recompute_one_in_(recompute_one_in) {}
 
@@ -55,7 +56,12 @@ std::optional<BlockVerifier::Digest> BlockVerifier::Remembered(const BlockKey& k
 }
 
 absl::StatusOr<std::vector<uint8_t>> BlockVerifier::Encode(const BlockKey& key, uint64_t block_index) {
-  absl::StatusOr<std::vector<uint8_t>> block = content_.Encode(key, block_index);
+  return EncodeFrom(content_, key, block_index);
+}
+
+absl::StatusOr<std::vector<uint8_t>> BlockVerifier::EncodeFrom(const BlockContent& content, const BlockKey& key,
+                                                               uint64_t block_index) {
+  absl::StatusOr<std::vector<uint8_t>> block = content.Encode(key, block_index);
   if (!block.ok()) return block;
   encoded_.fetch_add(1, std::memory_order_relaxed);
   Remember(key, DigestOf(*block));
@@ -71,7 +77,7 @@ absl::Status BlockVerifier::Check(const BlockKey& key, uint64_t block_index, std
     by_digest_.fetch_add(1, std::memory_order_relaxed);
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::vector<uint8_t>> expected = Encode(key, block_index);
+  const absl::StatusOr<std::vector<uint8_t>> expected = EncodeFrom(checks_from_, key, block_index);
   if (!expected.ok()) return expected.status();
   by_recomputation_.fetch_add(1, std::memory_order_relaxed);
   const bool agrees = std::ranges::equal(*expected, bytes);

@@ -1,9 +1,9 @@
 // Makes blocks and checks fetched ones against what their keys say, byte for byte.
 //
-// The scalar encoder is slow, so the digest (XXH3-128) of every block that was encoded here is remembered: a fetched
-// block with that digest is right. A digest that is not remembered (the bound was reached, or an earlier run stored the
-// block) is computed anew, and so is a fixed share of the others, so that what is compared does not rest on memory
-// alone.
+// Encoding costs more than hashing, so the digest (XXH3-128) of every block that was encoded here is remembered: a fetched
+// block with that digest is what was stored. A digest that is not remembered (the bound was reached, or an earlier run
+// stored the block) is computed anew, and so is a fixed share of the others, so that what is compared does not rest on
+// memory alone, nor on the device that made the blocks.
 #ifndef POLARKV_CLIENT_LOAD_BLOCK_VERIFIER_H_
 #define POLARKV_CLIENT_LOAD_BLOCK_VERIFIER_H_
 
@@ -31,6 +31,7 @@ struct VerifierCounts {
 // Thread-safe.
 class BlockVerifier {
  public:
+  // `content` makes the blocks to store, on its device; what is compared with is made by the CPU, whatever that device is.
   // `digests`: bound on remembered digests, about 64 bytes each. `recompute_one_in`: that share of the fetched blocks
   // is encoded anew although the digest is remembered; 0: none.
   BlockVerifier(BlockContent content, uint64_t digests, uint64_t recompute_one_in);
@@ -54,12 +55,14 @@ class BlockVerifier {
   };
   static constexpr size_t kShards = 16;
 
+  absl::StatusOr<std::vector<uint8_t>> EncodeFrom(const BlockContent& content, const BlockKey& key, uint64_t block_index);
   static Digest DigestOf(std::span<const uint8_t> bytes);
   Shard& ShardOf(const BlockKey& key) { return shards_[key.bytes[31] % kShards]; }
   void Remember(const BlockKey& key, const Digest& digest);
   std::optional<Digest> Remembered(const BlockKey& key);
 
   BlockContent content_;
+  BlockContent checks_from_;
   uint64_t shard_bound_;
   uint64_t recompute_one_in_;
   std::array<Shard, kShards> shards_;

@@ -1,8 +1,9 @@
 #include "client/load/load_options.h"
 
 #include <CLI/CLI.hpp>
-#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "client/load/model_preset.h"
 #include "client/load/report.h"
@@ -27,18 +28,30 @@ std::string PresetNames() {
   return names;
 }
 
+// Takes one of the names, which --help and refusals list.
+template <class Value>
+CLI::Option* AddChoice(CLI::App& app, const char* name, Value& value,
+                       const std::vector<std::pair<std::string, Value>>& choices, const char* help) {
+  std::vector<std::string> names;
+  for (const auto& choice : choices) names.push_back(choice.first);
+  const auto choose = [&value, choices](const std::string& text) {
+    for (const auto& choice : choices) {
+      if (choice.first == text) value = choice.second;
+    }
+  };
+  return app.add_option_function<std::string>(name, choose, help)->check(CLI::IsMember(names));
+}
+
 void AddWorkloadFlags(CLI::App& app, LoadOptions& options) {
   const std::string group = "Workload";
   app.add_option("--workload", options.workload,
                  "chat, agent, document, or a trace file in Mooncake's or Qwen-Bailian's JSONL format")
       ->required()
       ->group(group);
-  const std::map<std::string, TraceBlocks> blocks{{"scaled", TraceBlocks::kScaled}, {"exact", TraceBlocks::kExact}};
-  app.add_option(
-         "--trace-blocks", options.trace_blocks,
-         "scaled: one full trace block = one store block, whatever their sizes (default); exact: the trace's own "
-         "token counts, cut into store blocks")
-      ->transform(CLI::CheckedTransformer(blocks))
+  AddChoice<TraceBlocks>(
+      app, "--trace-blocks", options.trace_blocks, {{"scaled", TraceBlocks::kScaled}, {"exact", TraceBlocks::kExact}},
+      "scaled: one full trace block = one store block, whatever their sizes (default); exact: the trace's own "
+      "token counts, cut into store blocks")
       ->group(group);
   app.add_option("--requests", options.requests, "Take the first N requests of the workload")->group(group);
   app.add_option("--duration", options.duration_s, "Start no request after this many seconds")
@@ -144,12 +157,11 @@ void AddCheckFlags(CLI::App& app, LoadOptions& options) {
       ->group(group);
   app.add_flag("--attend", options.attend, "Run attention of one query on each fetched prefix, as fetched")
       ->group(group);
-  const std::map<std::string, DeviceChoice> devices{
-      {"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}};
-  app.add_option("--device", options.device,
-                 "Where blocks are encoded and --attend attends. auto: on the GPU where there is one that can, else on "
-                 "the CPU (default); cpu; cuda")
-      ->transform(CLI::CheckedTransformer(devices))
+  AddChoice<DeviceChoice>(
+      app, "--device", options.device,
+      {{"auto", DeviceChoice::kAuto}, {"cpu", DeviceChoice::kCpu}, {"cuda", DeviceChoice::kCuda}},
+      "Where blocks are encoded and --attend attends. auto: on the GPU where there is one that can, else on "
+      "the CPU (default); cpu; cuda")
       ->group(group);
   app.add_option("--check-attention-one-in", options.check_attention_one_in,
                  "Compare every Nth of a worker's prefixes with attention in double precision; 0: none")

@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #endif
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 #include "kernels/cpu/amx_support.h"
@@ -11,15 +13,33 @@
 namespace polarkv::cpu {
 namespace {
 
-InstructionSet Choose() {
-  const char* wanted = std::getenv("POLARKV_INSTRUCTION_SET");
-  InstructionSet best = InstructionSet::kScalar;
+constexpr char kVariable[] = "POLARKV_INSTRUCTION_SET";
+
+// The names of some sets with commas between them.
+template <class Wanted>
+std::string Names(const Wanted& wanted) {
+  std::string names;
   for (InstructionSet set : kInstructionSets) {
-    if (!Supports(set)) continue;
-    if (wanted != nullptr && InstructionSetName(set) == wanted) return set;
-    best = set;
+    if (wanted(set)) names.append(names.empty() ? "" : ", ").append(InstructionSetName(set));
   }
-  return best;
+  return names;
+}
+
+std::string Complaint(std::string_view wanted, InstructionSet instead) {
+  const bool known =
+      std::ranges::any_of(kInstructionSets, [&](InstructionSet set) { return InstructionSetName(set) == wanted; });
+  const std::string text = std::string(kVariable) + "=" + std::string(wanted);
+  const std::string used = "; using " + std::string(InstructionSetName(instead));
+  if (known) return text + ": this machine has " + Names(Supports) + used;
+  return text + " is not one of " + Names([](InstructionSet) { return true; }) + used;
+}
+
+// A wrong wish must not pass for a fulfilled one: measurements and tests would be of something else.
+InstructionSet ChooseAloud() {
+  const char* wanted = std::getenv(kVariable);
+  const InstructionSetChoice choice = ChooseInstructionSet(wanted == nullptr ? "" : wanted);
+  if (!choice.complaint.empty()) std::fprintf(stderr, "polarkv: %s\n", choice.complaint.c_str());
+  return choice.set;
 }
 
 #if defined(__x86_64__)
@@ -55,8 +75,18 @@ bool Supports(InstructionSet set) {
 #endif
 }
 
+InstructionSetChoice ChooseInstructionSet(std::string_view wanted) {
+  InstructionSet best = InstructionSet::kScalar;
+  for (InstructionSet set : kInstructionSets) {
+    if (!Supports(set)) continue;
+    if (InstructionSetName(set) == wanted) return {set, ""};
+    best = set;
+  }
+  return {best, wanted.empty() ? "" : Complaint(wanted, best)};
+}
+
 InstructionSet BestInstructionSet() {
-  static const InstructionSet best = Choose();
+  static const InstructionSet best = ChooseAloud();
   return best;
 }
 

@@ -3,6 +3,7 @@
 #define POLARKV_KERNELS_CPU_INSTRUCTION_SET_H_
 
 #include <array>
+#include <string>
 #include <string_view>
 
 namespace polarkv::cpu {
@@ -22,8 +23,13 @@ inline constexpr std::array<InstructionSet, 5> kInstructionSets = {InstructionSe
 bool Supports(InstructionSet set);
 // Whether bodies for AVX-512 run with `set`.
 constexpr bool HasAvx512(InstructionSet set) { return set == InstructionSet::kAvx512 || set == InstructionSet::kAmx; }
-// The fastest that the machine supports, or what the environment variable POLARKV_INSTRUCTION_SET names if it does support
-// that. Looked at once.
+struct InstructionSetChoice {
+  InstructionSet set;
+  std::string complaint;  // why it is not the one wanted; empty if it is, or if none was wanted
+};
+// The set of that name if the machine supports it, else the fastest that it supports.
+InstructionSetChoice ChooseInstructionSet(std::string_view wanted);
+// What the environment variable POLARKV_INSTRUCTION_SET chooses. Looked at once; a complaint goes to standard error then.
 InstructionSet BestInstructionSet();
 // "scalar", "vector128", "avx2", "avx512", "amx".
 std::string_view InstructionSetName(InstructionSet set);

@@ -85,10 +85,10 @@ ScaleTables MakeScaleTables() {
 
 }  // namespace
 
-bool TurboLayerEncoder::Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set) {
-  const bool uniform = std::ranges::all_of(spec.layer_parts, [&](const LayerPart& part) { return part.codec == spec.codec; });
-  return uniform && IsKnownHeadDim(spec.head_dim) && BodyOf(spec.codec.k, spec.head_dim, set) != nullptr &&
-         BodyOf(spec.codec.v, spec.head_dim, set) != nullptr && k.stride[3] == 1 && v.stride[3] == 1;
+bool TurboLayerEncoder::Takes(uint32_t head_dim, CodecPair codec, const TensorView& k, const TensorView& v,
+                              InstructionSet set) {
+  return IsKnownHeadDim(head_dim) && BodyOf(codec.k, head_dim, set) != nullptr && BodyOf(codec.v, head_dim, set) != nullptr &&
+         k.stride[3] == 1 && v.stride[3] == 1;
 }
 
 TurboLayerEncoder::Side::Side(const BlockSpec& spec, KvSide side, const TensorView& rows, InstructionSet set)

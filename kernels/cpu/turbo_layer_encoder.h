@@ -22,10 +22,10 @@ namespace polarkv::cpu {
 // Holds scratch memory: one thread at a time.
 class TurboLayerEncoder {
  public:
-  // Whether `set` has a fast body for such a block. What is wrong with the arguments is for the caller to find.
-  static bool Takes(const BlockSpec& spec, const TensorView& k, const TensorView& v, InstructionSet set);
+  // Whether `set` has a fast body for such a layer. What is wrong with the arguments is for the caller to find.
+  static bool Takes(uint32_t head_dim, CodecPair codec, const TensorView& k, const TensorView& v, InstructionSet set);
 
-  // `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block, which escape. All must outlive the encoder.
+  // Of layers that have the spec's codecs. `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block, which escape. All must outlive the encoder.
   TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
                     uint32_t raw_tokens, InstructionSet set);
 

@@ -21,7 +21,16 @@ constexpr double kRoundedTolerance = 0.025;
 // All others compute in fp32 or better.
 constexpr double kFloatTolerance = 1e-3;
 
-double Tolerance(const std::string& codec) { return codec.starts_with("turbo") ? kRoundedTolerance : kFloatTolerance; }
+double Tolerance(const std::string& codec) {
+  return codec.starts_with("turbo") || codec.starts_with("k=turbo") ? kRoundedTolerance : kFloatTolerance;
+}
+
+std::string TestName(const std::string& codec, const std::string& more) {
+  std::string name = codec + "_" + more;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '=' || c == ','; }, '_');
+  return name;
+}
 
 struct Exact {
   std::vector<double> o, lse;
@@ -109,24 +118,33 @@ TEST_P(AttendCodecTest, EqualsExactAttentionOnDecodedTensors) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Codecs, AttendCodecTest,
-                         Combine(Values("fp16", "turbo2", "turbo3", "turbo4", "polar44", "k=polar44,v=turbo3"),
+                         Combine(Values("fp16", "turbo2", "turbo3", "turbo4", "turbo5", "polar44", "k=polar44,v=turbo3",
+                                        "k=turbo1q,v=turbo4", "k=turbo2q,v=turbo5", "k=turbo3q,v=turbo3",
+                                        "k=turbo4q,v=turbo2"),
                                  Values(64, 80, 96, 128, 192, 256)),
                          [](const auto& param) {
-                           std::string name = std::get<0>(param.param) + "_" + std::to_string(std::get<1>(param.param));
-                           std::replace_if(
-                               name.begin(), name.end(), [](char c) { return c == '=' || c == ','; }, '_');
-                           return name;
+                           return TestName(std::get<0>(param.param), std::to_string(std::get<1>(param.param)));
                          });
 
-class AttendPlanesTest : public AttendTest, public ::testing::WithParamInterface<std::tuple<std::string, uint32_t>> {};
+struct PlanesCase {
+  std::string codec;
+  uint32_t bits;
+  std::vector<PlaneKind> left_out;  // of the planes that the codecs have
+};
+
+class AttendPlanesTest : public AttendTest, public ::testing::WithParamInterface<PlanesCase> {};
 
 TEST_P(AttendPlanesTest, ReadsFewerPlanesOfTheSameBlocks) {
-  const auto& [codec, bits] = GetParam();
+  const auto& [codec, bits, left_out] = GetParam();
   const KvShape shape{.layers = 1, .kv_heads = 1, .tokens = 64, .head_dim = 128};
   const std::string pkv = EncodeGaussian(shape, codec);
   const absl::StatusOr<cli::PkvFile> file = cli::PkvFile::Open(pkv);
   ASSERT_TRUE(file.ok());
-  const BlockSelection selection{0, 1, cli::PlanesForBits(bits)};
+  BlockSelection selection{0, 1};
+  for (const PlaneKind plane : left_out) {
+    ASSERT_NE(file->blocks().front().planes() & PlaneBit(plane), 0u);
+    selection.planes &= ~PlaneBit(plane);
+  }
   const absl::StatusOr<cli::SelectedBlock> selected = cli::SelectedBlock::Copy(file->blocks().front(), selection);
   ASSERT_TRUE(selected.ok()) << selected.status();
   const Kv kv = testing::Decode(selected->view());
@@ -135,11 +153,22 @@ TEST_P(AttendPlanesTest, ReadsFewerPlanesOfTheSameBlocks) {
   ExpectClose(out, ExactAttention({shape, kv.k, kv.v}, q), Tolerance(codec));
 }
 
-INSTANTIATE_TEST_SUITE_P(Bits, AttendPlanesTest,
-                         Combine(Values("turbo2", "turbo3", "turbo4", "polar44"), Values(2u, 3u, 4u)),
-                         [](const auto& param) {
-                           return std::get<0>(param.param) + "_at_" + std::to_string(std::get<1>(param.param));
-                         });
+constexpr PlaneKind kKey1 = PlaneKind::kKeyRefine1, kKey0 = PlaneKind::kKeyRefine0, kValue1 = PlaneKind::kValueRefine1,
+                    kValue0 = PlaneKind::kValueRefine0, kResidual = PlaneKind::kKeyResidual;
+
+// A base plane has two bits, of turbo5 three; a residual belongs to whole codes.
+INSTANTIATE_TEST_SUITE_P(
+    Bits, AttendPlanesTest,
+    Values(PlanesCase{"turbo2", 2, {}}, PlanesCase{"turbo2", 3, {}}, PlanesCase{"turbo3", 2, {kKey1, kValue1}},
+           PlanesCase{"turbo3", 3, {}}, PlanesCase{"turbo4", 2, {kKey1, kValue1, kKey0, kValue0}},
+           PlanesCase{"turbo4", 3, {kKey0, kValue0}}, PlanesCase{"turbo4", 4, {}},
+           PlanesCase{"turbo5", 2, {kKey1, kValue1, kKey0, kValue0}},
+           PlanesCase{"turbo5", 3, {kKey1, kValue1, kKey0, kValue0}}, PlanesCase{"turbo5", 4, {kKey0, kValue0}},
+           PlanesCase{"k=turbo1q,v=turbo4", 2, {kValue1, kValue0}}, PlanesCase{"k=turbo2q,v=turbo4", 2, {kValue1, kValue0}},
+           PlanesCase{"k=turbo3q,v=turbo3", 2, {kKey1, kValue1, kResidual}}, PlanesCase{"k=turbo3q,v=turbo4", 3, {kValue0}},
+           PlanesCase{"k=turbo4q,v=turbo3", 3, {kKey0, kResidual}}, PlanesCase{"k=turbo4q,v=turbo5", 4, {kValue0}},
+           PlanesCase{"polar44", 2, {}}, PlanesCase{"k=polar44,v=turbo4", 2, {kValue1, kValue0}}),
+    [](const auto& param) { return TestName(param.param.codec, "at_" + std::to_string(param.param.bits)); });
 
 TEST_F(AttendTest, SeveralFilesAreOneSequence) {
   const KvShape shape{.tokens = 192};

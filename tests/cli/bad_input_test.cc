@@ -54,6 +54,36 @@ TEST_F(BadInputTest, MissingTensors) {
   ExpectEncodeRefusal({}, "the file holds no tensor");
 }
 
+// A file may be hostile: what its header says must not steer the terminal.
+TEST_F(BadInputTest, ControlCharactersOfAFileDoNotReachTheTerminal) {
+  const std::string hostile = "a\x1b[2J\r\nb";
+  const TestTensor tensor = GaussianTensor({1, 1, 64, 64}, 1);
+  const auto encode = [&](const TestTensors& tensors, const TestMetadata& metadata) {
+    const CliResult result = RunCli({"encode", "--codec", "turbo4", "--in", WriteTensors("kv.safetensors", tensors, metadata),
+                                     "--out", Path("kv.pkv")});
+    EXPECT_THAT(result.out + result.err, Not(HasSubstr("\x1b")));
+    EXPECT_THAT(result.out + result.err, Not(HasSubstr("\r")));
+    EXPECT_THAT(result.out + result.err, HasSubstr("a\\033[2J\\r\\nb"));
+    return result.exit_code;
+  };
+  EXPECT_EQ(encode({{"k", tensor}, {"v", tensor}, {hostile, tensor}}, {{"rope", "none"}}), 0);
+  EXPECT_EQ(encode({{"k", tensor}, {"v", tensor}}, {{"rope", "none"}, {"model", hostile}}), 0);
+  EXPECT_EQ(encode({{"k", tensor}, {hostile, tensor}}, {{"rope", "none"}}), 1);
+  for (const char* entry : {"rope", "rope_base", "rope_dims", "first_position"}) {
+    EXPECT_EQ(encode({{"k", tensor}, {"v", tensor}}, {{entry, hostile}}), 1);
+  }
+}
+
+TEST_F(BadInputTest, EndlessNamesOfAFileAreCut) {
+  const TestTensor tensor = GaussianTensor({1, 1, 64, 64}, 1);
+  const std::string in = WriteTensors("kv.safetensors", {{"k", tensor}, {"v", tensor}, {std::string(9000, 'x'), tensor}},
+                                      {{"rope", "none"}, {"model", std::string(9000, 'y')}});
+  const CliResult result = RunCli({"encode", "--codec", "turbo4", "--in", in, "--out", Path("kv.pkv")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_LT(result.err.size(), 1000u);
+  EXPECT_LT(result.out.size(), 1000u);
+}
+
 TEST_F(BadInputTest, WrongShapes) {
   const auto both = [](const std::vector<uint64_t>& shape) {
     return TestTensors{{"k", GaussianTensor(shape, 1)}, {"v", GaussianTensor(shape, 2)}};

@@ -18,7 +18,7 @@
 #include "codec/trellis_code.h"
 #include "tests/codec/profile_samples.h"
 #include "tests/codec/random_kv.h"
-#include "tests/kernels/instruction_sets.h"
+#include "tests/kernels/encode_fixture.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -29,53 +29,12 @@ namespace {
 
 using cpu::InstructionSet;
 
-// A tensor's memory in one of the three dtypes.
-struct Tensor {
-  std::vector<uint8_t> bytes;
-  Dtype dtype;
+using testing::kDtypes;
+using testing::Spec;
+using testing::Tensor;
 
-  Tensor(const std::vector<float>& x, Dtype type) : dtype(type) {
-    for (float value : x) {
-      const uint32_t bits = std::bit_cast<uint32_t>(value);
-      const uint32_t half = type == Dtype::kF16 ? FloatToHalf(value) : bits >> 16;
-      const uint32_t stored = type == Dtype::kF32 ? bits : half;
-      for (uint32_t i = 0; i < (type == Dtype::kF32 ? 4u : 2u); ++i) bytes.push_back(static_cast<uint8_t>(stored >> 8 * i));
-    }
-  }
-  TensorView View(const BlockSpec& spec) const {
-    return TensorView::Contiguous(bytes.data(), dtype, {spec.layers, spec.kv_heads, spec.tokens, spec.head_dim});
-  }
-};
+class CpuEncode : public testing::CpuEncode {};
 
-BlockSpec Spec(const char* codec, uint32_t head_dim, uint32_t tokens) {
-  BlockSpec spec = testing::OneHead(ParseCodecPair(codec).value(), head_dim, tokens);
-  spec.layers = 2;
-  spec.kv_heads = 2;
-  return spec;
-}
-
-class CpuEncode : public ::testing::TestWithParam<InstructionSet> {
- protected:
-  void SetUp() override { POLARKV_SKIP_WITHOUT(GetParam()); }
-
-  void ExpectTheReferencesBytes(const BlockSpec& spec, const Tensor& k, const Tensor& v) {
-    const auto expected = reference::EncodeBlock(spec, k.View(spec), v.View(spec), options_);
-    ASSERT_TRUE(expected.ok()) << expected.status();
-    std::vector<uint8_t> bytes(size_t{1} << 16, 0xA5);  // what it held must not matter
-    ASSERT_EQ(cpu::EncodeBlock(spec, k.View(spec), v.View(spec), options_, GetParam(), bytes), absl::OkStatus());
-    ASSERT_EQ(bytes.size(), expected->size());
-    for (size_t i = 0; i < bytes.size(); ++i) {
-      ASSERT_EQ(bytes[i], (*expected)[i]) << "byte " << i << " of " << CodecPairName(spec.codec) << ", head_dim "
-                                          << spec.head_dim << ", " << spec.tokens << " tokens, dtype "
-                                          << static_cast<int>(k.dtype);
-    }
-  }
-
-  EncodeOptions options_;
-  const uint32_t seed_ = std::random_device{}();
-};
-
-constexpr Dtype kDtypes[] = {Dtype::kF16, Dtype::kBF16, Dtype::kF32};
 constexpr const char* kCodecs[] = {"turbo5", "turbo4", "turbo3", "turbo2", "turbo1", "k=turbo4,v=turbo2", "k=turbo5,v=turbo3",
                                    "k=turbo1,v=turbo4", "trellis1", "trellis2", "trellis3", "k=trellis3,v=turbo5"};
 constexpr const char* kCodecsOfOneKind[] = {"turbo5", "turbo4", "turbo3", "turbo2", "turbo1", "trellis3", "trellis2", "trellis1"};
@@ -275,6 +234,11 @@ TEST_P(CpuEncode, KeysWithTheMeansOfAProfile) {
       const KeyMeanProfilePtr profile = KeyMeanProfile::Make(testing::ProfileShapeFor(spec, spec.kv_heads), records).value();
       options_.profile = profile.get();
       for (const Dtype dtype : kDtypes) ExpectTheReferencesBytes(spec, {kv.k, dtype}, {kv.v, dtype});
+      spec.layer_parts.assign(3, {spec.codec});
+      for (const auto& [layer, codec] : {std::pair{0, "k=turbo2q,v=turbo2"}, std::pair{2, "k=turbo5,v=turbo1"}}) {
+        spec.layer_parts[layer].codec = ParseCodecPair(codec).value();
+        ExpectTheReferencesBytes(spec, {kv.k, Dtype::kF32}, {kv.v, Dtype::kF16});
+      }
       options_.profile = nullptr;
     }
   }

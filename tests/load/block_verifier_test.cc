@@ -76,6 +76,18 @@ TEST(BlockVerifierTest, RecomputesTheShareAskedFor) {
   EXPECT_EQ(verifier.counts().by_digest, 15u);
 }
 
+// What made a block must not be what says that it is right.
+TEST(BlockVerifierTest, ChecksAreNotTheDevices) {
+  DeviceKernels device(DeviceChoice::kAuto, nullptr, "none in this test");
+  BlockVerifier verifier(BlockContent(TinyNamespace(), &device), 100, 1);
+  const std::vector<uint8_t> block = *verifier.Encode(Key(1), 0);
+  EXPECT_EQ(device.use().on_cpu, 1u);
+  EXPECT_TRUE(verifier.Check(Key(1), 0, block).ok());
+  EXPECT_TRUE(verifier.Check(Key(2), 0, *BlockContent(TinyNamespace()).Encode(Key(2), 0)).ok());
+  EXPECT_EQ(verifier.counts().by_recomputation, 2u);
+  EXPECT_EQ(device.use().on_cpu, 1u);
+}
+
 TEST(BlockVerifierTest, RemembersNoMoreThanItsBound) {
   // 16 shards of one digest each: of 400 blocks at most 16 are still known.
   BlockVerifier verifier(BlockContent(TinyNamespace()), 16, 0);

@@ -12,17 +12,18 @@ namespace polarkv::load {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
-// The options, or nothing and the exit code.
-std::optional<LoadOptions> Parse(std::vector<const char*> flags, int* exit_code = nullptr) {
+// The options, or nothing and the exit code; and what was printed.
+std::optional<LoadOptions> Parse(std::vector<const char*> flags, int* exit_code = nullptr, std::string* printed = nullptr) {
   flags.insert(flags.begin(), "polarkv-load");
   LoadOptions options;
   int code = 0;
   ::testing::internal::CaptureStderr();
   ::testing::internal::CaptureStdout();
   const bool run = ParseLoadOptions(static_cast<int>(flags.size()), flags.data(), options, code);
-  ::testing::internal::GetCapturedStderr();
-  ::testing::internal::GetCapturedStdout();
+  const std::string text = ::testing::internal::GetCapturedStderr() + ::testing::internal::GetCapturedStdout();
+  if (printed != nullptr) *printed = text;
   if (exit_code != nullptr) *exit_code = code;
   return run ? std::optional(options) : std::nullopt;
 }
@@ -47,6 +48,16 @@ TEST(LoadOptionsTest, HelpIsNoError) {
   int exit_code = -1;
   EXPECT_FALSE(Parse({"--help"}, &exit_code).has_value());
   EXPECT_EQ(exit_code, kExitOk);
+}
+
+TEST(LoadOptionsTest, ChoicesAreListedByName) {
+  std::string help, refusal;
+  Parse({"--help"}, nullptr, &help);
+  EXPECT_THAT(help, HasSubstr("{auto,cpu,cuda}"));
+  EXPECT_THAT(help, HasSubstr("{scaled,exact}"));
+  EXPECT_THAT(help, Not(HasSubstr("ENUM")));
+  Parse({"--server", "h:1", "--workload", "chat", "--device", "gpu"}, nullptr, &refusal);
+  EXPECT_THAT(refusal, HasSubstr("--device: gpu not in {auto,cpu,cuda}"));
 }
 
 TEST(LoadOptionsTest, WrongFlagsEndWithTheUsageCode) {

@@ -98,7 +98,20 @@ TEST_F(QualityProgram, RefusesWrongFlags) {
     EXPECT_THAT(result.err, HasSubstr(arguments.size() > 1 ? arguments[0] : "--fast"));
   }
   EXPECT_THAT(Run({"--schemes", "nonsense"}).err, HasSubstr("turbo4"));
+  EXPECT_THAT(Run({"--schemes", "turbo4,nonsense"}).err, HasSubstr("there is no 'nonsense'"));
+  EXPECT_THAT(Run({"--groups", "bias,nonsense"}).err, HasSubstr("head_dim"));
   EXPECT_EQ(Run({"--help"}).exit_code, 0);
+}
+
+TEST_F(QualityProgram, CheckFailsWhereNothingWasMeasured) {
+  const CliResult none = Run({"--groups", "none", "--check", "--out", Path("out")});
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.out, HasSubstr("not measured: default, slope of inner products"));
+  EXPECT_THAT(none.out, HasSubstr("not measured: trellis3, "));
+  EXPECT_THAT(none.err, HasSubstr("--partial"));
+  EXPECT_EQ(Run({"--groups", "none", "--check", "--partial", "--out", Path("out")}).exit_code, 0);
+  EXPECT_EQ(Run({"--groups", "none", "--out", Path("out")}).exit_code, 0);
+  EXPECT_EQ(Run({"--groups", "none", "--partial", "--out", Path("out")}).exit_code, 2);
 }
 
 TEST_F(QualityProgram, SaysThatItCannotWriteItsReport) {

@@ -17,7 +17,12 @@ struct Bar {
   bool Holds() const { return value >= low && value <= high; }
 };
 
-// Bars of the schemes and cases that the run has: none for an alias that the build does not know.
+struct BarCheck {
+  std::vector<Bar> measured;
+  std::vector<Bar> unmeasured;  // the run lacks a scheme or a case of theirs; their value is NaN
+};
+BarCheck CheckAllBars(const RunResults& run);
+// Those measured.
 std::vector<Bar> CheckBars(const RunResults& run);
 
 }  // namespace polarkv::quality

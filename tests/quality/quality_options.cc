@@ -14,8 +14,8 @@ constexpr char kAbout[] =
 constexpr char kFooter[] =
     "Writes report.md, report.json and *.svg into the --out folder. Codecs go the way that a worker goes: blocks are\n"
     "encoded, parsed with every check, decoded and attended on.\n\n"
-    "Exit codes: 0 done; 1 a bad file, a codec that failed, or with --check a bar that does not hold; 2 wrong "
-    "flags.\n\n"
+    "Exit codes: 0 done; 1 a bad file, a codec that failed, or with --check a bar that does not hold or was not\n"
+    "measured; 2 wrong flags.\n\n"
     "Examples:\n"
     "  polarkv-quality --quick --out /tmp/quality\n"
     "  polarkv-quality --schemes default,compact,'KIVI int4 G=128' --groups bias,context\n"
@@ -62,7 +62,8 @@ bool ParseQualityOptions(int argc, const char* const* argv, QualityOptions& opti
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--render", options.render, "Measure nothing; write tables and plots of this report.json anew");
-  app.add_flag("--check", options.check, "Exit 1 if a bar does not hold");
+  CLI::Option* check = app.add_flag("--check", options.check, "Exit 1 if a bar does not hold, or was not measured");
+  app.add_flag("--partial", options.partial, "With --check: bars that were not measured do not count")->needs(check);
   try {
     app.parse(argc, argv);
     if (const std::string problem = BlockTokensProblem(options.block_tokens); !problem.empty()) {

@@ -22,6 +22,7 @@ struct QualityOptions {
   uint32_t threads = 1;
   double case_limit_s = 60;
   bool check = false;
+  bool partial = false;  // --check lets bars pass that were not measured
 };
 
 // False when the program is to end with `exit_code`: 0 after --help, 2 after a wrong flag, with a message printed.

@@ -163,6 +163,24 @@ TEST(Bars, ComparedSchemesAreJudgedByAllDraws) {
   EXPECT_TRUE(bar().Holds());
 }
 
+// The case that is missing might have been the worst.
+TEST(Bars, ARivalThatMissesACaseIsNotMeasured) {
+  RunResults run;
+  run.schemes = {{"turbo4", "turbo", "default", SchemeKind::kCodec}, {kKivi4, "", "", SchemeKind::kBaseline}};
+  run.inputs = {{"bias/0/four/1024", kBiasGroup, 0, 1024, 128}, {"bias/0/all/1024", kBiasGroup, 0, 1024, 128}};
+  run.results = {{0, 0, {}, {}, {}}, {0, 1, {}, {}, {}}, {1, 0, {}, {}, {}}};
+  for (Result& result : run.results) result.measures.output_error = .1;
+  const auto has_rival = [](const std::vector<Bar>& bars) {
+    return std::ranges::any_of(bars, [](const Bar& bar) { return bar.what.find("that of KIVI") != std::string::npos; });
+  };
+  EXPECT_TRUE(has_rival(CheckAllBars(run).unmeasured));
+  EXPECT_FALSE(has_rival(CheckBars(run)));
+  run.results.push_back({1, 1, {}, {}, {}});
+  run.results.back().measures.output_error = .1;
+  EXPECT_FALSE(has_rival(CheckAllBars(run).unmeasured));
+  EXPECT_TRUE(has_rival(CheckBars(run)));
+}
+
 // The promises about default, compact and small, as far as this build has them.
 TEST(Bars, HoldForTheAliasesThatExist) {
   QualityOptions options;

@@ -2,12 +2,13 @@
 """Trains a small language model on text found on this machine, dumps its keys, values and queries, and measures what
 codecs do to its predictions.
 
-  train_model.py --steps 6000 --out model-quality --polarkv build/release/bin/polarkv --codecs turbo4,turbo3
+  train_model.py --steps 6000 --out model-quality --polarkv build/release/bin/polarkv --codecs 'turbo4;turbo3'
 
 Writes into --out: model.pt (the weights), dump.safetensors (k, v, q of held-out text, for polarkv-quality --dump) and
 predictions.json: for each codec the perplexity of what follows a prefix whose cache went through `polarkv encode` and
 `polarkv decode`, the KL divergence of the next byte's distribution to that with the exact cache, and the file's bits
-per coordinate. A later run with --load model.pt --steps 0 measures again without training.
+per coordinate. Every codec is tried on a few tokens before the training. A later run with --load model.pt --steps 0
+measures again without training.
 """
 
 import argparse
@@ -143,12 +144,28 @@ def through(options, codec, k, v, shape):
     return through_codec(options, codec, k, v, shape)
 
 
+def codec_names(options):
+    return ["exact"] + [name for name in options.codecs.split(";") if name]
+
+
+def check_codecs(options, shape):
+    """Ends the program if a codec does not exist or fails: better now than after the training."""
+    generator = torch.Generator().manual_seed(options.seed)
+    k, v = torch.randn((2, shape.layers, shape.kv_heads, 64, shape.head_dim), generator=generator).half()
+    for codec in codec_names(options):
+        try:
+            through(options, codec, k, v, shape)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            sys.exit(f"--codecs: '{codec}' failed on 64 random tokens ({error}). Names are separated by semicolons, for a "
+                     "comma may be part of one: 'turbo4;k=polar44,v=turbo3'")
+
+
 @torch.no_grad()
 def predictions(model, held_out, options, device):
     """Perplexity and KL of the bytes after a prefix, for each codec, over several prefixes."""
     generator = torch.Generator().manual_seed(options.seed + 1)
     shape, prefix = model.shape, options.prefix
-    codecs = ["exact"] + [name for name in options.codecs.split(";") if name]
+    codecs = codec_names(options)
     sums = {codec: {"loss": 0.0, "kl": 0.0, "bits": 0.0, "top1": 0.0} for codec in codecs}
     for sample in range(options.samples):
         tokens = draw(held_out, 1, prefix + options.suffix, generator, device)[0]
@@ -222,6 +239,7 @@ def main():
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shape = Shape(options.layers, options.width, options.q_heads, options.kv_heads, options.head_dim, options.hidden)
+    check_codecs(options, shape)
     folders = options.text or sorted({os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(torch.__file__))})
     text, held_out = read_text(folders, options.text_bytes)
     if min(len(text), len(held_out)) <= max(options.context, options.prefix + options.suffix) + 1:
