@@ -47,9 +47,10 @@ bool IsSame(const KeyMeanProfilePtr& a, const KeyMeanProfilePtr& b) {
   return a != nullptr && b != nullptr && a->digest() == b->digest();
 }
 
-// Kernels clamp scales and logits at 1e25 and more: tiles that were would all count alike. -inf says that there is no token.
+// Kernels clamp scales and logits at 1e25 and more: tiles that were would all count alike. Far below that a logit's last bit
+// is already more than the weights' precision. -inf says that there is no token.
 bool AreOrdinary(std::span<const float> lse) {
-  return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 1e20f; });
+  return std::ranges::all_of(lse, [](float x) { return std::fabs(x) < 0x1p20f; });
 }
 
 // Whether fp32 holds what scores are multiplied with, by far (kernels/cpu/logit_range.h). Kernels take no negative scale.
@@ -57,6 +58,16 @@ bool IsInRange(std::span<const float> q, float scale) {
   if (scale == 0) return true;
   if (!(scale >= 0x1p-80f && scale <= 0x1p80f)) return false;
   return std::ranges::all_of(q, [&](float x) { return std::fabs(x) <= 0x1p80f / scale; });
+}
+
+// Kernels clamp what they multiply means with at 1e30.
+bool HasOrdinaryMeans(const BlockLayer& layer) {
+  return std::ranges::all_of(layer.blocks, [&](const BlockView& block) {
+    for (uint32_t head = 0; block.layout().layer(layer.layer).key_mean && head < block.spec().kv_heads; ++head) {
+      if (block.KeyMean(layer.layer, head).exponent > 64) return false;
+    }
+    return true;
+  });
 }
 
 absl::Status BeyondKernels() {
@@ -112,7 +123,7 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
   const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
   const BlockSpec& spec = now.blocks[0].spec();
   const Rows rows{q_heads, queries, spec.kv_heads, spec.head_dim};
-  const bool in_range = IsInRange(q, scale);
+  const bool in_range = IsInRange(q, scale) && HasOrdinaryMeans(now);
   Parts parts;
   {
     const std::lock_guard lock(mutex_);

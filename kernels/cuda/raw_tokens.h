@@ -276,6 +276,9 @@ POLARKV_WARP_FUNCTION void AddRawTokens(const AttentionArgs& args, const RawToke
     if ((with_mean >> token & 1) != 0) {
       AddRawMean<W, kDim>(args, mean.record, mean.position + token, first_row, logit);
     }
+    // Infinities are of sums that left fp32 on their way, not always of the logit: NaN, so that no weight of 0 hides them.
+    POLARKV_UNROLL
+    for (auto& x : logit) x = x + (x - x);
     RaiseReference<W, kDim>(logit, state);
     POLARKV_UNROLL
     for (int column = 0; column < 2; ++column) {
