@@ -10,7 +10,7 @@
 namespace polarkv {
 namespace {
 
-// What the device could not do, while its input may be as good as any.
+// What the device could not do, while its input may be as good as any. OUT_OF_RANGE besides: what no kernel holds, on any device.
 bool IsTheDevices(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) || absl::IsResourceExhausted(status) || absl::IsInternal(status);
 }
@@ -69,12 +69,8 @@ template <class OnCuda, class OnCpu>
 absl::Status DeviceKernels::Run(const OnCuda& on_cuda, const OnCpu& on_cpu) {
   std::string why = why_not_;
   if (device_ != nullptr) {
-    absl::Status done;
-    {
-      const std::lock_guard lock(mutex_);
-      done = on_cuda();
-    }
-    if (choice_ == DeviceChoice::kCuda || !IsTheDevices(done)) {
+    const absl::Status done = on_cuda();
+    if (!absl::IsOutOfRange(done) && (choice_ == DeviceChoice::kCuda || !IsTheDevices(done))) {
       const std::lock_guard lock(use_mutex_);
       ++use_.on_cuda;
       return done;

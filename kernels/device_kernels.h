@@ -35,7 +35,7 @@ inline constexpr const char* kDeviceChoices = "auto, cpu or cuda";
 // What is missing for CUDA kernels on this machine, and what to do; empty: nothing.
 std::string WhyNoCuda();
 
-// Which device did the work so far. A piece of work is a call.
+// Which device did the work so far. A piece of work is a call; one that the GPU began and the CPU had to do over is the CPU's.
 struct DeviceUse {
   uint64_t on_cuda = 0, on_cpu = 0;
   std::string why_cpu;  // of the first piece of work that the CPU did, empty without one
@@ -45,7 +45,9 @@ struct DeviceUse {
 // "cuda", or "cpu (why)", or "cuda, 3 of 40 calls on the cpu (why)".
 std::string DeviceUseText(const DeviceUse& use);
 
-// Thread-safe; calls to one object take turns on the GPU, not on the CPU. Its memory there is kept as long as the object.
+// Thread-safe. Calls to one object take turns on the GPU, with copying there and back: those that encode or decode among each other,
+// those that attend likewise. They do not on the CPU: in checking and packing tensors, finishing blocks (checksums, tiles
+// that the device leaves to the reference), merging, and in what the CPU does whole. GPU memory is kept as long as the object.
 class DeviceKernels {
  public:
   // FAILED_PRECONDITION: kCuda, and WhyNoCuda() says why not.
@@ -56,7 +58,8 @@ class DeviceKernels {
 
   // As in kv_kernels.h: the same bytes, the same numbers, and attention within the contract of kernels/README.md. With kCuda
   // moreover FAILED_PRECONDITION: there is no CUDA kernel for it; RESOURCE_EXHAUSTED: not enough device memory;
-  // INTERNAL: the device failed. With kAuto the CPU does it then.
+  // INTERNAL: the device failed. With kAuto the CPU does it then. Attention with a scale below 0, and on logits or values
+  // near the ends of fp32, which no CUDA kernel takes, is done by the CPU whatever the choice.
   absl::Status EncodeBlock(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
                            std::vector<uint8_t>& bytes);
   absl::Status DecodeBlock(const BlockView& block, Dtype dtype, KvDomain domain, std::span<uint8_t> k,
@@ -83,7 +86,6 @@ class DeviceKernels {
   const DeviceChoice choice_;
   cuda::Device* const device_;
   const std::string why_not_;
-  mutable std::mutex mutex_;  // of the GPU's turns
   std::unique_ptr<cuda::DeviceCodec> codec_;
   std::unique_ptr<cuda::DeviceAttention> attention_;
   mutable std::mutex use_mutex_;

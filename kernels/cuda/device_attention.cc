@@ -59,6 +59,10 @@ bool IsInRange(std::span<const float> q, float scale) {
   return std::ranges::all_of(q, [&](float x) { return std::fabs(x) <= 0x1p80f / scale; });
 }
 
+absl::Status BeyondKernels() {
+  return absl::OutOfRangeError("a softmax scale below 0, or logits or values near the ends of fp32: CUDA kernels take neither");
+}
+
 size_t SequenceCount(std::span<const LaunchGroup> groups) {
   size_t count = 0;
   for (const LaunchGroup& group : groups) count += group.sequences.size();
@@ -100,14 +104,34 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
   if (absl::Status s = reference::CheckAttend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse); !s.ok()) {
     return s;
   }
-  if (now.blocks.empty() || lse.empty()) {
+  if (now.blocks.empty() || lse.empty()) {  // nothing that a device would be asked for
+    const std::lock_guard lock(mutex_);
     if (absl::Status s = DropAhead(); !s.ok()) return s;
     return reference::Attend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse);
   }
-  if (queue_.get() == nullptr) return DeviceFailure(device_);
+  const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
   const BlockSpec& spec = now.blocks[0].spec();
   const Rows rows{q_heads, queries, spec.kv_heads, spec.head_dim};
-  const absl::Status computed = Compute(now, rows, q, scale, o, lse, next);
+  const bool in_range = IsInRange(q, scale);
+  Parts parts;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!groups.ok() || !in_range) {
+      absl::Status dropped = DropAhead();
+      if (!groups.ok()) return groups.status();
+      return dropped.ok() ? BeyondKernels() : dropped;
+    }
+    if (absl::Status s = TakeTurn(*groups, now, rows, q, scale, next, parts); !s.ok()) return s;
+  }
+  MergeParts(*groups, rows, parts, o, lse);
+  if (AllFinite(o) && AreOrdinary(lse)) return absl::OkStatus();
+  return BeyondKernels();
+}
+
+absl::Status DeviceAttention::TakeTurn(std::span<const LaunchGroup> groups, const BlockLayer& now, const Rows& rows,
+                                       std::span<const float> q, float scale, const BlockLayer* next, Parts& parts) {
+  if (queue_.get() == nullptr) return DeviceFailure(device_);
+  const absl::Status computed = Compute(groups, now, rows, q, scale, next, parts);
   if (!computed.ok()) {
     // Nothing of the caller's may still be read, nor be taken for what it was by a later call.
     static_cast<void>(device_.Finish(queue_.get()));
@@ -115,22 +139,14 @@ absl::Status DeviceAttention::Attend(const BlockLayer& now, uint32_t q_heads, ui
     // A pool that has met a failure takes no more work; the device may.
     if (absl::IsInternal(computed)) pool_.reset();
   }
-  if (!computed.ok() || (AllFinite(o) && AreOrdinary(lse))) return computed;
-  // Beyond fp32, or near where kernels clamp logits; the reference saturates.
-  return reference::Attend(now.blocks, now.layer, q_heads, queries, q, scale, o, lse);
+  return computed;
 }
 
-absl::Status DeviceAttention::Compute(const BlockLayer& now, const Rows& rows, std::span<const float> q, float scale,
-                                      std::span<float> o, std::span<float> lse, const BlockLayer* next) {
-  const absl::StatusOr<std::vector<LaunchGroup>> groups = GroupBlocks(now.blocks, now.layer);
-  if (!groups.ok()) return groups.status();
-  if (!IsInRange(q, scale)) {
-    if (absl::Status s = DropAhead(); !s.ok()) return s;
-    return reference::Attend(now.blocks, now.layer, rows.q_heads, rows.queries, q, scale, o, lse);
-  }
+absl::Status DeviceAttention::Compute(std::span<const LaunchGroup> groups, const BlockLayer& now, const Rows& rows,
+                                      std::span<const float> q, float scale, const BlockLayer* next, Parts& parts) {
   const absl::StatusOr<Resident> resident = Bring(now);
   if (!resident.ok()) return resident.status();
-  const absl::Status launched = LaunchAll(*groups, now, *resident, rows, q, scale);
+  const absl::Status launched = LaunchAll(groups, now, *resident, rows, q, scale);
   const absl::Status released = PoolStatus(pool_->Release(resident->pages, queue_.get()));
   if (!launched.ok() || !released.ok()) return launched.ok() ? released : launched;
   // While the device attends to this layer. That the next one does not fit is for its own call to say.
@@ -138,7 +154,7 @@ absl::Status DeviceAttention::Compute(const BlockLayer& now, const Rows& rows, s
       std::ranges::all_of(next->blocks, [&](const BlockView& block) { return block.HasLayer(next->layer); })) {
     if (absl::StatusOr<Resident> ahead = Bring(*next); ahead.ok()) ahead_ = *std::move(ahead);
   }
-  return Collect(*groups, rows, o, lse);
+  return Collect(groups, rows, parts);
 }
 
 absl::Status DeviceAttention::LaunchAll(std::span<const LaunchGroup> groups, const BlockLayer& now,
@@ -159,31 +175,35 @@ absl::Status DeviceAttention::LaunchAll(std::span<const LaunchGroup> groups, con
   return absl::OkStatus();
 }
 
-// Waits for the launches and merges what they left.
-absl::Status DeviceAttention::Collect(std::span<const LaunchGroup> groups, const Rows& rows, std::span<float> o,
-                                      std::span<float> lse) {
+// Waits for the launches and copies what they left.
+absl::Status DeviceAttention::Collect(std::span<const LaunchGroup> groups, const Rows& rows, Parts& parts) {
   const size_t sequences = SequenceCount(groups);
-  std::vector<float> part_o(sequences * o.size()), part_lse(sequences * lse.size());
+  parts.o.resize(sequences * rows.count() * rows.head_dim);
+  parts.lse.resize(sequences * rows.count());
   const bool copied =
-      device_.CopyOut(part_o.data(), o_.As<void>(), part_o.size() * sizeof(float), queue_.get()) &&
-      device_.CopyOut(part_lse.data(), lse_.As<void>(), part_lse.size() * sizeof(float), queue_.get()) &&
+      device_.CopyOut(parts.o.data(), o_.As<void>(), parts.o.size() * sizeof(float), queue_.get()) &&
+      device_.CopyOut(parts.lse.data(), lse_.As<void>(), parts.lse.size() * sizeof(float), queue_.get()) &&
       device_.Finish(queue_.get());
   if (!copied) {
     static_cast<void>(device_.Finish(queue_.get()));  // before the memory goes that it copies to
     return DeviceFailure(device_);
   }
+  return absl::OkStatus();
+}
+
+void DeviceAttention::MergeParts(std::span<const LaunchGroup> groups, const Rows& rows, const Parts& parts,
+                                 std::span<float> o, std::span<float> lse) {
   std::ranges::fill(o, 0.0f);
   std::ranges::fill(lse, -std::numeric_limits<float>::infinity());
   size_t first = 0;
   for (const LaunchGroup& group : groups) {
     const auto count = static_cast<uint32_t>(group.sequences.size());
     for (uint32_t s = 0; s < count; ++s) {
-      Merge(&part_o[first * o.size()], &part_lse[first * lse.size()], s, count, rows.q_heads, rows.queries,
+      Merge(&parts.o[first * o.size()], &parts.lse[first * lse.size()], s, count, rows.q_heads, rows.queries,
             rows.head_dim, o, lse);
     }
     first += count;
   }
-  return absl::OkStatus();
 }
 
 bool DeviceAttention::IsResident(const BlockLayer& layer) const {

@@ -97,37 +97,62 @@ absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, con
   if (absl::Status s = CheckTensor(k, "k", shape); !s.ok()) return s;
   if (absl::Status s = CheckTensor(v, "v", shape); !s.ok()) return s;
   if (k.dtype != v.dtype) return absl::FailedPreconditionError("the CUDA encoder wants k and v of one dtype");
-  if (queue_.get() == nullptr) return DeviceFailure(device_);
+  std::unique_ptr<HostSide> host = TakeHostSide();
+  const absl::Status encoded = EncodeFrom(*host, *codec, *expected, options, k, v, bytes);
+  GiveBack(std::move(host));
+  return encoded;
+}
 
-  if (absl::Status s = LaunchEncode(*codec, *expected, options, k, v); !s.ok()) return s;
+std::unique_ptr<DeviceCodec::HostSide> DeviceCodec::TakeHostSide() {
+  const std::lock_guard lock(idle_mutex_);
+  if (idle_.empty()) return std::make_unique<HostSide>();
+  std::unique_ptr<HostSide> host = std::move(idle_.back());
+  idle_.pop_back();
+  return host;
+}
+
+void DeviceCodec::GiveBack(std::unique_ptr<HostSide> host) {
+  const std::lock_guard lock(idle_mutex_);
+  idle_.push_back(std::move(host));
+}
+
+absl::Status DeviceCodec::EncodeFrom(HostSide& host, const EncodeCodec& codec, const ExpectedBlock& expected,
+                                     const EncodeOptions& options, const TensorView& k, const TensorView& v,
+                                     std::vector<uint8_t>& bytes) {
+  const BlockSpec& spec = expected.spec;
+  const size_t side_bytes = SideBytes(spec, spec.layers, ElementBytes(TypeOf(k.dtype)));
+  host.rows.resize(2 * side_bytes);
+  Pack(k, host.rows.data());
+  Pack(v, host.rows.data() + side_bytes);
+  host.block.resize(expected.layout.total_bytes());
+  host.reports.resize(size_t{spec.layers} * spec.kv_heads * spec.tiles());
+  {
+    const std::lock_guard lock(mutex_);
+    if (absl::Status s = LaunchEncode(host, codec, expected, options, TypeOf(k.dtype)); !s.ok()) return s;
+  }
   const RowReader read = [&](KvSide side, uint32_t layer, uint32_t head, uint32_t first, uint32_t count, float* rows) {
     const bool key = side == KvSide::kKey;
     return ReadFiniteRows(key ? k : v, key ? "k" : "v", layer, head, first, count, rows);
   };
-  absl::StatusOr<std::vector<uint8_t>> finished = FinishBlock(*expected, options, host_block_, host_reports_, read);
+  absl::StatusOr<std::vector<uint8_t>> finished = FinishBlock(expected, options, host.block, host.reports, read);
   if (!finished.ok()) return finished.status();
   bytes = *std::move(finished);
   return absl::OkStatus();
 }
 
-// To host_block_ and host_reports_.
-absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected,
-                                       const EncodeOptions& options, const TensorView& k, const TensorView& v) {
+// From host.rows to host.block and host.reports.
+absl::Status DeviceCodec::LaunchEncode(HostSide& host, const EncodeCodec& codec, const ExpectedBlock& expected,
+                                       const EncodeOptions& options, ElementType type) {
+  if (queue_.get() == nullptr) return DeviceFailure(device_);
   const BlockSpec& spec = expected.spec;
-  const size_t side_bytes = SideBytes(spec, spec.layers, ElementBytes(TypeOf(k.dtype)));
-  host_rows_.resize(2 * side_bytes);
-  Pack(k, host_rows_.data());
-  Pack(v, host_rows_.data() + side_bytes);
-  host_block_.resize(expected.layout.total_bytes());
-  host_reports_.resize(size_t{spec.layers} * spec.kv_heads * spec.tiles());
-  const size_t report_bytes = host_reports_.size() * sizeof(TileReport);
-  if (absl::Status s = block_.Reserve(host_block_.size()); !s.ok()) return s;
+  const size_t report_bytes = host.reports.size() * sizeof(TileReport);
+  if (absl::Status s = block_.Reserve(host.block.size()); !s.ok()) return s;
   if (absl::Status s = reports_.Reserve(report_bytes); !s.ok()) return s;
   const EncodedPlace place = PlaceOf(expected, block_.As<uint8_t>(), reports_.As<TileReport>());
   if (absl::Status s = Send(places_, &place, sizeof place); !s.ok()) return s;
-  if (absl::Status s = Send(rows_, host_rows_.data(), host_rows_.size()); !s.ok()) return s;
+  if (absl::Status s = Send(rows_, host.rows.data(), host.rows.size()); !s.ok()) return s;
   EncodeBatch batch;
-  batch.rows = PackedRows(spec, TypeOf(k.dtype), rows_.As<uint8_t>(), side_bytes);
+  batch.rows = PackedRows(spec, type, rows_.As<uint8_t>(), host.rows.size() / 2);
   batch.places = places_.As<EncodedPlace>();
   batch.blocks = 1;
   batch.tiles_per_block = spec.tiles();
@@ -135,8 +160,8 @@ absl::Status DeviceCodec::LaunchEncode(const EncodeCodec& codec, const ExpectedB
   batch.kv_heads = spec.kv_heads;
   if (absl::Status s = SendMeans(codec, expected, options, batch); !s.ok()) return s;
   if (absl::Status s = LaunchStatus(device_.Encode(codec, batch, queue_.get()), device_); !s.ok()) return s;
-  const bool copied = device_.CopyOut(host_block_.data(), block_.As<void>(), host_block_.size(), queue_.get()) &&
-                      device_.CopyOut(host_reports_.data(), reports_.As<void>(), report_bytes, queue_.get()) &&
+  const bool copied = device_.CopyOut(host.block.data(), block_.As<void>(), host.block.size(), queue_.get()) &&
+                      device_.CopyOut(host.reports.data(), reports_.As<void>(), report_bytes, queue_.get()) &&
                       device_.Finish(queue_.get());
   if (!copied) static_cast<void>(device_.Finish(queue_.get()));  // before others write to where it copies
   return copied ? absl::OkStatus() : DeviceFailure(device_);
@@ -172,7 +197,6 @@ absl::Status DeviceCodec::Decode(const BlockView& block, Dtype dtype, std::span<
     return absl::InvalidArgumentError(absl::StrCat("k has ", k.size(), " bytes and v ", v.size(), ", the block's layers have ",
                                                    side_bytes, " each"));
   }
-  if (queue_.get() == nullptr) return DeviceFailure(device_);
   for (uint32_t layer = block.layer_begin(); layer < block.layer_end(); ++layer) {
     if (absl::Status s = block.CheckMeans(layer); !s.ok()) return s;
     const LayerLayout& shape = block.layout().layer(layer);
@@ -180,6 +204,8 @@ absl::Status DeviceCodec::Decode(const BlockView& block, Dtype dtype, std::span<
       return NoKernel("decodes", shape.codec, shape.key_mean, block.spec().head_dim);
     }
   }
+  const std::lock_guard lock(mutex_);
+  if (queue_.get() == nullptr) return DeviceFailure(device_);
   if (absl::Status s = LaunchDecode(block, TypeOf(dtype), side_bytes); !s.ok()) return s;
   const bool copied = device_.CopyOut(k.data(), rows_.As<uint8_t>(), side_bytes, queue_.get()) &&
                       device_.CopyOut(v.data(), rows_.As<uint8_t>() + side_bytes, side_bytes, queue_.get()) &&

@@ -3,6 +3,8 @@
 #define POLARKV_KERNELS_CUDA_DEVICE_CODEC_H_
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -16,7 +18,9 @@
 
 namespace polarkv::cuda {
 
-// Keeps device memory for as long as it lives: tensors and bytes of the largest block so far. Not thread-safe.
+// Keeps device memory for as long as it lives: tensors and bytes of the largest block so far; and as much host memory for each of
+// the calls that were under way at once. Thread-safe: calls take turns on the device, with what is copied there and back, but
+// not in packing tensors and finishing blocks.
 // FAILED_PRECONDITION: no kernel for the codecs, the shape or the options. RESOURCE_EXHAUSTED: device memory. INTERNAL: the
 // device failed.
 class DeviceCodec {
@@ -31,8 +35,19 @@ class DeviceCodec {
   absl::Status Decode(const BlockView& block, Dtype dtype, std::span<uint8_t> k, std::span<uint8_t> v);
 
  private:
-  absl::Status LaunchEncode(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
-                            const TensorView& k, const TensorView& v);
+  // The host's side of a call that encodes: packed tensors, what the device left.
+  struct HostSide {
+    std::vector<uint8_t> rows, block;
+    std::vector<TileReport> reports;
+  };
+  std::unique_ptr<HostSide> TakeHostSide();
+  void GiveBack(std::unique_ptr<HostSide> host);
+
+  absl::Status EncodeFrom(HostSide& host, const EncodeCodec& codec, const ExpectedBlock& expected,
+                          const EncodeOptions& options, const TensorView& k, const TensorView& v,
+                          std::vector<uint8_t>& bytes);
+  absl::Status LaunchEncode(HostSide& host, const EncodeCodec& codec, const ExpectedBlock& expected,
+                            const EncodeOptions& options, ElementType type);
   // What keys lose means with, to the batch.
   absl::Status SendMeans(const EncodeCodec& codec, const ExpectedBlock& expected, const EncodeOptions& options,
                          EncodeBatch& batch);
@@ -41,10 +56,11 @@ class DeviceCodec {
   absl::Status Send(DeviceBuffer& to, const void* from, size_t bytes);
 
   Device& device_;
+  std::mutex mutex_;  // of the turns: guards queue and device memory
   OwnedQueue queue_;
   DeviceBuffer rows_, block_, reports_, places_, pages_, profile_, phases_, means_, workspace_;
-  std::vector<uint8_t> host_rows_, host_block_;
-  std::vector<TileReport> host_reports_;
+  std::mutex idle_mutex_;
+  std::vector<std::unique_ptr<HostSide>> idle_;
 };
 
 }  // namespace polarkv::cuda

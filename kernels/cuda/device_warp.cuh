@@ -199,6 +199,22 @@ struct DeviceWarp {
                                                        const Words4<DeviceWarp>& x) {
     if (condition) *reinterpret_cast<uint4*>(to + byte_offset) = make_uint4(x.w[0], x.w[1], x.w[2], x.w[3]);
   }
+  // 16 bytes at a multiple of 16.
+  static __device__ __forceinline__ void LoadWords(bool condition, const void* from, int64_t byte_offset,
+                                                   uint32_t (&words)[4]) {
+    uint4 loaded = make_uint4(0, 0, 0, 0);
+    if (condition) loaded = *reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(from) + byte_offset);
+    words[0] = loaded.x;
+    words[1] = loaded.y;
+    words[2] = loaded.z;
+    words[3] = loaded.w;
+  }
+  static __device__ __forceinline__ void StoreWords(bool condition, void* to, int64_t byte_offset,
+                                                    const uint32_t (&words)[4]) {
+    if (!condition) return;
+    *reinterpret_cast<uint4*>(static_cast<uint8_t*>(to) + byte_offset) =
+        make_uint4(words[0], words[1], words[2], words[3]);
+  }
   // At an even index.
   static __device__ __forceinline__ void StorePairIf(bool condition, float* to, int64_t index, float first, float second) {
     if (condition) *reinterpret_cast<float2*>(to + index) = make_float2(first, second);

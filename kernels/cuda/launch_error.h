@@ -1,4 +1,4 @@
-// Why a launch of encode.h, decode.h or attention.h was refused or failed.
+// Why a launch of encode.h, decode.h, attention.h, scores.h or merge.h was refused or failed.
 #ifndef POLARKV_KERNELS_CUDA_LAUNCH_ERROR_H_
 #define POLARKV_KERNELS_CUDA_LAUNCH_ERROR_H_
 

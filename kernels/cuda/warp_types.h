@@ -16,7 +16,7 @@
 //   and of the encoders and decoders: Max, ShuffleXor, Select of U32 and I32, MaxOverWarp(I32), Ballot, Not; SquareRoot and
 //   DivideRounded (IEEE); CountBits, PackElements; FloatOfBits, LowHalf, HighHalf; Magnitude, LeastOfThree; DotLow,
 //   DotHigh (DP2A), DotFour (DP4A); Sync between a warp's stores and loads of shared memory; LoadRowVector
-// and of key means: F64, Widen, Narrow (to nearest), StoreDouble
+// and of key means: F64, Widen, Narrow (to nearest), StoreDouble; of merging: LoadWords, StoreWords, 16 bytes at a 64-bit offset
 // Control flow is uniform over the warp.
 #ifndef POLARKV_KERNELS_CUDA_WARP_TYPES_H_
 #define POLARKV_KERNELS_CUDA_WARP_TYPES_H_

@@ -1,19 +1,23 @@
-// Times attention and scores alone on blocks in device memory, next to a device-to-device copy in the same run. One JSON line a case;
+// Times attention and scores alone on blocks in device memory, next to a kernel that only reads and a device-to-device copy, which
+// reads and writes, in the same run. One JSON line a case;
 // attention_bench.py adds the rivals and the ratios.
 //
 // usage: cuda_attention_bench [--rounds N]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "codec/block_layout.h"
+#include "codec/rope_phase.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/scores.h"
 #include "tests/bench/cuda/device_timing.h"
+#include "tests/bench/cuda/read_bandwidth.h"
 
 namespace polarkv::cuda {
 namespace {
@@ -25,6 +29,12 @@ struct Case {
   CodecPair codec;
   CodeKind key_kind, value_kind;  // as read
   bool scores_alone = false;
+  bool key_means = false;  // all tokens', each block's own, RoPE on all coordinates
+};
+
+// Bytes a microsecond that this run's device reads, and that a copy moves.
+struct Yardsticks {
+  double read, copy;
 };
 
 // Pages of random codes with scales around one; what the codes mean does not change the work.
@@ -41,6 +51,7 @@ struct Pages {
     } prefix;
     prefix.head.k_exponent = -12 * kScaleStepsPerOctave - 255;
     prefix.head.v_exponent = -8 * kScaleStepsPerOctave - 255;
+    prefix.head.k_mean = c.key_means ? ~uint64_t{0} : 0;
     for (uint8_t& scale : prefix.scales) scale = static_cast<uint8_t>(240 + random() % 16);
     base_plane = std::make_unique<Buffer>(tiles * tile.bytes);
     for (uint64_t i = 0; i < tiles; ++i) {
@@ -57,11 +68,15 @@ struct Pages {
               "fill");
       }
     }
+    const uint64_t record_bytes = c.kv_heads * VectorRecordBytes(kHeadDim);
+    if (c.key_means) MakeMeans(pages * record_bytes, random);
     std::vector<PageLayer> layers(pages);
     for (uint64_t page = 0; page < pages; ++page) {
       const uint64_t first = page * c.kv_heads * kTilesPerPage;
       layers[page].base = base_plane->As<uint8_t>() + first * tile.bytes;
       for (int i = 0; i < 4; ++i) layers[page].refine[i / 2][i % 2] = refine[i]->As<uint8_t>() + first * 8 * kHeadDim;
+      if (c.key_means) layers[page].means = means->As<uint8_t>() + page * record_bytes;
+      layers[page].first_position = page * 64 * kTilesPerPage;
       layers[page].tiles = kTilesPerPage;
       layers[page].tokens = 64 * kTilesPerPage;
     }
@@ -72,8 +87,20 @@ struct Pages {
     table = std::make_unique<Buffer>(numbers);
     stride = static_cast<uint32_t>(pages / c.sequences);
   }
+  // Records one after the other: an exponent of 0 and coordinates of one half to two, of either sign.
+  void MakeMeans(uint64_t bytes, std::mt19937& random) {
+    std::vector<uint8_t> records(bytes);
+    for (uint64_t at = 0; at < bytes; at += VectorRecordBytes(kHeadDim)) {
+      for (uint32_t i = 0; i < kHeadDim; ++i) {
+        const auto half = static_cast<uint16_t>(0x3800 + random() % 0x800 + (random() % 2 << 15));
+        std::memcpy(&records[at + sizeof(VectorRecordHead) + 2 * i], &half, sizeof half);
+      }
+    }
+    means = std::make_unique<Buffer>(records);
+  }
+
   uint32_t tile_bytes, stride = 0;
-  std::unique_ptr<Buffer> base_plane, refine[4], page_layers, table;
+  std::unique_ptr<Buffer> base_plane, refine[4], means, page_layers, table;
 };
 
 // Codes of one side of a tile, all planes that are read.
@@ -81,7 +108,28 @@ double TileBytes(CodeKind kind) {
   return kHeadDim * (kind == kPolar44 ? PayloadBytesPerDim(kind) : 8.0 * BitsOfKind(kind));
 }
 
-void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwidth) {
+// What a launch reads of blocks: tiles, and of each block the records of means.
+double BytesRead(const Case& c) {
+  const double tiles = double{c.tokens / 64.0} * c.kv_heads * c.sequences;
+  const double key_bytes = 64 + 64 * (HasKeyScales(c.key_kind) ? 1 : 0) + TileBytes(c.key_kind);
+  const double records = c.key_means ? tiles / kTilesPerPage * VectorRecordBytes(kHeadDim) : 0;
+  return tiles * (key_bytes + (c.scores_alone ? 0 : 64 + TileBytes(c.value_kind))) + records;
+}
+
+void Report(const Case& c, double us, const Yardsticks& yardsticks) {
+  const double rate = BytesRead(c) / us;
+  const int key_bits = c.key_kind == kPolar44 ? 4 : BitsOfKind(c.key_kind);
+  std::printf("{\"scores_alone\": %s, \"key_means\": %s, \"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, "
+              "\"queries\": %u, \"codec\": \"%s\", \"key_bits\": %d, \"value_bits\": %d, \"us\": %.2f, \"bytes\": %.0f, "
+              "\"gb_per_s\": %.1f, \"read_gb_per_s\": %.1f, \"of_read\": %.3f, \"copy_gb_per_s\": %.1f, \"of_copy\": %.3f}\n",
+              c.scores_alone ? "true" : "false", c.key_means ? "true" : "false", c.sequences, c.tokens, c.kv_heads, c.group,
+              c.queries, CodecPairName(c.codec).c_str(), key_bits, c.scores_alone ? 0 : BitsOfKind(c.value_kind), us,
+              BytesRead(c), rate / 1e3, yardsticks.read / 1e3, rate / yardsticks.read, yardsticks.copy / 1e3,
+              rate / yardsticks.copy);
+  std::fflush(stdout);
+}
+
+void Run(const Case& c, uint32_t rounds, const Buffer& flush, const Yardsticks& yardsticks) {
   BlockSpec spec;
   spec.layers = 1;
   spec.kv_heads = static_cast<uint16_t>(c.kv_heads);
@@ -97,6 +145,11 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
   for (int i = 0; i < 16; ++i) codec.key_image[i] = codec.value_image[i] = static_cast<int8_t>(16 * i - 120);
   codec.base_tile_bytes = tile.bytes;
   codec.refine_tile_bytes = 8 * kHeadDim;
+  if (c.key_means) {
+    codec.means.any = true;
+    codec.means.rope_dims = kHeadDim;
+    std::ranges::copy(RopePhases({RopePairing::kHalf, 500000.0f, kHeadDim}), codec.means.phases);
+  }
 
   const Buffer tokens(std::vector<uint32_t>(c.sequences, c.tokens));
   const uint64_t rows = uint64_t{c.sequences} * c.queries * c.kv_heads * c.group;
@@ -136,16 +189,7 @@ void Run(const Case& c, uint32_t rounds, const Buffer& flush, double copy_bandwi
     std::fprintf(stderr, "cuda_attention_bench: %s\n", LaunchErrorText(error));
     std::exit(1);
   });
-  const double tiles = double{c.tokens / 64.0} * c.kv_heads * c.sequences;
-  const double key_bytes = 64 + 64 * (HasKeyScales(c.key_kind) ? 1 : 0) + TileBytes(c.key_kind);
-  const double read = tiles * (key_bytes + (c.scores_alone ? 0 : 64 + TileBytes(c.value_kind)));
-  const int key_bits = c.key_kind == kPolar44 ? 4 : BitsOfKind(c.key_kind);
-  std::printf("{\"scores_alone\": %s, \"sequences\": %u, \"tokens\": %u, \"kv_heads\": %u, \"group\": %u, \"queries\": %u, "
-              "\"codec\": \"%s\", \"key_bits\": %d, \"value_bits\": %d, \"us\": %.2f, \"bytes\": %.0f, \"gb_per_s\": %.1f, \"copy_gb_per_s\": %.1f, "
-              "\"of_copy\": %.3f}\n",
-              c.scores_alone ? "true" : "false", c.sequences, c.tokens, c.kv_heads, c.group, c.queries,
-              CodecPairName(c.codec).c_str(), key_bits, c.scores_alone ? 0 : BitsOfKind(c.value_kind), us, read, read / us / 1e3, copy_bandwidth / 1e3, read / us / copy_bandwidth);
-  std::fflush(stdout);
+  Report(c, us, yardsticks);
 }
 
 }  // namespace
@@ -156,29 +200,32 @@ int Main(uint32_t rounds) {
     return 2;
   }
   const Buffer flush(kFlushBytes);
-  const double copy_bandwidth = CopyBandwidth(rounds, flush);
+  const Yardsticks yardsticks{ReadBandwidth(rounds, flush), CopyBandwidth(rounds, flush)};
   constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4}, kCompact{CodecId::kTrellis3, CodecId::kTrellis3},
       kSmall{CodecId::kTrellis3, CodecId::kTrellis2}, kTiny{CodecId::kTrellis2, CodecId::kTrellis1},
       kPolar{CodecId::kPolar44, CodecId::kTurbo4}, kSigns{CodecId::kQjl4, CodecId::kTurbo4};
   for (const uint32_t group : {1u, 4u, 8u}) {
     for (const uint32_t tokens : {131072u, 32768u}) {
-      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kTurbo, kTurbo3, kTurbo3}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo2}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kTurbo, kTurbo2, kTurbo2}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kSmall, kTrellis3, kTrellis2}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kTiny, kTrellis2, kTrellis1}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kPolar, kPolar44, kTurbo4}, rounds, flush, copy_bandwidth);
-      Run({1, tokens, 8, group, 1, kSigns, kSigns4, kTurbo4}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo3, kTurbo3}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo2}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo2, kTurbo2}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kSmall, kTrellis3, kTrellis2}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTiny, kTrellis2, kTrellis1}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kPolar, kPolar44, kTurbo4}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kSigns, kSigns4, kTurbo4}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4, false, true}, rounds, flush, yardsticks);
+      Run({1, tokens, 8, group, 1, kTurbo, kTurbo4, kTurbo4, true, true}, rounds, flush, yardsticks);
       for (const CodeKind kind : {kTurbo4, kTurbo3, kTurbo2}) {
-        Run({1, tokens, 8, group, 1, kTurbo, kind, kTurbo4, true}, rounds, flush, copy_bandwidth);
+        Run({1, tokens, 8, group, 1, kTurbo, kind, kTurbo4, true}, rounds, flush, yardsticks);
       }
-      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3, true}, rounds, flush, copy_bandwidth);
+      Run({1, tokens, 8, group, 1, kCompact, kTrellis3, kTrellis3, true}, rounds, flush, yardsticks);
     }
-    Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+    Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4}, rounds, flush, yardsticks);
+    Run({64, 4096, 8, group, 1, kTurbo, kTurbo4, kTurbo4, false, true}, rounds, flush, yardsticks);
   }
-  Run({1, 131072, 8, 8, 2, kTurbo, kTurbo4, kTurbo4}, rounds, flush, copy_bandwidth);
+  Run({1, 131072, 8, 8, 2, kTurbo, kTurbo4, kTurbo4}, rounds, flush, yardsticks);
   return 0;
 }
 

@@ -16,11 +16,12 @@
 #include "tests/kernels/cuda/elements.h"
 #include "tests/kernels/cuda/host_encode_operations.h"
 #include "tests/kernels/cuda/host_lanes.h"
+#include "tests/kernels/cuda/host_merge_operations.h"
 #include "tests/kernels/cuda/host_mma.h"
 
 namespace polarkv::cuda {
 
-struct HostWarp : HostEncodeOperations {
+struct HostWarp : HostEncodeOperations, HostMergeOperations {
   using U32 = Lanes<uint32_t>;
   using I32 = Lanes<int32_t>;
   using F32 = Lanes<float>;
