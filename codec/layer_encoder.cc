@@ -158,17 +158,7 @@ void LayerEncoder::EncodeSide(KvSide side, uint32_t head, uint32_t tile, uint32_
     means = TakeMeansOff(head, spec_.first_position + tile * uint64_t{kTileTokens}, tokens, counted);
     coded = residual_.data();
   }
-  ScaleRange range = encoder.Encode(coded, tokens, counted, planes, scales);
-  const uint64_t misfits = options_.escapes ? encoder.Misfits(coded, tokens, counted, planes, scales, range) : 0;
-  if (misfits != 0) {
-    counted &= ~misfits;
-    std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, PayloadBytes(traits, spec_.head_dim));
-    if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, shape_.TileBytes(refine1));
-    if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, shape_.TileBytes(refine0));
-    if (planes.residual != nullptr) std::memset(planes.residual, 0, shape_.TileBytes(PlaneKind::kKeyResidual));
-    range = encoder.Encode(coded, tokens, counted, planes, scales);
-  }
+  const ScaleRange range = encoder.EncodeFits(coded, tokens, options_.escapes, counted, planes, scales);
   const uint64_t escapes = Lowest(tokens) & ~counted;
   for (uint32_t t = 0; t < tokens; ++t) {
     if ((escapes >> t & 1) == 0) continue;

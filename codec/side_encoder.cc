@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
+#include "codec/block_layout.h"
 #include "codec/half_tile.h"
 #include "codec/outlier_sketch.h"
 #include "codec/polar_tile.h"
@@ -109,6 +111,27 @@ ScaleRange SideEncoder::Encode(const float* rows, uint32_t tokens, uint64_t coun
                                                 : EncodePolarTile(PolarBitsOf(codec_), rows, tokens, spec_->head_dim,
                                                                   spec_->rope, planes.payload);
   return {static_cast<int16_t>(exponent), 0};
+}
+
+void SideEncoder::Clear(const TilePlanes<uint8_t>& planes, uint8_t* scales) const {
+  const CodecTraits& traits = TraitsOf(codec_);
+  const size_t plane = size_t{8} * spec_->head_dim;
+  if (traits.has_scales) std::memset(scales, 0, kTileTokens);
+  std::memset(planes.payload, 0, PayloadBytes(traits, spec_->head_dim));
+  if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, plane);
+  if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, plane);
+  if (planes.residual != nullptr) std::memset(planes.residual, 0, kResidualNormBytes + plane);
+}
+
+ScaleRange SideEncoder::EncodeFits(const float* rows, uint32_t tokens, bool escapes, uint64_t& counted,
+                                   const TilePlanes<uint8_t>& planes, uint8_t* scales) {
+  Clear(planes, scales);
+  const ScaleRange range = Encode(rows, tokens, counted, planes, scales);
+  const uint64_t misfits = escapes ? Misfits(rows, tokens, counted, planes, scales, range) : 0;
+  if (misfits == 0) return range;
+  counted &= ~misfits;
+  Clear(planes, scales);
+  return Encode(rows, tokens, counted, planes, scales);
 }
 
 uint64_t SideEncoder::Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,

@@ -27,12 +27,19 @@ class SideEncoder {
   ScaleRange Encode(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                     uint8_t* scales) const;
 
+  // The same into planes and scales of whatever content; where `escapes`, then once more without the misfits, which it
+  // takes out of `counted`.
+  ScaleRange EncodeFits(const float* rows, uint32_t tokens, bool escapes, uint64_t& counted,
+                        const TilePlanes<uint8_t>& planes, uint8_t* scales);
+
   // Of the counted tokens those which had better be stored raw: their codes, which Encode wrote, err by much more than
   // their codec does on ordinary vectors; or a few scales are so far from the others that all had to be coarsened.
   uint64_t Misfits(const float* rows, uint32_t tokens, uint64_t counted, const TilePlanes<uint8_t>& planes,
                    const uint8_t* scales, ScaleRange range);
 
  private:
+  void Clear(const TilePlanes<uint8_t>& planes, uint8_t* scales) const;
+
   const BlockSpec* spec_;
   CodecId codec_;
   std::unique_ptr<RotatedTileEncoder> rotated_;  // null for fp16 and for RoPE pairs

@@ -149,37 +149,12 @@ uint64_t TurboLayerEncoder::Counted(uint32_t tile) const {
   return Lowest(TileTokenCount(spec_, tile)) & ~Lowest(raw_tokens_ > first ? raw_tokens_ - first : 0);
 }
 
-// As LayerEncoder does it, of which this is the part for tiles that need more than one look.
-TurboLayerEncoder::TileSide TurboLayerEncoder::EncodeByReference(Side& side, const float* rows, uint32_t tokens,
-                                                                 uint64_t counted, const TilePlanes<uint8_t>& planes,
-                                                                 uint8_t* scales) {
-  const uint32_t d = spec_.head_dim;
-  const auto clear = [&] {
-    std::memset(scales, 0, kTileTokens);
-    std::memset(planes.payload, 0, size_t{TraitsOf(side.codec).payload_per_dim} * d);
-    if (planes.refine1 != nullptr) std::memset(planes.refine1, 0, size_t{8} * d);
-    if (planes.refine0 != nullptr) std::memset(planes.refine0, 0, size_t{8} * d);
-  };
-  clear();
-  TileSide out;
-  out.range = side.reference.Encode(rows, tokens, counted, planes, scales);
-  const uint64_t misfits =
-      options_.escapes ? side.reference.Misfits(rows, tokens, counted, planes, scales, out.range) : 0;
-  if (misfits != 0) {
-    counted &= ~misfits;
-    clear();
-    out.range = side.reference.Encode(rows, tokens, counted, planes, scales);
-  }
-  out.escapes = Lowest(tokens) & ~counted;
-  return out;
-}
-
 absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& side, uint32_t layer, uint32_t head, uint32_t tile,
                                                                           const TilePlanes<uint8_t>& planes,
                                                                           uint8_t* scales,
                                                                           std::vector<uint8_t>& escapes) {
   const uint32_t tokens = TileTokenCount(spec_, tile);
-  const uint64_t counted = Counted(tile);
+  uint64_t counted = Counted(tile);
   const bool without_mean = &side == &keys_ && !means_.empty() && has_mean_[head];
   TurboEncodeRows rows = RowsOf(side, layer, head, tile);
   uint64_t means = 0;
@@ -211,7 +186,8 @@ absl::StatusOr<TurboLayerEncoder::TileSide> TurboLayerEncoder::EncodeSide(Side& 
     absl::Status s = ReadFiniteRows(side.tensor, side.name, layer, head, tile * kTileTokens, tokens, rows_.data());
     if (!s.ok()) return s;
     const float* coded = without_mean ? residual_.data() : rows_.data();
-    if (!fits) out = EncodeByReference(side, coded, tokens, counted, planes, scales);
+    if (!fits) out.range = side.reference.EncodeFits(coded, tokens, options_.escapes, counted, planes, scales);
+    out.escapes = Lowest(tokens) & ~counted;
   }
   for (uint32_t t = 0; t < tokens; ++t) {
     if ((out.escapes >> t & 1) == 0) continue;

@@ -70,8 +70,6 @@ class TurboLayerEncoder {
   absl::StatusOr<bool> EncodeTiles(uint32_t layer, const BlockLayout& layout, uint8_t* bytes, bool watch, Records& records);
   absl::StatusOr<TileSide> EncodeSide(Side& side, uint32_t layer, uint32_t head, uint32_t tile, const TilePlanes<uint8_t>& planes,
                                       uint8_t* scales, std::vector<uint8_t>& escapes);
-  TileSide EncodeByReference(Side& side, const float* rows, uint32_t tokens, uint64_t counted,
-                             const TilePlanes<uint8_t>& planes, uint8_t* scales);
   void PrepareMeans();
   absl::Status DecideMeans(uint32_t layer, Records& records);
   void TakeProfileMeans(uint32_t layer);
