@@ -27,7 +27,8 @@ std::string Names(const Wanted& wanted) {
 
 std::string Complaint(std::string_view wanted, InstructionSet instead) {
   const bool known =
-      std::ranges::any_of(kInstructionSets, [&](InstructionSet set) { return InstructionSetName(set) == wanted; });
+      std::any_of(kInstructionSets.begin(), kInstructionSets.end(),
+                  [&](InstructionSet set) { return InstructionSetName(set) == wanted; });
   const std::string text = std::string(kVariable) + "=" + std::string(wanted);
   const std::string used = "; using " + std::string(InstructionSetName(instead));
   if (known) return text + ": this machine has " + Names(Supports) + used;
