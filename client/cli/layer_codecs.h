@@ -22,7 +22,7 @@ struct LayerCodec {
 // LAYERS=CODEC: "0,1=fp16", "0-3,31=k=turbo5,v=turbo4". A usage error says what is wrong with which text.
 absl::StatusOr<std::vector<LayerCodec>> ParseLayerCodecs(std::span<const std::string> texts);
 
-// The parts of all layers of a block whose others have `codec`; none if no layer has another. A usage error: there is no
+// The parts of all layers of a block whose others have `codec`; none if none is wanted. A usage error: there is no
 // such layer, or one is named twice.
 absl::StatusOr<std::vector<LayerPart>> LayerPartsOf(std::span<const LayerCodec> wanted, CodecPair codec, uint32_t layers);
 

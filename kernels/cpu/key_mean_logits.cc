@@ -128,6 +128,7 @@ void KeyMeanLogits::Start(const BlockView& block, uint32_t layer, uint32_t kv_he
 
 // Puts the directions of a tile's middle where those of `slot` are.
 void KeyMeanLogits::Place(uint32_t tile, uint32_t slot) {
+  if (pairs_ == 0) return;  // no RoPE
   const size_t last = size_t{slot_} * pairs_, at = size_t{slot} * pairs_;
   if (tile == tile_ + 1 && tile % kTilesBetweenDirections != 0) {
     Turn(&middle_.cosine[last], &middle_.sine[last], tile_step_.cosine.data(), tile_step_.sine.data(), pairs_,

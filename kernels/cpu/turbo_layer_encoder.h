@@ -25,7 +25,8 @@ class TurboLayerEncoder {
   // Whether `set` has a fast body for such a layer. What is wrong with the arguments is for the caller to find.
   static bool Takes(uint32_t head_dim, CodecPair codec, const TensorView& k, const TensorView& v, InstructionSet set);
 
-  // Of layers that have the spec's codecs. `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block, which escape. All must outlive the encoder.
+  // Of layers that have the spec's codecs. `spec` has the phases of its RoPE; `raw_tokens`: the first tokens of the block,
+  // which escape. All must outlive the encoder.
   TurboLayerEncoder(const BlockSpec& spec, const TensorView& k, const TensorView& v, const EncodeOptions& options,
                     uint32_t raw_tokens, InstructionSet set);
 

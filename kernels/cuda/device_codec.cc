@@ -90,6 +90,10 @@ absl::Status DeviceCodec::Send(DeviceBuffer& to, const void* from, size_t bytes)
 absl::Status DeviceCodec::Encode(const BlockSpec& spec, const TensorView& k, const TensorView& v,
                                  const EncodeOptions& options, std::vector<uint8_t>& bytes) {
   const std::optional<EncodeCodec> codec = EncodeCodecOf(spec);
+  const auto differs = [&](const LayerPart& part) { return part.codec != spec.codec; };
+  if (std::ranges::any_of(spec.layer_parts, differs)) {
+    return absl::FailedPreconditionError("CUDA kernels do not encode blocks whose layers have codecs of their own");
+  }
   if (!codec.has_value()) return NoKernel("encodes", spec.codec, false, spec.head_dim);
   const absl::StatusOr<ExpectedBlock> expected = ExpectBlock(spec, options);
   if (!expected.ok()) return expected.status();

@@ -333,6 +333,11 @@ TEST(DeviceKernelsTest, AutoDoesOnTheCpuWhatHasNoKernelAndSaysWhy) {
   EXPECT_THAT(std::string(forced.Attend(views, 0, 2, 1, q, .125f, o, lse).message()),
               HasSubstr("no CUDA attention kernel reads fp16 at head_dim 64"));
 
+  BlockSpec mixed = spec;
+  mixed.layer_parts = {{.codec = kTurbo}, {.codec = spec.codec}};
+  EXPECT_THAT(std::string(forced.EncodeBlock(mixed, testing::View(spec, kv.k), testing::View(spec, kv.v), {}, bytes).message()),
+              HasSubstr("whose layers have codecs of their own"));
+
   // What has a kernel goes there all the same.
   const BlockSpec turbo = Spec(kTurbo, 128, 70);
   const testing::Kv other = testing::GaussianKv(turbo, 2);

@@ -95,7 +95,11 @@ void ExpectToBeOvertaken(EmulatedDevice& device, GatedMemory& memory, uint64_t b
   const uint64_t start = device.copied_bytes();
   device.Pause();
   std::thread thread(slow);
-  while (device.copied_bytes() < start + bytes) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (device.copied_bytes() < start + bytes && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_GE(device.copied_bytes(), start + bytes) << "the slow call ended early";
   memory.Close();
   device.Resume();
   quick();

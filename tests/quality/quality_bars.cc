@@ -28,11 +28,13 @@ class BarList {
 
   // Bits of all cases of head dimension 128 that are not shorter than two blocks.
   void AddMostBits(const std::string& name, double limit) {
-    double most = std::numeric_limits<double>::quiet_NaN();
-    for (const Result& result : run_.results) {
-      const CaseInfo& input = run_.inputs[result.input];
-      if (result.scheme != run_.SchemeNamed(name) || input.head_dim != 128 || input.tokens < 1024) continue;
-      most = std::isnan(most) ? result.bits.mean() : std::max(most, result.bits.mean());
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    double most = kNone;
+    for (size_t i = 0; i < run_.inputs.size(); ++i) {
+      if (run_.inputs[i].head_dim != 128 || run_.inputs[i].tokens < 1024) continue;
+      const Result* result = run_.Find(run_.SchemeNamed(name), i);
+      most = result == nullptr ? kNone : std::isnan(most) ? result->bits.mean() : std::max(most, result->bits.mean());
+      if (result == nullptr) break;  // it might have had the most
     }
     Add(name, "bits, all included, at d = 128 and 1,024 tokens or more: most", most, 0, limit);
   }
@@ -119,6 +121,15 @@ BarCheck CheckAllBars(const RunResults& run) {
   bars.AddCodingError("trellis2", .0889);
   bars.AddCodingError("trellis3", .0274);
   return bars.Take();
+}
+
+std::vector<std::string> MissingCases(const RunResults& run) {
+  std::vector<std::string> missing;
+  for (const SyntheticSpec& spec : SuiteSpecs(Profile::kFull)) {
+    const auto is_it = [&spec](const CaseInfo& input) { return input.name == spec.name; };
+    if (!std::ranges::any_of(run.inputs, is_it)) missing.push_back(spec.name);
+  }
+  return missing;
 }
 
 std::vector<Bar> CheckBars(const RunResults& run) { return CheckAllBars(run).measured; }

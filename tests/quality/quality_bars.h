@@ -22,6 +22,8 @@ struct BarCheck {
   std::vector<Bar> unmeasured;  // the run lacks a scheme or a case of theirs; their value is NaN
 };
 BarCheck CheckAllBars(const RunResults& run);
+// Cases of the full suite that the run lacks: bars over groups of cases hold for those that it has.
+std::vector<std::string> MissingCases(const RunResults& run);
 // Those measured.
 std::vector<Bar> CheckBars(const RunResults& run);
 

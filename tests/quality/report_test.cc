@@ -181,6 +181,15 @@ TEST(Bars, ARivalThatMissesACaseIsNotMeasured) {
   EXPECT_TRUE(has_rival(CheckBars(run)));
 }
 
+TEST(Bars, CasesThatARunLacksAreNamed) {
+  RunResults run;
+  for (const SyntheticSpec& spec : SuiteSpecs(Profile::kFull)) run.inputs.push_back({spec.name, spec.group, 0, 0, 0});
+  EXPECT_TRUE(MissingCases(run).empty());
+  const std::string last = run.inputs.back().name;
+  run.inputs.pop_back();
+  EXPECT_EQ(MissingCases(run), std::vector<std::string>{last});
+}
+
 // The promises about default, compact and small, as far as this build has them.
 TEST(Bars, HoldForTheAliasesThatExist) {
   QualityOptions options;

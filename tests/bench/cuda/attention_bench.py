@@ -75,6 +75,8 @@ def flashinfer_ways(torch, library, case):
         q, k, v = (torch.randn((tokens, count, 128), dtype=torch.bfloat16, device="cuda")
                    for tokens, count in ((case["queries"], heads), (case["tokens"], kv_heads), (case["tokens"], kv_heads)))
         return {"flashinfer prefill": lambda: library.single_prefill_with_kv_cache(q, k, v, causal=False)}
+    if case["queries"] > 1:
+        raise ValueError("several queries of several sequences are not timed here")
     pages = case["tokens"] // 16
     cache = torch.randn((sequences * pages, 2, 16, kv_heads, 128), dtype=torch.bfloat16, device="cuda")
     q = torch.randn((sequences, heads, 128), dtype=torch.bfloat16, device="cuda")

@@ -8,7 +8,8 @@
 
 namespace polarkv::cuda {
 
-// Bytes a microsecond of a kernel that adds up all bytes of 1 GiB, read 16 at a time, and nothing else. Ends the program if their sum is wrong.
+// Bytes a microsecond of a kernel that adds up all bytes of 1 GiB, read 16 at a time, and nothing else. Ends the program if
+// their sum is wrong.
 double ReadBandwidth(uint32_t rounds, const Buffer& flush);
 
 }  // namespace polarkv::cuda
