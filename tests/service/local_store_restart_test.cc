@@ -177,7 +177,7 @@ TEST_F(LocalStoreRestartTest, KilledAtAnyTimeItOpensAndServesOnlyIntactBlocks) {
   if (kThreadSanitizer) GTEST_SKIP() << kForksWithThreads;
   options_.disk_budget = kSmallDisk;
   for (uint32_t round = 0; round < 8; ++round) {
-    InKilledChild([this, round](LocalStore& store) {
+    InKilledChild([round](LocalStore& store) {
       std::thread load([&] {
         for (uint32_t i = 0;; ++i) {
           for (uint32_t chain = 0; chain < 20; ++chain) {
