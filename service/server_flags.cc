@@ -57,6 +57,15 @@ constexpr char kDescription[] =
     "written everything; a second one stops it at once. Budgets are hard: what does not fit evicts what was used\n"
     "least recently. Sizes: 4GiB, 500MB, 1048576. Times: 30s, 5m, 500ms.";
 
+// gRPC would serve on port 443 where there is none, and take larger ones modulo 65536. Empty: it is fine.
+std::string WhyNoAddress(const std::string& address) {
+  if (address.starts_with("unix:")) return "";
+  const size_t colon = address.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
+  return digits && std::stoul(port) <= 65535 ? "" : "'" + address + "' has no port from 0 to 65535; write HOST:PORT";
+}
+
 }  // namespace
 
 std::optional<ServerFlags> ParseServerFlags(int argc, const char* const* argv, int& exit_code) {
@@ -66,8 +75,10 @@ std::optional<ServerFlags> ParseServerFlags(int argc, const char* const* argv, i
   app.get_formatter()->column_width(34);
   app.set_version_flag("--version", std::string("polarkv-server ") + POLARKV_VERSION);
   app.set_config("--config", "", "Read flags from this file (TOML or INI); the command line wins");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--listen", server.listen, "Address and port to serve on; port 0: any free one")
       ->type_name("HOST:PORT")
+      ->check(CLI::Validator(WhyNoAddress, ""))
       ->capture_default_str();
   app.add_option("--data-dir", server.data_dir, "Directory for blocks on disk; without it memory only")
       ->type_name("DIR");

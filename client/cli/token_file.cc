@@ -13,11 +13,12 @@ namespace {
 
 constexpr int32_t kLargestToken = std::numeric_limits<int32_t>::max();
 
-// Token ids are far below 2^24, so that binary files have zero bytes; JSON text has none.
+// Token ids are far below 2^24, so that binary files have zero bytes; text has none.
+bool IsText(std::span<const uint8_t> content) { return std::find(content.begin(), content.end(), 0) == content.end(); }
 bool IsJson(std::span<const uint8_t> content) {
   const auto begins = std::find_if(content.begin(), content.end(),
                                    [](uint8_t c) { return c != ' ' && c != '\t' && c != '\n' && c != '\r'; });
-  return begins != content.end() && *begins == '[' && std::find(content.begin(), content.end(), 0) == content.end();
+  return begins != content.end() && *begins == '[' && IsText(content);
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseJson(std::span<const uint8_t> content) {
@@ -39,6 +40,10 @@ absl::StatusOr<std::vector<int32_t>> ParseBinary(std::span<const uint8_t> conten
   if (content.size() % sizeof(int32_t) != 0) {
     return absl::InvalidArgumentError(std::to_string(content.size()) +
                                       " bytes are neither a JSON array nor whole little-endian int32 token ids");
+  }
+  if (content.empty()) return std::vector<int32_t>();
+  if (IsText(content)) {
+    return absl::InvalidArgumentError("is text, but no JSON array of token ids; write [1, 2, 3] or little-endian int32 ids");
   }
   std::vector<int32_t> tokens(content.size() / sizeof(int32_t));
   std::memcpy(tokens.data(), content.data(), content.size());

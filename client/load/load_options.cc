@@ -194,6 +194,7 @@ bool ParseLoadOptions(int argc, const char* const* argv, LoadOptions& options, i
   CLI::App app(kDescription, "polarkv-load");
   app.footer(kFooter);
   app.set_config("--config", "", "File with flags, one \"name = value\" a line");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   AddServerFlags(app, options);
   AddWorkloadFlags(app, options);
   AddSessionFlags(app, options.session);

@@ -43,6 +43,7 @@ TEST(TokenFileTest, BadJsonIsRefused) {
 }
 
 TEST(TokenFileTest, BadBinaryIsRefused) {
+  EXPECT_THAT(Message("{\"input_ids\": [1, 2]}   "), HasSubstr("is text, but no JSON array"));
   EXPECT_THAT(Message(std::string("\x01\0\0\0\0", 5)), HasSubstr("neither a JSON array nor whole"));
   EXPECT_THAT(Message(std::string("\x01\0\0\0\xFF\xFF\xFF\xFF", 8)), HasSubstr("id -1 at index 1 is negative"));
 }

@@ -103,6 +103,15 @@ TEST_F(ServerProcessTest, WrongFlagsAreNamed) {
   ServerProcess unknown({"--frobnicate"});
   EXPECT_EQ(unknown.Wait(), 2);
   EXPECT_THAT(unknown.Output(), HasSubstr("--frobnicate"));
+  for (const char* listen : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:http"}) {
+    ServerProcess address({"--listen", listen});
+    EXPECT_EQ(address.Wait(), 2);
+    EXPECT_THAT(address.Output(), HasSubstr("has no port from 0 to 65535"));
+  }
+  std::ofstream(place_.path() + "/wrong.toml") << "memory-bugdet = \"32MiB\"\n";
+  ServerProcess misspelt({"--config", place_.path() + "/wrong.toml"});
+  EXPECT_EQ(misspelt.Wait(), 2);
+  EXPECT_THAT(misspelt.Output(), HasSubstr("memory-bugdet"));
   ServerProcess size({"--disk-budget", "lots"});
   EXPECT_EQ(size.Wait(), 2);
   EXPECT_THAT(size.Output(), HasSubstr("--disk-budget: \"lots\" is not a size"));
