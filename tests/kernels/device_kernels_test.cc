@@ -13,6 +13,7 @@
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/cuda/biased_keys.h"
 #include "tests/kernels/cuda/emulated_device.h"
+#include "tests/kernels/device_blocks.h"
 
 namespace polarkv {
 namespace {
@@ -20,21 +21,9 @@ namespace {
 using cuda::EmulatedBehaviour;
 using cuda::EmulatedDevice;
 using ::testing::HasSubstr;
-
-constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4};
-
-EncodeOptions WithoutMeans() {
-  EncodeOptions options;
-  options.key_mean = KeyMeanPolicy::kNever;
-  return options;
-}
-
-BlockSpec Spec(CodecPair codec, uint32_t head_dim, uint32_t tokens, uint16_t layers = 2) {
-  BlockSpec spec = testing::OneHead(codec, head_dim, tokens);
-  spec.layers = layers;
-  spec.kv_heads = 2;
-  return spec;
-}
+using testing::DeviceSpec;
+using testing::kTurbo;
+using testing::WithoutMeans;
 
 // A tensor of which every second token, from the other end of memory, is the block's.
 struct StridedTensor {
@@ -54,7 +43,7 @@ TEST(DeviceKernelsTest, EncodesTheReferencesBytes) {
   EmulatedDevice device({.seed = 2});
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
   for (const uint32_t tokens : {1u, 64u, 150u}) {
-    const BlockSpec spec = Spec(kTurbo, 128, tokens);
+    const BlockSpec spec = DeviceSpec(kTurbo, 128, tokens);
     const StridedTensor k(spec, tokens), v(spec, tokens + 1);
     std::vector<uint8_t> bytes;
     const absl::Status status = kernels.EncodeBlock(spec, k.view, v.view, WithoutMeans(), bytes);
@@ -70,7 +59,7 @@ TEST(DeviceKernelsTest, EncodesKeysWithoutTheirMeans) {
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
   for (const CodecId keys : {CodecId::kTurbo4, CodecId::kTrellis3}) {
     for (const Rope& rope : {Rope{}, Rope{RopePairing::kHalf, 10000, 64}}) {
-      BlockSpec spec = Spec({keys, CodecId::kTurbo4}, 128, 70);
+      BlockSpec spec = DeviceSpec({keys, CodecId::kTurbo4}, 128, 70);
       spec.rope = rope;
       const cuda::Bias bias{{20}};
       const cuda::EncodeCase c{.shape = {2, 2, 70, 128}, .rope = rope};
@@ -95,7 +84,7 @@ TEST(DeviceKernelsTest, EncodesKeysWithoutTheirMeans) {
 TEST(DeviceKernelsTest, RefusesTensorsInTheReferencesWords) {
   EmulatedDevice device;
   DeviceKernels kernels(DeviceChoice::kAuto, &device, "");
-  const BlockSpec spec = Spec(kTurbo, 128, 70);
+  const BlockSpec spec = DeviceSpec(kTurbo, 128, 70);
   testing::Kv kv = testing::GaussianKv(spec, 1);
   kv.v[128 * 69 + 5] = INFINITY;
   std::vector<uint8_t> bytes;
@@ -117,7 +106,7 @@ TEST(DeviceKernelsTest, DecodesTheReferencesNumbers) {
   EmulatedDevice device({.seed = 3});
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
   for (const CodecId codec : {CodecId::kTurbo4, CodecId::kTrellis3}) {
-    const BlockSpec spec = Spec({codec, codec}, 64, 100, 3);
+    const BlockSpec spec = DeviceSpec({codec, codec}, 64, 100, 3);
     const std::vector<uint8_t> bytes = testing::Encode(spec, testing::GaussianKv(spec, 7), WithoutMeans());
     const BlockView whole = testing::Parse(bytes);
     const BlockSelection selection{1, 3, PlaneBit(PlaneKind::kBase) | PlaneBit(PlaneKind::kKeyRefine1)};
@@ -156,7 +145,7 @@ testing::Kv Biased(const BlockSpec& spec, uint32_t seed) {
 }
 
 BlockSpec BiasedSpec(CodecPair codec, uint32_t tokens, uint64_t first_position) {
-  BlockSpec spec = Spec(codec, 64, tokens);
+  BlockSpec spec = DeviceSpec(codec, 64, tokens);
   spec.rope = {RopePairing::kHalf, 10000.0f, 64};
   spec.first_position = first_position;
   return spec;
@@ -213,7 +202,7 @@ struct MixedBlocks {
   explicit MixedBlocks(uint16_t layers) {
     const uint32_t tokens[] = {128, 70, 128, 1, 64, 128, 100};
     for (uint32_t i = 0; i < std::size(tokens); ++i) {
-      BlockSpec spec = Spec(kTurbo, 64, tokens[i], layers);
+      BlockSpec spec = DeviceSpec(kTurbo, 64, tokens[i], layers);
       if (i % 3 == 2) spec.rotation_seed = 12345;
       bytes.push_back(testing::Encode(spec, testing::GaussianKv(spec, 50 + i), WithoutMeans()));
     }
@@ -314,7 +303,7 @@ TEST(DeviceKernelsTest, ALayerThatWasBroughtAheadIsNotCopiedAgain) {
 TEST(DeviceKernelsTest, AutoDoesOnTheCpuWhatHasNoKernelAndSaysWhy) {
   EmulatedDevice device;
   DeviceKernels automatic(DeviceChoice::kAuto, &device, ""), forced(DeviceChoice::kCuda, &device, "");
-  const BlockSpec spec = Spec({CodecId::kFp16, CodecId::kFp16}, 64, 70);
+  const BlockSpec spec = DeviceSpec({CodecId::kFp16, CodecId::kFp16}, 64, 70);
   const testing::Kv kv = testing::GaussianKv(spec, 1);
   std::vector<uint8_t> bytes;
   ASSERT_TRUE(
@@ -339,7 +328,7 @@ TEST(DeviceKernelsTest, AutoDoesOnTheCpuWhatHasNoKernelAndSaysWhy) {
               HasSubstr("whose layers have codecs of their own"));
 
   // What has a kernel goes there all the same.
-  const BlockSpec turbo = Spec(kTurbo, 128, 70);
+  const BlockSpec turbo = DeviceSpec(kTurbo, 128, 70);
   const testing::Kv other = testing::GaussianKv(turbo, 2);
   ASSERT_TRUE(automatic
                   .EncodeBlock(turbo, testing::View(turbo, other.k), testing::View(turbo, other.v), WithoutMeans(), bytes)
@@ -375,7 +364,7 @@ TEST(DeviceKernelsTest, TooLittleMemoryAndFailuresAreTheDevicesAlone) {
 
 TEST(DeviceKernelsTest, WithoutADeviceAutoIsTheCpuAndCudaSaysWhatIsMissing) {
   DeviceKernels kernels(DeviceChoice::kAuto, nullptr, "no device in this test");
-  const BlockSpec spec = Spec(kTurbo, 64, 70);
+  const BlockSpec spec = DeviceSpec(kTurbo, 64, 70);
   const testing::Kv kv = testing::GaussianKv(spec, 1);
   std::vector<uint8_t> bytes;
   ASSERT_TRUE(kernels.EncodeBlock(spec, testing::View(spec, kv.k), testing::View(spec, kv.v), {}, bytes).ok());

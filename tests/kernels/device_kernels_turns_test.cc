@@ -9,6 +9,7 @@
 #include "kernels/device_kernels.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/cuda/emulated_device.h"
+#include "tests/kernels/device_blocks.h"
 #include "tests/kernels/gated_memory.h"
 
 namespace polarkv {
@@ -17,26 +18,14 @@ namespace {
 using cuda::EmulatedDevice;
 using testing::GatedMemory;
 using ::testing::HasSubstr;
-
-constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4};
-
-EncodeOptions WithoutMeans() {
-  EncodeOptions options;
-  options.key_mean = KeyMeanPolicy::kNever;
-  return options;
-}
-
-BlockSpec Spec(CodecPair codec, uint32_t head_dim, uint32_t tokens, uint16_t layers) {
-  BlockSpec spec = testing::OneHead(codec, head_dim, tokens);
-  spec.layers = layers;
-  spec.kv_heads = 2;
-  return spec;
-}
+using testing::DeviceSpec;
+using testing::kTurbo;
+using testing::WithoutMeans;
 
 struct SomeBlocks {
   SomeBlocks() {
     for (const uint32_t tokens : {128u, 70u}) {
-      const BlockSpec spec = Spec(kTurbo, 64, tokens, 2);
+      const BlockSpec spec = DeviceSpec(kTurbo, 64, tokens, 2);
       bytes.push_back(testing::Encode(spec, testing::GaussianKv(spec, tokens), WithoutMeans()));
     }
     for (const auto& block : bytes) views.push_back(testing::Parse(block));
@@ -61,7 +50,7 @@ Attention Attend(DeviceKernels& kernels, const SomeBlocks& blocks, uint32_t laye
 struct HugeBlocks {
   static constexpr uint32_t kQueries = 2;
   HugeBlocks() {
-    const BlockSpec spec = Spec(kTurbo, 64, 256, 1);
+    const BlockSpec spec = DeviceSpec(kTurbo, 64, 256, 1);
     testing::Kv kv = testing::GaussianKv(spec, 3);
     for (float& x : kv.k) x *= 1e30f;
     bytes = testing::Encode(spec, kv, WithoutMeans());
@@ -131,7 +120,7 @@ TEST(DeviceKernelsTurnsTest, WhatTheCpuDoesOverKeepsNobodyFromTheDevice) {
 TEST(DeviceKernelsTurnsTest, FinishingABlockKeepsNobodyFromTheDevice) {
   EmulatedDevice device;
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
-  const BlockSpec spec = Spec(kTurbo, 128, 64, 1);
+  const BlockSpec spec = DeviceSpec(kTurbo, 128, 64, 1);
   testing::Kv kv = testing::GaussianKv(spec, 5);
   kv.k[5] = 1e35f;  // a token that the device leaves to the host, which reads the tile's rows
   GatedMemory memory(kv.k.size() * sizeof(float));
@@ -154,7 +143,7 @@ TEST(DeviceKernelsTurnsTest, CallsOfManyThreadsDoNotMeet) {
   const SomeBlocks some;
   EmulatedDevice device({.seed = 7});
   DeviceKernels kernels(DeviceChoice::kCuda, &device, "");
-  const BlockSpec spec = Spec(kTurbo, 128, 70, 1);
+  const BlockSpec spec = DeviceSpec(kTurbo, 128, 70, 1);
   const std::vector<Attention> expected = {Attend(kernels, some, 0, nullptr), Attend(kernels, some, 1, nullptr)};
   std::vector<std::thread> threads;
   for (uint32_t t = 0; t < 4; ++t) {
