@@ -12,22 +12,16 @@
 #include "kernels/cuda/resident_block.h"
 #include "tests/codec/random_kv.h"
 #include "tests/kernels/cuda/device_memory.h"
+#include "tests/kernels/device_blocks.h"
 
 namespace polarkv::cuda {
 namespace {
 
-constexpr CodecPair kTurbo{CodecId::kTurbo4, CodecId::kTurbo4};
-
-EncodeOptions WithoutMeans() {
-  EncodeOptions options;
-  options.key_mean = KeyMeanPolicy::kNever;
-  return options;
-}
+using testing::kTurbo;
+using testing::WithoutMeans;
 
 BlockSpec Spec(uint32_t tokens, uint16_t layers, uint64_t first_position = 0) {
-  BlockSpec spec = testing::OneHead(kTurbo, 128, tokens);
-  spec.layers = layers;
-  spec.kv_heads = 2;
+  BlockSpec spec = testing::DeviceSpec(kTurbo, 128, tokens, layers);
   spec.first_position = first_position;
   return spec;
 }
